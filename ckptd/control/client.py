@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
-from typing import Final, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -39,6 +39,9 @@ from ckptd.control.range_reader import RangeReader
 from ckptd.control.routes import Api, Route, Shape
 from ckptd.errors import CkptdError, DaemonUnreachable, ExitCode, NotPermitted
 from ckptd.limits import MIB
+
+if TYPE_CHECKING:
+    from ckptd.control.named_tensors import NamedTensors
 
 _SILENCE_TIMEOUT_S: Final = 30.0
 """A daemon that is silent for this long counts as gone; a stream has an event each second."""
@@ -140,6 +143,24 @@ class ControlClient(Api):
             on_progress: Called once a second while a range is waited for.
         """
         return RangeReader(self.need_bytes, path, on_progress)
+
+    def open_tensors(
+        self, path: str, on_progress: Callable[[NeedProgress], None] = lambda _: None
+    ) -> NamedTensors:
+        """Return what reads tensors of a unit by their names, also while it is still being fetched.
+
+        Args:
+            path: A file of safetensors, ``.metadata`` of PyTorch DCP or an index of sharded
+                weights, named as for :meth:`open_range`; or ``NAME``, ``NAME@VERSION`` alone.
+            on_progress: Called once a second while a range is waited for.
+
+        Raises:
+            NotFound: There is no such unit.
+            CkptdError: What the daemon answered with, as for every call.
+        """
+        from ckptd.control import named_tensors  # noqa: PLC0415 -- takes long; rarely needed
+
+        return named_tensors.open_tensors(lambda each: self.open_range(each, on_progress), path)
 
     def need_bytes(self, request: NeedRequest) -> Iterator[NeedEvent | bytes]:
         """Ask for a range of a unit with its bytes.

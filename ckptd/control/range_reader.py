@@ -51,6 +51,7 @@ class RangeReader:
         self._on_progress = on_progress
         self._reader = secrets.token_hex(_READER_BYTES)
         self._digest = ""
+        self._unit = ""
         self._size_bytes: int | None = None
 
     @property
@@ -60,11 +61,34 @@ class RangeReader:
         Raises:
             CkptdError: What the daemon answered with.
         """
+        self._locate()
+        assert self._size_bytes is not None
+        return self._size_bytes
+
+    @property
+    def unit(self) -> str:
+        """The path of the unit in its version; waits until that is known.
+
+        Raises:
+            CkptdError: What the daemon answered with.
+        """
+        self._locate()
+        return self._unit
+
+    @property
+    def stands_at(self) -> str:
+        """Where the file stands, or will; waits until that is known.
+
+        Raises:
+            CkptdError: What the daemon answered with.
+        """
+        self._locate()
+        return self._path
+
+    def _locate(self) -> None:
         if self._size_bytes is None:
             for _ in self._pieces(0, 0):
                 raise _contradiction("gave bytes where none were asked for")
-        assert self._size_bytes is not None
-        return self._size_bytes
 
     def read(self, offset: int, length: int) -> bytes:
         """Return bytes of the unit, all that are asked for; waits until they are here.
@@ -148,6 +172,7 @@ class RangeReader:
             self._size_bytes = result.unit_bytes
             self._digest = result.digest
             self._path = result.stands_at
+            self._unit = result.unit
 
 
 def _contradiction(problem: str) -> CkptdError:

@@ -1,13 +1,18 @@
-"""What people call a unit, and a range of its bytes: ``NAME@VERSION:UNIT:OFFSET-LENGTH``.
+"""What people call a unit, a range of its bytes, and a tensor in it.
 
-The name of a checkpoint has no colon, so the first one ends it. The path of a unit may have some:
-only what two numbers at the very end mean is asked, and a colon behind them says that they are
-part of the path.
+``NAME@VERSION:UNIT:OFFSET-LENGTH``: the name of a checkpoint has no colon, so the first one ends
+it. The path of a unit may have some: only what two numbers at the very end mean is asked, and a
+colon behind them says that they are part of the path.
+
+``NAME@VERSION:UNIT#TENSOR``: paths and tensors may both have ``#``, and which one parts them only
+those can say who know the units. Of several that are there the longest path is meant, and before
+all of them the whole text, if that is a unit itself.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ckptd.errors import UsageError
@@ -16,6 +21,9 @@ from ckptd.model.ids import CheckpointName, Version, parse_checkpoint_name, pars
 
 _RANGE: Final = re.compile(r":(\d{1,20})-(\d{1,20})?", re.ASCII)
 _VERSION: Final = re.compile(r"\d{1,19}", re.ASCII)
+TENSOR_SIGN: Final = "#"
+_PARTINGS_MAX: Final = 8
+"""Each one is asked about."""
 
 
 class UnitName(NamedTuple):
@@ -84,6 +92,30 @@ def split_range(text: str) -> tuple[str, UnitRange | None]:
     if offset + (length or 0) > UNIT_BYTES_MAX:
         raise UsageError(f"range {found[0][1:]!r}", "is in no unit: none is so long")
     return text[: found.start()], UnitRange(offset, length)
+
+
+def partings(text: str) -> Iterator[tuple[str, str]]:
+    """Yield what may be meant by ``UNIT#TENSOR``: a unit, or a checkpoint, and the tensor in it.
+
+    Args:
+        text: As it was typed; without a ``#`` in it nothing is meant.
+
+    Yields:
+        The longest unit first.
+    """
+    unit = text
+    for _ in range(_PARTINGS_MAX):
+        unit, sign, _after = unit.rpartition(TENSOR_SIGN)
+        tensor = text[len(unit) + len(sign) :]
+        if not sign:
+            return
+        if unit and tensor:
+            yield unit, tensor
+
+
+def is_checkpoint_name(text: str) -> bool:
+    """Return whether a text can be ``NAME`` or ``NAME@VERSION``."""
+    return split_unit_name(f"{text}:a") is not None and ":" not in text
 
 
 def _range_at_end(text: str) -> re.Match[str] | None:

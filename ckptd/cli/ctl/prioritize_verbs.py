@@ -6,12 +6,21 @@ import posixpath
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from ckptd.cli.ctl.recovery_verbs import add_recovery, resolve
-from ckptd.cli.ctl.verb import Verb, client_of, duration_s, print_answer, say, utf8
-from ckptd.cli.render.live import across_restarts, showing, silence
+from ckptd.cli.ctl.verb import (
+    Verb,
+    client_of,
+    duration_s,
+    print_answer,
+    print_rows,
+    say,
+    utf8,
+)
+from ckptd.cli.render.live import Show, across_restarts, showing, silence
+from ckptd.cli.render.tensor_text import tensor_lines
 from ckptd.cli.render.text import Picture, json_line, printable
 from ckptd.control.client import ControlClient
 from ckptd.control.messages.prioritized import (
@@ -23,10 +32,11 @@ from ckptd.control.messages.prioritized import (
     Prioritized,
     PrioritizeRequest,
 )
-from ckptd.errors import CkptdError, ExitCode
+from ckptd.control.range_reader import RangeReader
+from ckptd.errors import CkptdError, ExitCode, UsageError
 from ckptd.limits import MIB
 from ckptd.model.quantities import format_size
-from ckptd.model.unit_names import UnitRange, split_range
+from ckptd.model.unit_names import TENSOR_SIGN, UnitRange, split_range
 
 _PRIORITIZE: Final = """\
 Let the units whose paths match go before everything of their recovery that is
@@ -51,6 +61,14 @@ these bytes, each as soon as it is verified, and while the rest is still away;
 without it they are waited for. Another colon at the end says that the numbers
 before it belong to the name of the unit.
 
+With #TENSOR behind the unit only the bytes of that tensor are needed, and the
+header that says where they are; a range behind it is one of them. NAME#TENSOR
+finds the unit: by model.safetensors.index.json, or in model.safetensors or
+.metadata (PyTorch DCP). --tensors lists what can be named, and needs no more
+than the headers. A unit that has a # in its name comes before a tensor of a
+shorter one. Bytes of safetensors are values, little-endian; an item of DCP is
+what torch.save wrote, as its transforms made it: nothing is unpickled here.
+
 A path in staging is for reading only, and only for the daemon's user and root.
 It moves with the version the moment that is complete, and is gone if the
 recovery is given up: open it at once, and look at PATH itself if it is gone. A
@@ -63,6 +81,8 @@ examples:
   file=$(ckptctl need tokenizer.json --timeout 1m) && cat "$file"
   ckptctl need tokenizer.json --cat | jq .model
   ckptctl need llama/rank-3:model.safetensors:0-8 --cat | od -t u8
+  ckptctl need 'llama/rank-3:model.safetensors#lm_head.weight' --cat | od -t f4
+  ckptctl need llama/rank-3@1200:dcp/.metadata --tensors
   ckptctl need optimizer/shard-0.pt --no-wait
 """
 
@@ -86,10 +106,14 @@ def _add_need(parser: ArgumentParser) -> None:
     parser.add_argument("--no-wait", action="store_true", help="return once it goes first")
     parser.add_argument("--timeout", metavar="DURATION", help="wait for so long at most: 10m")
     parser.add_argument("--cat", action="store_true", help="write its bytes, and no path")
+    parser.add_argument("--tensors", action="store_true", help="list its tensors, by their header")
 
 
 def _object_to_need(arguments: Namespace) -> str:
     is_range = split_range(arguments.path)[1] is not None
+    if arguments.tensors and (is_range or arguments.cat or arguments.no_wait):
+        what = "a range" if is_range else f"--{'cat' if arguments.cat else 'no-wait'}"
+        return f"--tensors contradicts {what}: it reads the headers alone"
     if arguments.no_wait and is_range:
         return "--no-wait contradicts a range: it is needed as long as somebody waits for it"
     if arguments.cat and arguments.output == "json":
@@ -103,13 +127,18 @@ def _need(arguments: Namespace) -> ExitCode:
     path, timeout_s = utf8(arguments.path), duration_s(arguments.timeout)
     named, wanted = split_range(path)
     goes_on = "it still goes first, until the daemon restarts"
-    if wanted is not None:
+    if wanted is not None or TENSOR_SIGN in named or arguments.tensors:
         goes_on = "it goes first no more"
+    client = client_of(arguments).until(_deadline_s(timeout_s))
     try:
+        if arguments.tensors:
+            return _list_tensors(arguments, client, named)
         if arguments.cat:
-            _write_out(_pieces(client_of(arguments), named, wanted, timeout_s))
+            _write_out(_pieces(client, named, wanted))
             return ExitCode.DONE
-        event = follow_need(client_of(arguments), arguments, named, timeout_s, wanted)
+        if TENSOR_SIGN in named:
+            named, wanted = _unit_of_tensor(client, arguments, named, wanted)
+        event = follow_need(client, arguments, named, wanted)
     except TimeoutError:
         say(f"{path} is not here within {arguments.timeout}; {goes_on}")
         return ExitCode.TIMED_OUT
@@ -121,24 +150,91 @@ def _need(arguments: Namespace) -> ExitCode:
     return ExitCode.DONE
 
 
-def _pieces(
-    client: ControlClient, path: str, wanted: UnitRange | None, timeout_s: float | None
-) -> Iterator[bytes]:
-    """Yield the bytes of a unit, or of a range of it.
+def _pieces(client: ControlClient, path: str, wanted: UnitRange | None) -> Iterator[bytes]:
+    """Yield the bytes of a unit, of a range of it, or of a tensor in it.
 
     Raises:
         TimeoutError: They are not here by then.
     """
-    client, path = client.until(_deadline_s(timeout_s)), posixpath.normpath(path)
     with showing() as show:
-        if wanted is not None:
-            reader = client.open_range(path, lambda event: show(_picture(event)))
+        open_range = _opening(client, show)
+        found = _tensor_range(open_range, path, wanted)
+        if found is None and wanted is not None:
+            found = open_range(path), wanted
+        if found is not None:
+            reader, wanted = found
             yield from reader.pieces(*wanted)
             return
-        unit = client.open_unit(path, lambda event: show(_picture(event)))
+        unit = client.open_unit(posixpath.normpath(path), lambda event: show(_picture(event)))
     with open(unit.fd, "rb") as file:
         while piece := file.read(MIB):
             yield piece
+
+
+def _opening(client: ControlClient, show: Show) -> Callable[[str], RangeReader]:
+    """Return what opens a unit by its name, for reads that show what they wait for."""
+    return lambda path: client.open_range(
+        posixpath.normpath(path), lambda event: show(_picture(event))
+    )
+
+
+def _tensor_range(
+    open_range: Callable[[str], RangeReader], path: str, wanted: UnitRange | None
+) -> tuple[RangeReader, UnitRange] | None:
+    """Return which bytes of which unit a tensor has.
+
+    Args:
+        open_range: Returns what reads a unit.
+        path: ``UNIT#TENSOR``.
+        wanted: Which of its bytes; ``None``: all.
+
+    Returns:
+        ``None`` if a unit is meant and no tensor in it.
+    """
+    if TENSOR_SIGN not in path:
+        return None
+    from ckptd.control.named_tensors import find_tensor  # noqa: PLC0415 -- rarely needed
+
+    found = find_tensor(open_range, path)
+    if found is None:
+        return None
+    tensors, name = found
+    reader, start, length = tensors.located(name, *(wanted or ()))
+    return reader, UnitRange(start, length)
+
+
+def _unit_of_tensor(
+    client: ControlClient, arguments: Namespace, path: str, wanted: UnitRange | None
+) -> tuple[str, UnitRange | None]:
+    """Return what is needed where a tensor may be named.
+
+    Args:
+        client: The daemon.
+        arguments: What was typed.
+        path: What names a unit, or a tensor in it.
+        wanted: Which bytes.
+
+    Raises:
+        UsageError: A tensor cannot be needed so.
+    """
+    with silence() if arguments.output == "json" else showing() as show:
+        found = _tensor_range(_opening(client, show), path, wanted)
+    if found is None:
+        return path, wanted
+    if arguments.no_wait:
+        problem = "is needed as long as somebody waits for it"
+        raise UsageError(f"tensor {path[:200]!r}", problem, "Leave out --no-wait.")
+    reader, wanted = found
+    return reader.stands_at, wanted
+
+
+def _list_tensors(arguments: Namespace, client: ControlClient, path: str) -> ExitCode:
+    """List the tensors of a unit, or of a checkpoint."""
+    from ckptd.control.named_tensors import open_tensors  # noqa: PLC0415 -- rarely needed
+
+    with silence() if arguments.output == "json" else showing() as show:
+        listed = open_tensors(_opening(client, show), path).listed()
+    return print_rows(arguments, listed, tensor_lines, f"{path} has no tensors")
 
 
 def _deadline_s(timeout_s: float | None) -> float | None:
@@ -180,16 +276,14 @@ def follow_need(
     client: ControlClient,
     arguments: Namespace,
     path: str,
-    timeout_s: float | None,
     wanted: UnitRange | None = None,
 ) -> NeedEvent:
     """Let a unit go first, and show progress until it can be read, or until it goes first.
 
     Args:
-        client: The daemon.
+        client: The daemon; how long to wait at most is its deadline.
         arguments: What was typed: whether to wait, and how to print.
         path: Which unit.
-        timeout_s: How long to wait at most; ``None``: as long as it takes.
         wanted: Which range of it; ``None``: all of it.
 
     Raises:
@@ -197,7 +291,6 @@ def follow_need(
         DaemonUnreachable: The daemon was away for 30 s.
     """
     as_json = arguments.output == "json"
-    client = client.until(_deadline_s(timeout_s))
     offset, length = wanted or (None, None)
     request = NeedRequest(path=posixpath.normpath(path), offset=offset, length=length)
     with silence() if as_json else showing() as show:

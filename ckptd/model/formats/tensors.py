@@ -6,7 +6,7 @@ the wrong ones harms nobody but the reader. What comes is verified like everythi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,9 +75,20 @@ def tensor_named(tensors: Sequence[Tensor], name: str, where: str) -> Tensor:
         raise UsageError(
             f"tensor {shown!r} of {where}", problem, f"Name one of them: {first}{more}."
         )
-    nearest = nearest_names(name, (tensor.name for tensor in tensors))
-    known = f"Similar: {', '.join(map(repr, nearest))}." if nearest else ""
-    raise NotFound(f"tensor {shown!r} of {where}", "is not in it", known)
+    raise not_in(where, name, (tensor.name for tensor in tensors))
+
+
+def not_in(where: str, name: str, known: Iterable[str]) -> NotFound:
+    """Return the error that a file has no tensor of a name.
+
+    Args:
+        where: What the file is called.
+        name: Of no tensor.
+        known: The names that it has.
+    """
+    nearest = nearest_names(name, known)
+    hint = f"Similar: {', '.join(map(repr, nearest))}." if nearest else ""
+    return NotFound(f"tensor {name[:200]!r} of {where}", "is not in it", hint)
 
 
 def invalid(where: str, problem: str) -> InvalidFormat:

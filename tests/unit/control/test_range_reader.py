@@ -78,8 +78,12 @@ def test_its_needs_are_those_of_one_reader_and_of_one_content() -> None:
     first, second, third = daemon.requests
     assert (first.path, first.digest) == ("llama:a", "")
     assert (second.path, second.digest) == (RESULT.stands_at, DIGEST)
+    assert (reader.unit, reader.stands_at) == (RESULT.unit, RESULT.stands_at)
+    assert len(daemon.requests) == 3, "it knows that by then"
+    assert RangeReader(daemon.need, "llama:a").unit == RESULT.unit
+    assert RangeReader(daemon.need, "llama:a").stands_at == RESULT.stands_at
     assert first.reader == second.reader == third.reader != ""
-    assert [each.with_bytes for each in daemon.requests] == [True, True, False]
+    assert [each.with_bytes for each in daemon.requests[:3]] == [True, True, False]
     RangeReader(daemon.need, "llama:a").read(0, 1)
     assert daemon.requests[-1].reader != first.reader
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from ckptd.errors import UsageError
-from ckptd.model.unit_names import UnitRange, split_range, split_unit_name
+from ckptd.model.unit_names import (
+    UnitRange,
+    is_checkpoint_name,
+    partings,
+    split_range,
+    split_unit_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -62,3 +68,29 @@ def test_the_first_colon_ends_the_name_of_the_checkpoint(
     typed: str, named: tuple[str, int | None, str] | None
 ) -> None:
     assert split_unit_name(typed) == named
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("llama:a", []),
+        ("llama:a#b", [("llama:a", "b")]),
+        ("llama#a.b/c", [("llama", "a.b/c")]),
+        ("a#b#c", [("a#b", "c"), ("a", "b#c")]),
+        ("a##", [("a", "#")]),
+        ("#a", []),
+        ("a#", []),
+        ("#", []),
+    ],
+)
+def test_each_sign_may_part_a_unit_from_a_tensor(typed: str, meant: list[tuple[str, str]]) -> None:
+    assert list(partings(typed)) == meant
+
+
+def test_not_every_sign_is_asked_about() -> None:
+    assert len(list(partings("a#" * 1000 + "b"))) == 8
+
+
+def test_a_checkpoint_may_be_named_alone_or_with_its_version() -> None:
+    assert all(map(is_checkpoint_name, ("llama", "llama/rank-3", "llama@7")))
+    assert not any(map(is_checkpoint_name, ("", "llama:a", "/llama", "llama@", "llama@x", "a#b")))

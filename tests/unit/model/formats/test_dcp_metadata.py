@@ -166,6 +166,10 @@ def test_what_is_said_of_a_tensor_may_be_missing() -> None:
         (metadata({index("w"): info(length=2**62)}), "ends behind any file"),
         (metadata({index("w"): info(transform_descriptors="zstd")}), "no short list"),
         (metadata({index("w"): info(transform_descriptors=["z"] * 17)}), "no short list"),
+        (
+            metadata({index("w"): info(**{f"field_{number}": 0 for number in range(62)})}),
+            "a dictionary has more than 64 items",
+        ),
         (metadata({index("w", 3): info()}), "no short list of numbers"),
         (metadata({index("w", (0,) * 65): info()}), "no short list of numbers"),
         (metadata({index("w", ("0",)): info()}), "in place of a length"),

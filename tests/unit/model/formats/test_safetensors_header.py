@@ -142,6 +142,10 @@ def test_whatever_the_library_refuses_is_refused(
         (document({"a": ENTRY | {"data_offsets": [4, 0]}}), "does not begin where"),
         (document({"a": ENTRY | {"shape": [5], "data_offsets": [0, 5]}}), "ends behind the file"),
         (document({"a": ENTRY, "b": ENTRY}), "does not begin where the one before it ends"),
+        (
+            document({"a": ENTRY, "b": ENTRY | {"data_offsets": [5, 9]}}, bytes(9)),
+            "does not begin where the one before it ends",
+        ),
         (document({"a": ENTRY}, bytes(5)), "end 1 bytes before it does"),
         (document({}, bytes(2)), "end 2 bytes before it does"),
         (document({"a": ENTRY | {"dtype": "F4"}}), "another length than its shape"),
