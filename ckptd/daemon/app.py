@@ -23,6 +23,7 @@ from ckptd.daemon.answer.watch_answers import WatchAnswers
 from ckptd.daemon.doctor.components import components, forbidden_root
 from ckptd.daemon.doctor.findings import Doctor
 from ckptd.daemon.host.activation import CONTROL
+from ckptd.daemon.host.allocator import give_back_long_pieces
 from ckptd.daemon.host.root_watch import RootWatch
 from ckptd.daemon.host.shortages import ready_threads
 from ckptd.daemon.host.supervision import feed_watchdog, more_time, reloading, report_status
@@ -68,6 +69,7 @@ def run(config: Config, *, load: Callable[[], Config], move_damaged_state: bool)
         CkptdError: It cannot start; nothing was changed.
     """
     _spare_collector()
+    give_back_long_pieces(config.environment)
     log = logs.configure(config.log.level, config.log.format, environ=config.environment)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(config, load, log, move_damaged_state=move_damaged_state))
