@@ -182,7 +182,7 @@ class Looking:
         try:
             root = self._roots[place.root]
             if known.recorded is None:
-                known.recorded = Recorded(await self._catalog.hashed(number))
+                known.recorded = await self._recorded(number)
             if is_new or is_reported:
                 await self.watching.follow(number, root, known.recorded)
             differences = await self._compare(number, known, root, place)
@@ -194,6 +194,9 @@ class Looking:
             # It was forgotten meanwhile, or is damaged, which the catalog says as well.
             _log.warning("version.not_checked", place=number, why=str(error))
 
+    async def _recorded(self, number: int) -> Recorded:
+        return await asyncio.to_thread(Recorded, await self._catalog.hashed(number))
+
     async def _compare(self, number: int, known: _Known, root: Root, place: Place) -> Differences:
         """Compare; if something differs, once more with what the database has by now."""
         assert known.recorded is not None
@@ -201,7 +204,7 @@ class Looking:
         differences = await asyncio.to_thread(compare, root, known.recorded, about)
         if differences.suspect.keys() | differences.changed.keys() <= place.suspect | about:
             return differences
-        known.recorded = Recorded(await self._catalog.hashed(number))
+        known.recorded = await self._recorded(number)
         return await asyncio.to_thread(compare, root, known.recorded, about)
 
     async def _take_in(self, number: int, known: _Known, found: Differences) -> None:

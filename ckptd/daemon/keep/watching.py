@@ -109,7 +109,11 @@ class Watching:
         while True:
             await _readable(watches.fileno())
             await asyncio.sleep(COLLECT_S)
-            concerned = self._concerned(watches.read())
+            reports: set[WatchReport] = set()
+            for piece in watches.reports():
+                reports |= piece
+                await asyncio.sleep(0)  # others first: there can be very many
+            concerned = self._concerned(reports)
             if concerned:
                 self._on_report(concerned)
 

@@ -175,7 +175,7 @@ class AttributeSearch:
         return {node: holders[node] for node in sorted(holders)[:HOLDERS_ASKED_MAX]}
 
     async def _ask_holders(self, wanted: Wanted) -> list[_Found]:
-        document_bytes_max = encoded_bytes_max(wanted.manifest)
+        document_bytes_max = await asyncio.to_thread(encoded_bytes_max, wanted.manifest)
         holders = self._holders(wanted.digest) if document_bytes_max else {}
         bytes_max = answer_bytes_max(document_bytes_max)
         found: list[_Found] = []

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from inotify_simple import INotify, flags
+from inotify_simple import INotify, flags, parse_events
 
 from ckptd.errors import StorageError
+from ckptd.limits import KIB
 from ckptd.store.files.kernel import storage_error
 from ckptd.store.files.roots import Root
 
@@ -34,6 +36,9 @@ _OF_FILES: Final = int(
 _ALWAYS: Final = int(flags.ONLYDIR | flags.MASK_ADD)
 _QUIET: Final = int(flags.IGNORED)
 """What a watch says last; why it ends was said before."""
+
+_READ_BYTES: Final = 32 * KIB
+"""Some thousand reports; the kernel keeps 16,384."""
 
 OVERFLOW: Final = -1
 """Stands for a watch where the kernel had too many reports and dropped some."""
@@ -117,10 +122,15 @@ class Watches:
             if error.errno != errno.EINVAL:
                 raise
 
-    def read(self) -> set[WatchReport]:
-        """Return what happened since the last call."""
-        return {
-            WatchReport(event.wd, event.name)
-            for event in self._inotify.read(timeout=0)
-            if not event.mask & _QUIET
-        }
+    def reports(self) -> Iterator[set[WatchReport]]:
+        """Yield what happened since the last call, in pieces of a few milliseconds' work each."""
+        while True:
+            try:
+                data = os.read(self._inotify.fileno(), _READ_BYTES)
+            except BlockingIOError:
+                return
+            yield {
+                WatchReport(event.wd, event.name)
+                for event in parse_events(data)
+                if not event.mask & _QUIET
+            }
