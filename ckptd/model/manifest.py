@@ -109,7 +109,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
         return OPTIONAL_FLAG in self.flags and self.criticality is not Criticality.CRITICAL
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, weakref=True):
     """The immutable description of one version.
 
     Attributes:

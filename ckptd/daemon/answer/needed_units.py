@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
 from ckptd.errors import CkptdError, Conflict, ContentChanged, NotFound, UsageError
 from ckptd.model.blocks import BlockSet
-from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace
@@ -162,10 +161,10 @@ class NeededUnits:
         self, held: HeldVersion, place: Place, name: str
     ) -> tuple[bool, CkptdError | None]:
         """Tell whether a unit is at a place, all of it; and if not, why not, if that is known."""
-        encoded = await self._catalog.manifest_bytes(held.holding.digest)
+        manifest = await self._catalog.manifest(held.holding.digest)
 
         def look() -> tuple[bool, CkptdError | None]:
-            space = AddressSpace(decode_manifest(encoded))
+            space = AddressSpace(manifest)
             unit = index_of(space.manifest, name)
             if unit is None:
                 return False, None

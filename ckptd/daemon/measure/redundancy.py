@@ -11,9 +11,9 @@ from ckptd.daemon.doctor.copies import ScarceVersion
 from ckptd.errors import CkptdError
 from ckptd.limits import CHECKPOINTS_WATCHED_MAX
 from ckptd.model.blocks import BlockSet
-from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest
+from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality, PlaceState
 from ckptd.observe.metrics import MetricRow, gauge
@@ -100,8 +100,8 @@ class Redundancy:
         for digest, facts in newest.items():
             if digest not in self._watched and len(self._watched) < CHECKPOINTS_WATCHED_MAX:
                 try:
-                    encoded = await self._catalog.manifest_bytes(digest)
-                    watched = await asyncio.to_thread(_watched_of, facts, encoded)
+                    manifest = await self._catalog.manifest(digest)
+                    watched = await asyncio.to_thread(_watched_of, facts, manifest)
                 except CkptdError:
                     continue  # removed or damaged in the meantime; whoever serves it says so
                 if _is_wanted(self._catalog.held(digest)):
@@ -195,7 +195,7 @@ def _newest(holdings: Iterable[Holding]) -> list[Holding]:
     return list(chain.from_iterable(newest.values()))[:CHECKPOINTS_WATCHED_MAX]
 
 
-def _watched_of(facts: Holding, encoded: bytes) -> _WatchedVersion:
-    space = AddressSpace(decode_manifest(encoded))
+def _watched_of(facts: Holding, manifest: Manifest) -> _WatchedVersion:
+    space = AddressSpace(manifest)
     required = BlockSet.full(space.block_count) - space.optional_blocks()
     return _WatchedVersion(facts, required, space.of_criticality(Criticality.CRITICAL))

@@ -114,7 +114,7 @@ class Manifests:
         Raises:
             CkptdError: See above; ``NotFound`` if it is in neither.
         """
-        encoded = await self._journal.member(recovery, digest)
+        encoded: bytes | memoryview | None = await self._journal.member(recovery, digest)
         if encoded is None:
             encoded = await self._catalog.manifest_bytes(digest)
         manifest = await asyncio.to_thread(SignableManifest.of, encoded)

@@ -107,7 +107,7 @@ class ServedContent:
         self.asked_for(digest)
         return await self._lent.coded(digest)
 
-    async def _load_manifest(self, digest: Digest) -> bytes:
+    async def _load_manifest(self, digest: Digest) -> bytes | memoryview:
         incoming = self._advertising.find(digest)
         if incoming is None:
             return await self._catalog.manifest_bytes(digest)

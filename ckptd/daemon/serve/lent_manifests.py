@@ -33,7 +33,7 @@ class LentManifests:
         load: Reads an encoded manifest.
     """
 
-    def __init__(self, load: Callable[[Digest], Awaitable[bytes]]) -> None:
+    def __init__(self, load: Callable[[Digest], Awaitable[bytes | memoryview]]) -> None:
         self._load = load
         self._lent: WeakValueDictionary[Digest, memoryview] = WeakValueDictionary()
         self._coded: WeakValueDictionary[Digest, memoryview] = WeakValueDictionary()

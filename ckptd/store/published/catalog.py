@@ -18,6 +18,7 @@ from ckptd.errors import ContentChanged, DamagedState, NotFound, Withdrawn
 from ckptd.limits import HOLDINGS_MAX
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.manifest import Manifest
 from ckptd.store.files.fingerprints import UnitFile
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
@@ -37,7 +38,7 @@ from ckptd.store.records.database import Database
 from ckptd.store.records.newest import NewestVersions
 from ckptd.store.records.schema import Connection
 from ckptd.store.records.version_records import VersionRecords, unknown
-from ckptd.store.records.version_rows import StoredVersion
+from ckptd.store.records.version_rows import StoredPlace
 
 _LOOKS_MAX: Final = 8
 """A place that seems to be gone is looked at again when something was added meanwhile."""
@@ -399,7 +400,16 @@ class Catalog:
             raise NotFound(f"place {number}", "is not in this node's catalog")
         return found[number]
 
-    async def manifest_bytes(self, digest: Digest) -> bytes:
+    async def manifest(self, digest: Digest) -> Manifest:
+        """Return a manifest, also of a version that cannot be served.
+
+        Raises:
+            NotFound: There is no such version.
+            DamagedState: What the database has is not that manifest.
+        """
+        return await self._records.manifest(digest)
+
+    async def manifest_bytes(self, digest: Digest) -> bytes | memoryview:
         """Return an encoded manifest, also of a version that cannot be served.
 
         Raises:
@@ -488,7 +498,7 @@ class Catalog:
                 is_seen |= self._held.drop(number)
         return is_seen
 
-    def _note_damage(self, stored: StoredVersion, error: DamagedState) -> None:
-        for row in stored.places:
+    def _note_damage(self, places: Iterable[StoredPlace], error: DamagedState) -> None:
+        for row in places:
             if (found := self._held.place(row.place)) is not None:
                 self.mark_changed(row.place, range(found[1].unit_count), str(error))

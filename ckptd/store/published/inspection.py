@@ -98,7 +98,7 @@ def inspect(stored: StoredVersion, roots: Roots, database: str) -> Inspected:
     Cost: one ``stat`` for each unit at each place.
     """
     try:
-        manifest, encoded = unpack_version(stored.row, database)
+        manifest = unpack_version(stored.row, database)
     except CkptdError as error:
         nothing = AddressSpace(_NO_MANIFEST)
         lost = tuple(
@@ -113,7 +113,7 @@ def inspect(stored: StoredVersion, roots: Roots, database: str) -> Inspected:
     in_place: set[str] = set()
     for row in stored.places:
         try:
-            hashed = unpack_place(stored.row, row, manifest, encoded, database)
+            hashed = unpack_place(row, manifest, database)
         except CkptdError as error:
             no_files = UnitFiles.of_none(len(manifest.units))
             places.append(_unreadable(place_of(row, space, no_files), str(error)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
+from weakref import WeakValueDictionary
 
 from ckptd.errors import DamagedState, NotFound
+from ckptd.model.encoded.decoding import encoding_of
 from ckptd.model.ids import Digest
 from ckptd.model.manifest import Manifest
 from ckptd.store.files.fingerprints import UnitFile
@@ -19,6 +21,7 @@ from ckptd.store.records.version_rows import (
     StoredVersion,
     VersionRow,
     delete_place,
+    read_places,
     read_version,
     read_versions,
     renew_files,
@@ -36,16 +39,20 @@ _READ_AT_ONCE: Final = 32
 class VersionRecords:
     """Versions and places in the database. All raise what :meth:`Database.run` raises.
 
+    Whoever uses a version while others do shares its manifest with them: one can have 64 MiB.
+
     Args:
         database: Where they are kept.
-        on_damage: Called with a version of which a row turned out to be damaged.
+        on_damage: Called with the places of a version of which a row turned out to be damaged.
     """
 
     def __init__(
-        self, database: Database, on_damage: Callable[[StoredVersion, DamagedState], None]
+        self, database: Database, on_damage: Callable[[Sequence[StoredPlace], DamagedState], None]
     ) -> None:
         self._database = database
         self._on_damage = on_damage
+        self._used: WeakValueDictionary[Digest, Manifest] = WeakValueDictionary()
+        self._unpacking = asyncio.Lock()
 
     @property
     def path(self) -> str:
@@ -72,19 +79,41 @@ class VersionRecords:
             raise unknown(digest)
         return stored
 
-    async def manifest_bytes(self, digest: Digest) -> bytes:
+    async def manifest_bytes(self, digest: Digest) -> bytes | memoryview:
         """Return an encoded manifest.
 
         Raises:
             NotFound: There is no such version.
             DamagedState: What is kept is not that manifest.
         """
+        used = self._used.get(digest)
+        if used is not None:
+            return encoding_of(used)
         stored = await self.read(digest)
         try:
             return await asyncio.to_thread(unpack_manifest, stored.row, self.path)
         except DamagedState as error:
-            self._on_damage(stored, error)
+            self._on_damage(stored.places, error)
             raise
+
+    async def manifest(self, digest: Digest) -> Manifest:
+        """Return a manifest, the same one to everybody who has it at a time.
+
+        Raises:
+            NotFound: There is no such version.
+            DamagedState: What is kept is not that manifest.
+        """
+        async with self._unpacking:
+            used = self._used.get(digest)
+            if used is None:
+                stored = await self.read(digest)
+                try:
+                    used = await asyncio.to_thread(unpack_version, stored.row, self.path)
+                except DamagedState as error:
+                    self._on_damage(stored.places, error)
+                    raise
+                self._used[digest] = used
+            return used
 
     async def hashed(self, digest: Digest, numbers: Iterable[int]) -> dict[int, HashedDirectory]:
         """Return what was hashed at some places of a version, by their numbers.
@@ -95,10 +124,17 @@ class VersionRecords:
             NotFound: There is no such version.
             DamagedState: What is kept is not that version.
         """
-        stored = await self.read(digest)
-        rows = [row for row in stored.places if row.place in set(numbers)]
+        manifest = await self.manifest(digest)
+        stored = await self._database.run(partial(read_places, digest=digest))
+        if not stored:
+            raise unknown(digest)
+        rows = [row for row in stored if row.place in set(numbers)]
+
+        def unpack() -> dict[int, HashedDirectory]:
+            return {row.place: unpack_place(row, manifest, self.path) for row in rows}
+
         try:
-            return await asyncio.to_thread(self._unpack, stored.row, rows)
+            return await asyncio.to_thread(unpack)
         except DamagedState as error:
             self._on_damage(stored, error)
             raise
@@ -178,12 +214,6 @@ class VersionRecords:
                 row,
             )
         )
-
-    def _unpack(self, row: VersionRow, places: Iterable[StoredPlace]) -> dict[int, HashedDirectory]:
-        decoded: tuple[Manifest, bytes] = unpack_version(row, self.path)
-        return {
-            place.place: unpack_place(row, place, *decoded, database=self.path) for place in places
-        }
 
 
 def unknown(digest: Digest) -> NotFound:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from ckptd.errors import DamagedState, InvalidManifest
-from ckptd.model.encoded.decoding import read_manifest
+from ckptd.model.encoded.decoding import encoding_of, read_manifest
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace
@@ -93,8 +93,8 @@ def unpack_manifest(row: VersionRow, database: str) -> bytes:
     return encoded
 
 
-def unpack_version(row: VersionRow, database: str) -> tuple[Manifest, bytes]:
-    """Return the manifest of a version, and its bytes.
+def unpack_version(row: VersionRow, database: str) -> Manifest:
+    """Return the manifest of a version.
 
     Args:
         row: Which version.
@@ -106,21 +106,17 @@ def unpack_version(row: VersionRow, database: str) -> tuple[Manifest, bytes]:
     encoded = unpack_manifest(row, database)
     try:
         # The rules of manifests were checked before it was added.
-        return read_manifest(encoded), encoded
+        return read_manifest(encoded)
     except InvalidManifest as error:
         raise _damaged(row, database) from error
 
 
-def unpack_place(
-    row: VersionRow, place: StoredPlace, manifest: Manifest, encoded: bytes, database: str
-) -> HashedDirectory:
+def unpack_place(place: StoredPlace, manifest: Manifest, database: str) -> HashedDirectory:
     """Return a version as it was hashed at a place.
 
     Args:
-        row: Which version.
         place: Which place of it.
         manifest: The version's.
-        encoded: The manifest's bytes.
         database: Path of the database, for messages.
 
     Raises:
@@ -129,20 +125,20 @@ def unpack_place(
     try:
         files = unpack_files(place.files)
     except DamagedState as error:
-        raise _damaged(row, database) from error
+        raise _damaged(manifest, database) from error
     if len(files) != len(manifest.units):
-        raise _damaged(row, database)
+        raise _damaged(manifest, database)
     return HashedDirectory(
         root=place.root,
         directory=place.directory,
         manifest=manifest,
-        encoded=encoded,
-        digest=row.digest,
+        encoded=encoding_of(manifest),
+        digest=place.digest,
         files=files,
     )
 
 
-def _damaged(row: VersionRow, database: str) -> DamagedState:
+def _damaged(row: VersionRow | Manifest, database: str) -> DamagedState:
     return DamagedState(
         f"manifest of {row.checkpoint}@{row.version} in {database}",
         "is damaged",
@@ -176,10 +172,13 @@ def _whole(connection: Connection, row: VersionRow) -> StoredVersion:
     """Return a version with what other tables have of it."""
     if not row.manifest:
         row = row._replace(manifest=read_packed(connection, row.digest))
-    places = connection.execute(
-        "SELECT * FROM places WHERE digest = ? ORDER BY place", (row.digest,)
-    )
-    return StoredVersion(row, tuple(StoredPlace(*place) for place in places))
+    return StoredVersion(row, read_places(connection, row.digest))
+
+
+def read_places(connection: Connection, digest: Digest) -> tuple[StoredPlace, ...]:
+    """Return the places of a version, in the order in which they were added."""
+    places = connection.execute("SELECT * FROM places WHERE digest = ? ORDER BY place", (digest,))
+    return tuple(StoredPlace(*place) for place in places)
 
 
 def write_version(connection: Connection, row: VersionRow) -> None:

@@ -12,7 +12,7 @@ from ckptd.limits import KIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, Version
-from ckptd.model.manifest import OPTIONAL_FLAG, encode_manifest
+from ckptd.model.manifest import OPTIONAL_FLAG, Manifest, encode_manifest
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.catalog import Catalog
@@ -210,15 +210,15 @@ async def test_what_goes_while_it_is_looked_at_is_not_missed_afterwards(
 ) -> None:
     await scene.catalog.add(hashed(root))
     [held] = scene.catalog.holdings()
-    manifest_bytes = scene.catalog.manifest_bytes
+    manifest_of = scene.catalog.manifest
 
-    async def let_go_then_return(digest: Digest) -> bytes:
-        encoded = await manifest_bytes(digest)
+    async def let_go_then_return(digest: Digest) -> Manifest:
+        manifest = await manifest_of(digest)
         await forget(scene.catalog, digest)
         scene.redundancy.let_go(digest)
-        return encoded
+        return manifest
 
-    monkeypatch.setattr(scene.catalog, "manifest_bytes", let_go_then_return)
+    monkeypatch.setattr(scene.catalog, "manifest", let_go_then_return)
     await scene.redundancy.refresh()
     assert scene.copies() == Copies(None, None)
     await scene.redundancy.refresh()

@@ -1,7 +1,11 @@
+import asyncio
+import gc
+
 import pytest
 
 from ckptd.errors import DamagedState, NotFound
 from ckptd.model.ids import Digest, Version
+from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
@@ -10,7 +14,12 @@ from ckptd.store.records.database import Database
 from ckptd.store.records.packed_files import pack_files
 from ckptd.store.records.schema import Connection
 from ckptd.store.records.version_records import VersionRecords
-from ckptd.store.records.version_rows import StoredPlace, VersionRow, pack_version
+from ckptd.store.records.version_rows import (
+    StoredPlace,
+    VersionRow,
+    pack_version,
+    unpack_version,
+)
 
 
 @pytest.fixture
@@ -20,7 +29,7 @@ def damages() -> list[Digest]:
 
 @pytest.fixture
 def records(database: Database, damages: list[Digest]) -> VersionRecords:
-    return VersionRecords(database, lambda stored, _: damages.append(stored.row.digest))
+    return VersionRecords(database, lambda places, _: damages.append(places[0].digest))
 
 
 @pytest.fixture
@@ -109,3 +118,39 @@ async def test_who_reads_a_damaged_version_hears_of_it_and_so_does_the_catalog(
     with pytest.raises(DamagedState):
         await records.hashed(row.digest, [number])
     assert damages == [row.digest] * 2
+
+
+async def test_whoever_uses_a_version_at_a_time_shares_its_manifest(
+    records: VersionRecords,
+    row: VersionRow,
+    place: StoredPlace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    number = await records.add(row, place, [], note_nothing)
+    unpacked: list[Digest] = []
+
+    def unpack(row: VersionRow, database: str) -> Manifest:
+        unpacked.append(row.digest)
+        return unpack_version(row, database)
+
+    monkeypatch.setattr(version_records, "unpack_version", unpack)
+
+    async def use() -> None:
+        first, second, manifest = await asyncio.gather(
+            records.hashed(row.digest, [number]),
+            records.hashed(row.digest, [number]),
+            records.manifest(row.digest),
+        )
+        assert first[number].manifest is second[number].manifest is manifest
+        assert await records.manifest_bytes(row.digest) == first[number].encoded
+
+    await use()
+    assert unpacked == [row.digest]
+    await asyncio.sleep(0)  # the results of the tasks go
+    gc.collect()
+    await records.manifest(row.digest)
+    assert unpacked == [row.digest] * 2, "nobody used it any more"
+    used = await records.hashed(row.digest, [number])
+    await records.delete([number])
+    with pytest.raises(NotFound):
+        await records.hashed(row.digest, list(used))

@@ -59,7 +59,7 @@ def connection() -> Iterator[Connection]:
 
 
 def unpacked(row: VersionRow, place: StoredPlace) -> HashedDirectory:
-    return unpack_place(row, place, *unpack_version(row, PLACE), database=PLACE)
+    return unpack_place(place, unpack_version(row, PLACE), PLACE)
 
 
 def test_a_row_has_what_questions_are_about(row: VersionRow, hashed: HashedDirectory) -> None:
