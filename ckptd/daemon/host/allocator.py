@@ -13,7 +13,7 @@ from typing import Final
 
 from ckptd.limits import MIB
 
-_MMAP_THRESHOLD: Final = -3
+_MAPPED_FROM: Final = -3
 """``M_MMAP_THRESHOLD`` of <malloc.h>."""
 _LONG_BYTES: Final = MIB
 """Columns of versions with many files are longer; nothing that is made again and again is."""
@@ -35,4 +35,4 @@ def give_back_long_pieces(environment: Mapping[str, str]) -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, _LONG_BYTES))
+    return bool(mallopt(_MAPPED_FROM, _LONG_BYTES))
