@@ -134,6 +134,12 @@ def refetch_bytes_max(size_bytes: int) -> int:
     return max(REFETCH_BYTES_MAX, int(REFETCH_SHARE_MAX * size_bytes))
 
 
+COPIED_PER_FETCHED: Final = 8
+"""So many bytes that were copied on this node count as one that was fetched, where it is about what
+a crash may cost: they are copied again, and nothing travels. With commits of 8 MiB a copy of 1 GiB
+on ext4 waited 0.4 s for 53 of them, with 64 MiB hardly at all for 11."""
+
+
 def uncommitted_bytes_max(size_bytes: int) -> int:
     """Return how many verified bytes of a version the journal may be behind.
 

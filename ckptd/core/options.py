@@ -174,7 +174,8 @@ class CommitOptions:
     """When verified blocks become durable, and what becomes of a disk that refuses.
 
     Attributes:
-        bytes_due: Verified bytes are made durable when this many have come together …
+        bytes_due: Verified bytes are made durable when this many have come together, or
+            ``COPIED_PER_FETCHED`` times as many where they were copied on this node …
         age_ns: … or the oldest of them is this old …
         age_swarming_ns: … or this old, while others recover the same version: only what is durable
             is advertised.

@@ -24,6 +24,7 @@ from ckptd.core.state.deadlines import hedge_after_ns, lane_patience_ns
 from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import NodeHandler, Step
+from ckptd.limits import COPIED_PER_FETCHED
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import OWN_DISKS, PathId, TransferId
 from ckptd.model.words import CloseReason, RangeOutcome, StoryReason, WasteReason
@@ -133,7 +134,8 @@ def _credit(
         recovery.coverage.verified
     ):
         recovery.commit.is_urgent = True  # only what is durable counts as complete
-    recovery.commit.size_bytes += good_bytes
+    is_copied = lane.source == OWN_DISKS
+    recovery.commit.size_bytes += good_bytes // COPIED_PER_FETCHED if is_copied else good_bytes
     recovery.tally.source_bytes[lane.source] = (
         recovery.tally.source_bytes.get(lane.source, 0) + good_bytes
     )

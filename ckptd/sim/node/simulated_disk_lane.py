@@ -164,7 +164,7 @@ class SimulatedDiskLane:
         wrong = blocks - self._shelf.right(order.digest)
         if wrong:
             self._shelf.note_wrong(order.digest, wrong)
-        staging.take(group, tuple(wrong))
+        staging.take(group, tuple(wrong), is_copied=True)
         current.next_block, self.heard_ns = group.end, self._world.now
         current.received_bytes += staging.known_version().run_bytes(*group)
         self._delivered(order, group, tuple(wrong))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ckptd.core.events import RecoveryRequested, Refusal
-from ckptd.limits import uncommitted_bytes_max
+from ckptd.limits import COPIED_PER_FETCHED, uncommitted_bytes_max
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import RecoveryId
 from ckptd.sim.world.disk import Disk
@@ -18,7 +18,7 @@ class SimulatedStaging:
         request: What was asked for; in the journal, with ``version`` and ``committed``.
         version: Which version, once its manifest is here.
         committed: Blocks that survive a crash.
-        uncommitted_bytes: Bytes of blocks that would not.
+        uncommitted_bytes: Bytes of blocks that would not; what was copied on the node counts less.
     """
 
     def __init__(self, request: RecoveryRequested, disk: Disk) -> None:
@@ -26,6 +26,7 @@ class SimulatedStaging:
         self.version: SavedVersion | None = None
         self.committed = BlockSet()
         self.uncommitted_bytes = 0
+        self._counted: dict[int, int] = {}  # uncommitted block → what it counts
         self._disk = disk
         self._written = bytearray()
         self._full_bytes = 0
@@ -58,6 +59,7 @@ class SimulatedStaging:
         )
         self._written = bytearray(version.space.block_count)
         self.uncommitted_bytes = 0
+        self._counted.clear()
         for block in self.committed:
             self._written[block] = 1
 
@@ -67,13 +69,16 @@ class SimulatedStaging:
         for block in blocks:
             self._written[block] = 1
 
-    def take(self, run: BlockRun, bad: tuple[int, ...]) -> None:
+    def take(self, run: BlockRun, bad: tuple[int, ...], *, is_copied: bool = False) -> None:
         """Verify blocks and write the good ones."""
         version = self.known_version()
         for block in range(run.start, run.end):
             if not self._written[block] and block not in bad:
                 self._written[block] = 1
-                self.uncommitted_bytes += version.run_bytes(block, block + 1)
+                size_bytes = version.run_bytes(block, block + 1)
+                counted = size_bytes // COPIED_PER_FETCHED if is_copied else size_bytes
+                self._counted[block] = counted
+                self.uncommitted_bytes += counted
 
     def sweep(self, mishaps: Mishaps) -> BlockSet:
         """Let somebody remove about half of what was committed.
@@ -88,4 +93,4 @@ class SimulatedStaging:
     def commit(self, blocks: BlockSet) -> None:
         """Let blocks survive a crash from now on."""
         self.committed |= blocks
-        self.uncommitted_bytes -= self.known_version().set_bytes(blocks)
+        self.uncommitted_bytes -= sum(self._counted.pop(block, 0) for block in blocks)

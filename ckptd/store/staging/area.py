@@ -404,7 +404,7 @@ class Staging:
         Raises:
             StorageError: See :meth:`deliver`.
         """
-        admitted_bytes = self.held.admit(places)
+        admitted_bytes = self.held.admit(places, is_copied=True)
         missing = {place.block: place for place in places if place.block not in self.held}
         taken: list[BlockPlace] = []
 
@@ -417,7 +417,7 @@ class Staging:
                     taken += (missing.pop(block) for block in copier.take(found))
         finally:
             if admitted_bytes:
-                self.held.note(taken, admitted_bytes)
+                self.held.note(taken, admitted_bytes, is_copied=True)
         return tuple(missing)
 
     def _write_all(self, writes: Sequence[BlockWrite], data: memoryview) -> None:

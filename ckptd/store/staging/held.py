@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import final
 
 from ckptd.errors import StorageError
-from ckptd.limits import uncommitted_bytes_max
+from ckptd.limits import COPIED_PER_FETCHED, uncommitted_bytes_max
 from ckptd.model.blocks import BlockSet
 from ckptd.model.space import AddressSpace, BlockPlace
 
@@ -18,7 +18,8 @@ class HeldBlocks:
 
     A lane is admitted before it writes and notes afterwards what it wrote. Bytes that are
     admitted or written and not released count as uncommitted; a crash would lose them, so a
-    lane waits while there are too many. A block counts once, however often it is delivered.
+    lane waits while there are too many. A block counts once, however often it is delivered; what
+    is copied on this node counts less, as it does not travel again.
 
     Attributes:
         uncommitted_bytes_max: Most uncommitted bytes, a commit that is under way included.
@@ -36,7 +37,7 @@ class HeldBlocks:
         self.waiting = 0
         self._subject = subject
         self._held = bytearray(space.block_count)
-        self._uncommitted: dict[int, int] = {}  # block → its size
+        self._uncommitted: dict[int, int] = {}  # block → what it counts
         self._uncommitted_bytes = 0  # their sum, and what is admitted
         self._writers = 0  # lanes between admission and note
         self._ended = ""  # why no lane is admitted any more
@@ -61,18 +62,26 @@ class HeldBlocks:
             for start, end in blocks.runs():
                 self._held[start:end] = b"\1" * (end - start)
 
-    def admit(self, places: Sequence[BlockPlace]) -> int:
+    def admit(self, places: Sequence[BlockPlace], *, is_copied: bool = False) -> int:
         """Wait until blocks that are not held yet may be written.
 
+        Args:
+            places: The blocks.
+            is_copied: They are copied on this node.
+
         Returns:
-            Their bytes; unless it is 0, pass it to :meth:`note`, also after a failure.
+            What they count; unless it is 0, pass it to :meth:`note`, also after a failure.
 
         Raises:
             StorageError: The staging has ended; as ``StagingLost`` if that is why.
         """
         with self._changed:
             while True:
-                need = sum(place.size_bytes for place in places if not self._held[place.block])
+                need = sum(
+                    _counted(place.size_bytes, is_copied=is_copied)
+                    for place in places
+                    if not self._held[place.block]
+                )
                 if not need:
                     return 0
                 if self._ended:
@@ -86,15 +95,24 @@ class HeldBlocks:
                 self._changed.wait()
                 self.waiting -= 1
 
-    def note(self, written: Sequence[BlockPlace], admitted_bytes: int) -> None:
-        """Hold what was written; what was admitted beyond it no longer counts."""
+    def note(
+        self, written: Sequence[BlockPlace], admitted_bytes: int, *, is_copied: bool = False
+    ) -> None:
+        """Hold what was written; what was admitted beyond it no longer counts.
+
+        Args:
+            written: The blocks.
+            admitted_bytes: What :meth:`admit` returned.
+            is_copied: As there.
+        """
         with self._changed:
             self._writers -= 1
             for block, _, _, size_bytes, _ in written:
                 if not self._held[block]:
                     self._held[block] = 1
-                    self._uncommitted[block] = size_bytes
-                    admitted_bytes -= size_bytes
+                    counted = _counted(size_bytes, is_copied=is_copied)
+                    self._uncommitted[block] = counted
+                    admitted_bytes -= counted
             self._uncommitted_bytes -= admitted_bytes
             if admitted_bytes or self._ended:
                 self._changed.notify_all()
@@ -122,3 +140,8 @@ class HeldBlocks:
         """Wait until every lane that was admitted has noted what it wrote."""
         with self._changed:
             self._changed.wait_for(lambda: not self._writers)
+
+
+def _counted(size_bytes: int, *, is_copied: bool) -> int:
+    """Return what a block counts: at least a byte, so that none is taken for held."""
+    return max(size_bytes // COPIED_PER_FETCHED, 1) if is_copied else size_bytes

@@ -48,7 +48,7 @@ class Commit:
     Attributes:
         committing: Blocks of the commit that is under way.
         blocks: Blocks that no commit covers yet.
-        size_bytes: Length of those.
+        size_bytes: Length of those; what was copied on this node counts less.
         is_urgent: Somebody waits for some of those, or they make all that is critical complete.
         since_ns: When the oldest of those was verified.
         started_ns: When the commit was ordered that is under way, or was last.

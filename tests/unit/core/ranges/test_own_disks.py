@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ckptd.core.effects import CloseLane, EndRecovery, FetchRange
+from ckptd.core.effects import CloseLane, CommitBlocks, EndRecovery, FetchRange
 from ckptd.core.events import (
     BlocksCommitted,
     HoldingsArrived,
@@ -10,7 +10,7 @@ from ckptd.core.events import (
     StagingPrepared,
     VersionPlaced,
 )
-from ckptd.limits import KIB, MIB
+from ckptd.limits import COPIED_PER_FETCHED, KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import OWN_DISKS, NodeId, PathId
 from ckptd.model.words import CloseReason, RangeOutcome, RateOrigin, Result, StoryKind, Verdict
@@ -74,6 +74,18 @@ def test_a_recovery_needs_no_peer_for_what_its_disks_have() -> None:
     [end] = [each for each in script.tell(VersionPlaced(R)) if isinstance(each, EndRecovery)]
     assert (end.result, end.final.reused_bytes) == (Result.COMPLETE, 16 * MIB)
     assert not script.scheduler.inspect().own_disks.holdings, "they are no source any more"
+
+
+def test_copies_are_committed_in_larger_pieces() -> None:
+    options = adjusted(NO_COMMITS, ranges={"bytes_first": 32 * MIB}, commits={"bytes_due": 2 * MIB})
+    script, version = Script(options=options), saved(64)
+    [order, *_] = start(script, version, version.blocks, A)
+    upto = 2 * COPIED_PER_FETCHED
+    assert order.blocks.end - order.blocks.start >= upto
+    script.arrive(order, 1)
+    commits = [each for each in script.arrive(order, upto - 1) if isinstance(each, CommitBlocks)]
+    assert commits == []
+    assert CommitBlocks(R, blocks((0, upto))) in script.arrive(order, upto)
 
 
 def test_peers_that_are_not_much_faster_are_not_asked_for_it() -> None:

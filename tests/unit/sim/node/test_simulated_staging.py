@@ -1,7 +1,7 @@
 from random import Random
 
 from ckptd.core.events import RecoveryRequested
-from ckptd.limits import MIB
+from ckptd.limits import COPIED_PER_FETCHED, MIB
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import RecoveryId
 from ckptd.model.words import Criticality
@@ -28,6 +28,14 @@ def test_a_block_counts_once_and_a_bad_one_never() -> None:
     staging.take(BlockRun(1, 5), (3,))
     staging.take(BlockRun(3, 5), ())
     assert staging.uncommitted_bytes == 3 * MIB
+
+
+def test_what_is_copied_counts_less() -> None:
+    staging = opened()
+    staging.take(BlockRun(0, COPIED_PER_FETCHED), (), is_copied=True)
+    assert staging.uncommitted_bytes == MIB
+    staging.commit(BlockSet([(0, COPIED_PER_FETCHED)]))
+    assert staging.uncommitted_bytes == 0
 
 
 def test_a_commit_makes_room() -> None:

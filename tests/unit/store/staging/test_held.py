@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from ckptd.errors import StorageError
-from ckptd.limits import GIB, MIB
+from ckptd.limits import COPIED_PER_FETCHED, GIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.manifest import FORMAT, Manifest, Unit
 from ckptd.model.space import AddressSpace, BlockPlace
@@ -102,6 +102,28 @@ def test_what_is_admitted_and_not_written_makes_room_again() -> None:
 def test_more_than_ever_fits_is_admitted_alone() -> None:
     held = HeldBlocks("it", SPACE)
     assert write(held, 0, 3) == 3 * BLOCK
+
+
+def test_of_what_is_copied_more_may_be_lost_than_of_what_would_travel_again() -> None:
+    large = space_of(80 * BLOCK)
+    held = HeldBlocks("it", large)
+
+    def copy(start: int, end: int) -> None:
+        some = list(large.places((start, end)))
+        held.note(some, held.admit(some, is_copied=True), is_copied=True)
+
+    for block in range(2 * COPIED_PER_FETCHED):
+        copy(block, block + 1)
+    thread, problems = start_thread(lambda: copy(79, 80))
+    while not held.waiting:
+        assert thread.is_alive(), f"it did not wait: {problems}"
+        thread.join(0.001)
+    held.release(blocks(0, 1))
+    end_thread(thread)
+    assert problems == []
+    held.release(blocks(1, 80))
+    assert held.admit(places(0, 8)) == 0
+    assert held.admit(list(large.places((20, 22)))) == 2 * BLOCK, "nothing counts any more"
 
 
 def test_a_block_that_is_held_needs_no_room() -> None:
