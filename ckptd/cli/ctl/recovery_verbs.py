@@ -40,6 +40,8 @@ every peer that has it, critical units first. Without a version, take the newest
 that can be had; one older than what was on this node before must be named.
 If several contents go by one version, say which, with --digest or --from.
 A name that nobody has ends it at once, unless --patience is given.
+Of a job that is published in shards, take the newest version of which every
+shard can be had, and bring the shards that are wanted into one directory.
 
 examples:
   ckptctl recover llama/rank-3              # begin, print the id
@@ -50,6 +52,8 @@ examples:
   ckptctl recover llama/rank-3@1300 --patience forever  # it will be published
   ckptctl recover llama/rank-3 --background  # from sources nobody else needs
   ckptctl recover llama/rank-3@1200 --digest 2d756bf1  # if there are several
+  ckptctl recover llama --wait              # a job: the shards that were here
+  ckptctl recover llama --shards all --wait # ... every shard, in one directory
 
 A version that stands in its directory already is put right: what is wrong or
 missing there is fetched, and files are replaced one by one.
@@ -107,6 +111,11 @@ def _add_recover(parser: ArgumentParser) -> None:
         action="store_true",
         help="where it stands already: replace also files that somebody changed (they are kept)",
     )
+    parser.add_argument(
+        "--shards",
+        metavar="SHARDS",
+        help="of a job: mine (what this node had), all, or numbers: 3,7 or 0-3/8; default: mine",
+    )
     parser.add_argument("--wait", action="store_true", help="show it until it ends")
     parser.add_argument(
         "--timeout", metavar="DURATION", help="with --wait: wait for so long at most: 10m"
@@ -131,6 +140,7 @@ def _recover(arguments: Namespace) -> ExitCode:
         allow_partial=arguments.allow_partial,
         # Who says how long to wait may wait for a name that is about to be published.
         is_name_awaited=arguments.patience is not None,
+        shards=utf8(arguments.shards or ""),
     )
     timeout_s = duration_s(arguments.timeout)
     view = client_of(arguments).recover(request)

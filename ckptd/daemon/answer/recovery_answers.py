@@ -20,6 +20,7 @@ from ckptd.core.events import (
 )
 from ckptd.core.report.rivals import Rival
 from ckptd.daemon.answer import explaining
+from ckptd.daemon.answer.job_shards import JobShards
 from ckptd.daemon.answer.recovery_views import RecoveryViews, result_of, view_of_ended
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken, new_recovery_id
@@ -74,6 +75,7 @@ class RecoveryAnswers:
         self._journal = parts.storage.journal
         self._catalog = parts.storage.catalog
         self._roots = parts.storage.roots
+        self._shards = JobShards(parts.storage.catalog, recovering)
         self._beginning = asyncio.Lock()
 
     def recoveries(self) -> list[RecoveryView]:
@@ -114,6 +116,7 @@ class RecoveryAnswers:
         checkpoint = parse_checkpoint_name(request.checkpoint)
         version = None if request.version is None else parse_version(request.version)
         wanted = self._selection_of(request, checkpoint, version)
+        shards = await self._shards.wanted(checkpoint, request.shards)
         root, target = self._roots.default(), ""
         named = ""  # what somebody named; where else it comes to is settled with the version
         if request.to is not None:
@@ -123,7 +126,7 @@ class RecoveryAnswers:
             root, target = self._recovering.own.target_of(checkpoint, version)
         await self._let_end(root, target)
         async with self._beginning:  # of two requests for the same, one begins
-            same = self._find_same(checkpoint, version, root, target)
+            same = self._find_same(checkpoint, version, root, target, shards)
             if same is not None and self._is_of(same, wanted):
                 _check_allows(same.record, request)
                 return await self._join(same, is_background=request.is_background)
@@ -151,6 +154,7 @@ class RecoveryAnswers:
                 is_overwriting=request.overwrite,
                 allow_partial=request.allow_partial,
                 is_name_awaited=request.is_name_awaited,
+                shards=shards,
             )
             await self._journal.begin(record)
             recovery = OpenRecovery(record, root, target, self._now())
@@ -198,12 +202,18 @@ class RecoveryAnswers:
                 await other.ended.wait()
 
     def _find_same(
-        self, checkpoint: CheckpointName, version: Version | None, root: Root, target: str
+        self,
+        checkpoint: CheckpointName,
+        version: Version | None,
+        root: Root,
+        target: str,
+        shards: str,
     ) -> OpenRecovery | None:
         """Return a recovery under way for what is asked for now, on its way to the same target."""
         for other in self._book:
             is_there = other.target == target if target else not other.record.target
-            if other.root is root and is_there and self._is_same(other, checkpoint, version):
+            is_alike = other.root is root and is_there and other.record.shards == shards
+            if is_alike and self._is_same(other, checkpoint, version):
                 return other
         return None
 
@@ -219,6 +229,8 @@ class RecoveryAnswers:
             return version in {other.record.version, chosen}
         if other.record.version is not None:
             return False
+        if other.record.shards:
+            return True
         newest = self._scheduler.explain_choice(
             checkpoint, None, self._catalog.newest_ever(checkpoint)
         ).chosen

@@ -19,6 +19,7 @@ from ckptd.limits import HOLDINGS_MAX
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.manifest import Manifest
+from ckptd.model.shards import Shard, split_shard
 from ckptd.store.files.fingerprints import UnitFile
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
@@ -138,6 +139,15 @@ class Catalog:
     def newest_ever(self, checkpoint: CheckpointName) -> Version | None:
         """Return the highest version that was ever added, even if it was removed since."""
         return self._newest.of(checkpoint)
+
+    def known_shards(self, job: CheckpointName) -> dict[Shard, Version]:
+        """Return which shards of a job this node has or had, and the newest version of each."""
+        found: dict[Shard, Version] = {}
+        for name, version in self._newest.all():
+            split = split_shard(name)
+            if split is not None and split[0] == job:
+                found[split[1]] = version
+        return found
 
     def had(self, checkpoint: CheckpointName) -> frozenset[Digest]:
         """Return what is here of a checkpoint and not withdrawn, and the newest that ever was."""

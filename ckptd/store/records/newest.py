@@ -6,6 +6,8 @@ newest because its peers withhold the newer ones.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
@@ -31,6 +33,10 @@ class NewestVersions:
         """Return the newest; ``None`` if there never was one."""
         known = self._newest.get(checkpoint)
         return None if known is None else known[0]
+
+    def all(self) -> Iterator[tuple[CheckpointName, Version]]:
+        """Yield each checkpoint that there ever was, with its newest version."""
+        return ((name, version) for name, (version, _) in self._newest.items())
 
     def digest_of(self, checkpoint: CheckpointName) -> Digest | None:
         """Return the identity of the newest; ``None`` if an older ckptd did not keep it."""

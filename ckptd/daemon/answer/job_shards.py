@@ -1,0 +1,85 @@
+"""Which shards of a job a recovery is for, by what was asked and what this node had."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from ckptd.core.peers.following import SETTLED_AFTER_NS
+from ckptd.daemon.recover.recovering import Recovering
+from ckptd.errors import UsageError
+from ckptd.limits import SECOND
+from ckptd.model.ids import CheckpointName
+from ckptd.model.shards import WantedShards, job_of, parse_shards, split_shard
+from ckptd.store.published.catalog import Catalog
+
+_MINE: Final = "mine"
+_HEARD_S: Final = SETTLED_AFTER_NS / SECOND + 1
+"""So long peers are waited for that were not asked yet, to know whether a name is a job's."""
+
+
+class JobShards:
+    """Reads which shards are wanted.
+
+    Args:
+        catalog: What this node has and had.
+        recovering: Knows what peers hold.
+    """
+
+    def __init__(self, catalog: Catalog, recovering: Recovering) -> None:
+        self._catalog = catalog
+        self._recovering = recovering
+
+    async def wanted(self, checkpoint: CheckpointName, typed: str) -> str:
+        """Return which shards of a job are to be recovered, as the journal keeps it.
+
+        Args:
+            checkpoint: What was named.
+            typed: Which shards were asked for; empty: nothing was said of shards.
+
+        Returns:
+            Empty if the name is that of a checkpoint and not of a job.
+
+        Raises:
+            UsageError: Shards cannot be read, or this node had none of them.
+        """
+        if typed and typed != _MINE:
+            return str(parse_shards(typed))
+        mine = self.mine(checkpoint)
+        if mine is not None:
+            return str(mine)
+        if not typed and not await self._is_job(checkpoint):
+            return ""
+        raise UsageError(
+            f"shards of {checkpoint}",
+            "are not known: this node never had one",
+            f"Say which: ckptctl recover {checkpoint} --shards 3 (or 3,7, or all).",
+        )
+
+    def mine(self, job: CheckpointName) -> WantedShards | None:
+        """Return the shards of a job that this node had last; ``None``: it had none."""
+        known = self._catalog.known_shards(job)
+        if not known:
+            return None
+        latest = max(known, key=lambda shard: known[shard])
+        numbers = (shard.index for shard in known if shard.count == latest.count)
+        return WantedShards(frozenset(numbers), latest.count)
+
+    async def _is_job(self, name: CheckpointName) -> bool:
+        """Return whether peers have shards of that name, and no version of it itself."""
+        if split_shard(name) is not None or self._catalog.newest_ever(name) is not None:
+            return False
+        scheduler, runtime = self._recovering.scheduler, self._recovering.runtime
+        try:
+            async with asyncio.timeout(_HEARD_S):
+                await runtime.wait_until(
+                    lambda: scheduler.is_settled or name in self._names_at_peers()
+                )
+        except TimeoutError:
+            pass  # then what was heard so far counts
+        names = self._names_at_peers()
+        return name not in names and any(job_of(each) == name for each in names)
+
+    def _names_at_peers(self) -> set[CheckpointName]:
+        said = self._recovering.peering.said().values()
+        return {holding.checkpoint for each in said for holding in each.holdings}
