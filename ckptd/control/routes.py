@@ -35,6 +35,7 @@ import msgspec
 from ckptd.control.messages.checkpoints import CheckpointRow, PublishEvent, PublishRequest
 from ckptd.control.messages.daemon_status import ReloadResult, Status, VersionDocument, WhoAmI
 from ckptd.control.messages.explanations import ExplanationView
+from ckptd.control.messages.jobs import Adopted, AdoptRequest
 from ckptd.control.messages.life_cycle import LetGo, LetGoRequest, RemoveEvent, RemoveRequest
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
 from ckptd.control.messages.observation import (
@@ -273,6 +274,12 @@ class Api:
     )
     forget: Route[[LetGoRequest], LetGo] = Route(
         "POST /v1/forgettings", "forget", Role.OPERATOR, "forget versions; their files stay"
+    )
+    adopt: Route[[AdoptRequest], Adopted] = Route(
+        "POST /v1/adoptions",
+        "adopt",
+        Role.OPERATOR,
+        "publish versions that are here as shards of a job, without hashing them again",
     )
     remove: Route[[RemoveRequest], Iterator[RemoveEvent]] = Route(
         "POST /v1/removals",

@@ -56,6 +56,7 @@ EVENTS: Final = {
     "staging.orphan_removed": "what a recovery left that no journal knows was removed",
     "state.moved_aside": "the state database could not be read and was put aside",
     "transport.insecure": "the data listener has no TLS",
+    "version.adopted": "a version became a shard of a job without being hashed again",
     "version.forgotten": "the catalog forgot a place of a version; why says who wanted that",
     "version.not_checked": "files of a version could not be looked at; why says more",
     "version.not_repaired": "putting a version right could not begin; why says more",

@@ -15,6 +15,7 @@ from ckptd.control.messages.checkpoints import (
 )
 from ckptd.control.messages.daemon_status import ReloadResult, Status
 from ckptd.control.messages.explanations import ExplanationView
+from ckptd.control.messages.jobs import Adopted, AdoptRequest
 from ckptd.control.messages.life_cycle import LetGo, LetGoRequest, RemoveEvent, RemoveRequest
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
 from ckptd.control.messages.peers import PeerRow, PeerView
@@ -39,6 +40,7 @@ from ckptd.model.words import (
     Stage,
 )
 from tests.support.control_samples import (
+    ADOPTED,
     BAD_UNIT,
     CHECKPOINT,
     EXPLANATION,
@@ -160,6 +162,10 @@ class StandInDaemon:
     async def forget(self, request: LetGoRequest) -> LetGo:
         self._act("forget", request)
         return msgspec.structs.replace(LET_GO, is_dry_run=request.is_dry_run)
+
+    async def adopt(self, request: AdoptRequest) -> Adopted:
+        self._act("adopt", request)
+        return msgspec.structs.replace(ADOPTED, is_dry_run=request.is_dry_run)
 
     async def remove(self, request: RemoveRequest) -> AsyncGenerator[RemoveEvent, None]:
         self._act("remove", request)

@@ -8,6 +8,7 @@ from ckptd.control.messages.checkpoints import (
 )
 from ckptd.control.messages.daemon_status import ListenAddresses, ReloadResult, RootRow, Status
 from ckptd.control.messages.explanations import ExplanationView, Happening, PeerPart
+from ckptd.control.messages.jobs import Adopted, AdoptedRow
 from ckptd.control.messages.life_cycle import (
     LetGo,
     LetGoRow,
@@ -158,6 +159,21 @@ PLACE = PlaceRow(
     is_published=True,
     added_at_s=1_795_000_000.0,
     checked_at_s=1_795_600_000.0,
+)
+ADOPTED = Adopted(
+    job="llama",
+    count=8,
+    versions=(
+        AdoptedRow(
+            checkpoint="llama/rank-3",
+            version=100,
+            shard="llama/shard-3-of-8",
+            digest="ab" * 32,
+            size_bytes=2 * GIB,
+            directory="/data/llama/rank-3/100",
+        ),
+    ),
+    is_dry_run=False,
 )
 LET_GO = LetGo(
     places=(

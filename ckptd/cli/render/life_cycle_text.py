@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ckptd.cli.render.text import Picture, listing, printable, progress_bar, reference
+from ckptd.control.messages.jobs import Adopted
 from ckptd.control.messages.life_cycle import (
     LetGo,
     RemovedRow,
@@ -37,6 +38,22 @@ def _let_go_lines(answer: LetGo, done: str, would: str) -> list[str]:
     sizes = {row.digest: row.size_bytes for row in answer.places}
     count = f"{len(sizes)} version{'' if len(sizes) == 1 else 's'}"
     return [*lines, f"{verb} {count} of {format_size(sum(sizes.values()))}"]
+
+
+def adopted_lines(answer: Adopted) -> list[str]:
+    """Say what became a shard of which job, and what is to be done on other nodes."""
+    verb = "would adopt" if answer.is_dry_run else "adopted"
+    lines = [
+        f"{verb} {reference(row.checkpoint, row.version)} as"
+        f" {reference(row.shard, row.version)}, in {printable(row.directory)}"
+        for row in answer.versions
+    ]
+    if answer.is_dry_run:
+        return [*lines, "nothing was done: this is what would be"]
+    return [
+        *lines,
+        f"The old names are gone here. Other nodes adopt their own: --count {answer.count}",
+    ]
 
 
 def removed_lines(result: RemoveResult) -> list[str]:

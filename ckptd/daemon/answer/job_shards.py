@@ -70,16 +70,11 @@ class JobShards:
         if split_shard(name) is not None or self._catalog.newest_ever(name) is not None:
             return False
         scheduler, runtime = self._recovering.scheduler, self._recovering.runtime
+        peering = self._recovering.peering
         try:
             async with asyncio.timeout(_HEARD_S):
-                await runtime.wait_until(
-                    lambda: scheduler.is_settled or name in self._names_at_peers()
-                )
+                await runtime.wait_until(lambda: scheduler.is_settled or name in peering.names())
         except TimeoutError:
             pass  # then what was heard so far counts
-        names = self._names_at_peers()
+        names = peering.names()
         return name not in names and any(job_of(each) == name for each in names)
-
-    def _names_at_peers(self) -> set[CheckpointName]:
-        said = self._recovering.peering.said().values()
-        return {holding.checkpoint for each in said for holding in each.holdings}

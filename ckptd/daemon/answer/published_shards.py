@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from ckptd.errors import CkptdError, Conflict, InvalidManifest
@@ -32,13 +32,20 @@ class PublishedShards:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    def check_name(self, name: CheckpointName) -> None:
+    def check_name(
+        self, name: CheckpointName, but: Collection[CheckpointName] = frozenset()
+    ) -> None:
         """Check that a name does not make it unclear what a job is.
+
+        Args:
+            name: The name of a checkpoint, or of a shard.
+            but: Names that will be gone.
 
         Raises:
             Conflict: It does, with a name that stands here already.
         """
-        rivals = rival_names(name, {each.holding.checkpoint for each in self._catalog.versions()})
+        known = {each.holding.checkpoint for each in self._catalog.versions()}
+        rivals = rival_names(name, known.difference(but))
         if not rivals:
             return
         split = split_shard(name)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from ckptd.control.messages.daemon_status import ReloadResult
 from ckptd.daemon.answer.daemon_answers import DaemonAnswers, DaemonFacts
+from ckptd.daemon.answer.job_answers import JobAnswers
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
 from ckptd.daemon.answer.named_places import NamedPlaces
 from ckptd.daemon.answer.peer_answers import PeerAnswers
@@ -70,6 +71,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
             passed,
         ),
         LifeCycleAnswers(parts.storage, standings),
+        JobAnswers(parts.storage, parts.policy, recovering.peering.names),
         RemoveAnswers(parts.storage, standings),
         VerifyAnswers(parts, keeping.reads, recovering.repairing, now),
         PeerAnswers(parts, recovering, keeping.moments),

@@ -38,7 +38,7 @@ from ckptd.errors import CkptdError, Shortage
 from ckptd.limits import SECOND
 from ckptd.model.addresses import Address
 from ckptd.model.holdings import Holding, Holdings
-from ckptd.model.ids import Digest, NodeId, Origin, PathId
+from ckptd.model.ids import CheckpointName, Digest, NodeId, Origin, PathId
 from ckptd.model.words import Confirmation, HandshakeFailure, PeerState
 from ckptd.net.connection.dialling import numeric_address
 from ckptd.net.connection.handshakes import HandshakeFailed
@@ -158,6 +158,10 @@ class Peering:
                 if node not in said or said[node].revision < revision:
                     said[node] = peer.holdings
         return said
+
+    def names(self) -> set[CheckpointName]:
+        """Return the checkpoints of which live peers hold something."""
+        return {holding.checkpoint for said in self.said().values() for holding in said.holdings}
 
     def asked_by(self, host: str) -> None:
         """Take note that somebody at an IP address asked this node something.

@@ -12,6 +12,7 @@ from ckptd.control.routes import ROUTES
 from ckptd.control.server.dispatch import OwnAnswers
 from ckptd.control.server.handlers import Answering, bind, methods_by_name
 from ckptd.daemon.answer.daemon_answers import DaemonAnswers
+from ckptd.daemon.answer.job_answers import JobAnswers
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
 from ckptd.daemon.answer.peer_answers import PeerAnswers
 from ckptd.daemon.answer.plan_answers import PlanAnswers
@@ -35,6 +36,7 @@ def daemon_methods() -> dict[str, Answering]:
         PrioritizeAnswers,
         PlanAnswers,
         PublishAnswers,
+        JobAnswers,
         LifeCycleAnswers,
         RemoveAnswers,
         VerifyAnswers,
