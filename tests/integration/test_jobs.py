@@ -1,0 +1,184 @@
+"""A job of several shards is recovered as one thing: one command, one directory, one version."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from ckptd.cli.demo.demo_checkpoint import PlannedFile
+from ckptd.control.messages.recovery_results import RecoveryResult
+from ckptd.control.messages.running_recoveries import RecoverRequest
+from ckptd.errors import Conflict, UsageError
+from ckptd.limits import MIB
+from ckptd.model.words import Location, Result
+from tests.support.cluster import (
+    Cluster,
+    Node,
+    eventually,
+    make_checkpoint,
+    tree_digest,
+    with_and_without_tls,
+)
+
+pytestmark = pytest.mark.integration
+
+JOB = "llama"
+COUNT = 4
+SHARD_BYTES = 3 * MIB
+
+
+def files_of(shard: int) -> list[PlannedFile]:
+    return [
+        PlannedFile(f"rank-{shard}/model.safetensors", SHARD_BYTES),
+        PlannedFile(f"rank-{shard}/config.json", 300),
+    ]
+
+
+def save(node: Node, shards: Sequence[int], version: int = 100, *, count: int = COUNT) -> Path:
+    """Save what some ranks have, each into a directory of its own, and publish it."""
+    saved = node.path("saved", str(version))
+    for shard in shards:
+        directory = saved / str(shard)
+        make_checkpoint(directory, seed=version * 100 + shard, files=files_of(shard))
+        (directory / "config.json").write_bytes(b'{"layers": 32}')
+        node.publish(directory, f"{JOB}/shard-{shard}-of-{count}", version, deferred=())
+    return saved
+
+
+def together(*saved: Path) -> dict[str, object]:
+    """What all ranks have saved, as if into one directory."""
+    return {
+        path: facts
+        for each in saved
+        for directory in sorted(each.iterdir())
+        for path, facts in tree_digest(directory).items()
+    }
+
+
+def recover(node: Node, shards: str = "", version: int | None = None) -> RecoveryResult:
+    view = node.client.recover(RecoverRequest(checkpoint=JOB, version=version, shards=shards))
+    return node.result(view.recovery)
+
+
+def shards_here(node: Node, version: int = 100) -> list[str]:
+    return sorted(
+        row.checkpoint.rpartition("/")[2]
+        for row in node.client.checkpoints()
+        if row.version == version and row.held is Location.HERE and not row.is_stale
+    )
+
+
+@pytest.fixture
+def holders(cluster: Cluster) -> list[Node]:
+    """Two nodes with two shards each; nobody has all."""
+    nodes = [cluster.add(name) for name in ("a", "b")]
+    for node in nodes:
+        node.wait_ready()
+    return nodes
+
+
+@with_and_without_tls
+def test_all_shards_come_into_one_directory_and_are_served_from_there(
+    cluster: Cluster, holders: list[Node]
+) -> None:
+    first, second = holders
+    saved = [save(first, (0, 1)), save(second, (2, 3))]
+    receiver = cluster.node("r", peers=[first.address, second.address])
+    result = recover(receiver, "all")
+    assert result.result is Result.COMPLETE
+    assert Path(result.target) == receiver.path(JOB, "100")
+    assert tree_digest(result.target) == together(*saved)
+    # The file that all of them have came once.
+    assert result.bytes_total == COUNT * (SHARD_BYTES + 300) + len(b'{"layers": 32}')
+    assert shards_here(receiver) == [f"shard-{shard}-of-{COUNT}" for shard in range(COUNT)]
+    again = recover(receiver, "all")
+    assert (again.result, again.bytes_received) == (Result.COMPLETE, 0)
+    for node in holders:
+        node.stop()
+    other = cluster.node("o", peers=[receiver.address])
+    assert recover(other, "1,2").result is Result.COMPLETE
+    assert tree_digest(other.path(JOB, "100")) == {
+        path: facts
+        for path, facts in together(*saved).items()
+        if not path.startswith(("rank-0/", "rank-3/"))
+    }
+
+
+def test_a_node_gets_back_what_it_had_of_the_newest_version_that_is_whole(
+    cluster: Cluster, holders: list[Node]
+) -> None:
+    first, second = holders
+    save(first, (0, 1))
+    saved = save(second, (2, 3))
+    receiver = cluster.node("r", peers=[first.address, second.address])
+    assert recover(receiver, "2,3").result is Result.COMPLETE
+    save(first, (0, 1), 101)
+    save(second, (2,), 101)  # the last rank never came so far
+    shutil.rmtree(receiver.path(JOB))
+    eventually(lambda: not shards_here(receiver) or None, "the node sees that all is gone")
+    eventually(
+        lambda: 101 in {row.version for row in receiver.client.checkpoints()} or None,
+        "the newer version is known",
+    )
+    result = recover(receiver)
+    assert (result.result, result.version) == (Result.COMPLETE, 100)
+    assert tree_digest(result.target) == {
+        **tree_digest(saved / "2"),
+        **tree_digest(saved / "3"),
+    }
+    told = receiver.client.explain(result.recovery)
+    assert any("shard 3" in str(row) for row in told.passed_over), told.passed_over
+
+
+def test_a_kill_loses_nothing_that_was_there(cluster: Cluster, holders: list[Node]) -> None:
+    first, second = holders
+    saved = [save(first, (0, 1)), save(second, (2, 3))]
+    slow = '\n[limits]\ningress = "4MB/s"\n'
+    receiver = cluster.node("r", peers=[first.address, second.address], sections=slow)
+    view = receiver.client.recover(RecoverRequest(checkpoint=JOB, shards="all"))
+    receiver.wait_bytes(view.recovery, 2 * SHARD_BYTES // 3)
+    receiver.send_signal(signal.SIGKILL)
+    receiver.wait_ended(60)
+    receiver.sections = ""
+    receiver.restart()
+    result = receiver.result(view.recovery)
+    assert result.result is Result.COMPLETE
+    assert tree_digest(result.target) == together(*saved)
+    assert shards_here(receiver) == [f"shard-{shard}-of-{COUNT}" for shard in range(COUNT)]
+
+
+def test_shards_that_contradict_each_other_are_named(cluster: Cluster, holders: list[Node]) -> None:
+    first, second = holders
+    save(first, (0,), count=2)
+    directory = second.path("saved", "1")
+    make_checkpoint(directory, files=[PlannedFile("config.json", 300)])
+    second.publish(directory, f"{JOB}/shard-1-of-2", deferred=())
+    receiver = cluster.node("r", peers=[first.address, second.address])
+    result = recover(receiver, "all")
+    assert result.result is Result.FAILED
+    assert "'config.json'" in result.message
+    assert "shard 0/2" in result.message
+    with pytest.raises(Conflict, match=r"'config.json'"):
+        first.publish(directory_with(first, b"{}"), f"{JOB}/shard-1-of-2", deferred=())
+
+
+def directory_with(node: Node, content: bytes) -> Path:
+    directory = node.path("other")
+    directory.mkdir()
+    (directory / "config.json").write_bytes(content)
+    return directory
+
+
+def test_a_node_that_never_had_a_shard_is_asked_which(
+    cluster: Cluster, holders: list[Node]
+) -> None:
+    save(holders[0], (0, 1), count=2)
+    receiver = cluster.node("r", peers=[holders[0].address])
+    with pytest.raises(UsageError, match="never had one"):
+        recover(receiver)
+    assert recover(receiver, "1").result is Result.COMPLETE
+    assert shards_here(receiver) == ["shard-1-of-2"]
