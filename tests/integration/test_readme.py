@@ -53,7 +53,12 @@ STANDS_FOR = {
     "/data/checkpoints/llama/1200": RECOVERED,
 }
 
-ENDS_BADLY = {"ckptctl prioritize": "has ended"}
+ENDS_BADLY = {
+    "ckptctl prioritize": "has ended",
+    "ckptctl need llama/rank-0 --tensors": "is of no running recovery",
+    "ckptctl need 'llama/rank-0#": "is of no running recovery",
+    "ckptctl need 'llama/rank-0@": "is not in llama/rank-0@1200",
+}
 """What cannot succeed here, and why."""
 
 
