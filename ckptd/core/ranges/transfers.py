@@ -204,13 +204,18 @@ def on_range_ended(step: Step, event: RangeEnded) -> None:
             give_trial_up(step, narration.REASONS[event.outcome])
     elif not lane.is_closing:
         _judge(step, lane, transfer, event)
-    if recovery.refused:  # it may be all that is left for what comes back
-        give_second_chances(step)
+    if recovery.refused and not _is_anybody_asked(step, recovery):
+        give_second_chances(step)  # who is refused may be all that is left for what comes back
     for loser in list(losers(recovery)):
         narration.report_settled(step, lane, loser)
         step.close_lane(loser, CloseReason.REDUNDANT)
     set_alarms_to(step, lane.source)
     _end_lane(step, recovery, lane, event.outcome)
+
+
+def _is_anybody_asked(step: Step, recovery: Recovery) -> bool:
+    """Return whether a source is to say if it stands by bad blocks; more is known then."""
+    return any(recovery.digest in peer.standing.questioned for peer in step.state.sources())
 
 
 def _end_lane(step: Step, recovery: Recovery, lane: Lane, outcome: RangeOutcome) -> None:

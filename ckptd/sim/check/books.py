@@ -311,6 +311,7 @@ def _accuse(book: NodeBook, recovery: RecoveryAccount, attempt: Attempt, bad: Bl
         if bad:
             book.accused[key] = book.accused.get(key, BlockSet()) | bad
             recovery.bad_by[origin] = recovery.bad_by.get(origin, BlockSet()) | bad
+            book.questioned.setdefault(key, bad)  # the order to ask says about which of them
         is_asked = bool(bad) or key in book.questioned
     if _use_last(book, origin, digest) and not is_asked:
         _give_second_chances(book)
@@ -336,7 +337,8 @@ def _note_end(book: NodeBook, event: RangeEnded) -> None:
         units = recovery.known_version().units_of(BlockSet.of_run(order.blocks))
         _withdraw(book, order.source, order.digest, units)
     _close_attempt(book, recovery, event.transfer)
-    _give_second_chances(book)
+    if not any(digest == order.digest for _, digest in book.questioned):
+        _give_second_chances(book)
 
 
 def _close_attempt(book: NodeBook, recovery: RecoveryAccount, transfer: TransferId) -> None:
