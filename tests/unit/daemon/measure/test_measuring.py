@@ -43,6 +43,7 @@ from ckptd.daemon.measure.recovery_totals import (
 from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS, Copies
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
 from ckptd.daemon.measure.works import WORK_METRICS, Works
+from ckptd.daemon.recover.keeping_warm import WARM_METRICS
 from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS
 from ckptd.daemon.serve.block_questions import QUESTION_METRICS, BlockQuestions
 from ckptd.daemon.serve.content import CONTENT_METRICS
@@ -217,6 +218,7 @@ FULL: dict[str, Any] = {
     ),
     "reads": reads(),
     "repaired": 173,
+    "warm": 174,
     "roots": (
         RootState("main", "/data", "", 90, 91),
         RootState("slow", "/d", "it hangs", None, None),
@@ -270,6 +272,7 @@ FRESH: dict[str, Any] = {
     "keep": Keep(0, 0, "", 0, 0, None),
     "reads": Reads(cast("Any", None)),
     "repaired": 0,
+    "warm": 0,
     "roots": (),
     "recoveries": RecoveriesSeen(),
     "works": Works(lambda: 0.0),
@@ -304,6 +307,7 @@ ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("keep", KEEP_METRICS),
     ("reads", READ_METRICS),
     ("repaired", REPAIR_METRICS),
+    ("warm", WARM_METRICS),
     ("roots", ROOT_METRICS),
     ("works", WORK_METRICS),
     ("recoveries", RECOVERY_METRICS),
@@ -396,6 +400,7 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         "ckptd_changed_units_total 171.0",
         "ckptd_rotten_units_total 172.0",
         "ckptd_repaired_units_total 173.0",
+        "ckptd_kept_warm_bytes 174.0",
         'ckptd_disk_size_bytes{root="main"} 90.0',
         'ckptd_disk_free_bytes{root="main"} 91.0',
         'ckptd_root_usable{root="main"} 1.0',
