@@ -63,6 +63,8 @@ RECOVERING_MAX: Final = 64
 SHARDS_MAX: Final = 16_384
 """Of one version of a job. The largest published runs train on as many accelerators."""
 VERSION_MAX: Final = 2**63 - 1
+CHOICE_PATTERNS_MAX: Final = 64
+"""By which units of a version are chosen; each is compared with each path."""
 EPOCH_BITS: Final = 53
 """Programs that read JSON numbers as floating point numbers know integers below 2⁵³ exactly."""
 

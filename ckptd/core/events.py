@@ -297,7 +297,8 @@ class ManifestArrived:
         recovery: Which recovery.
         source: From whom; ``None``: this node had it.
         space: What it describes.
-        chosen: Blocks of the units that are wanted; ``None``: all of them.
+        chosen: Blocks of the units that are wanted; ``None``: all of them. Not of a shard of a
+            job: that comes with what is joined.
         misfit: Why what is wanted cannot be chosen of this version, for a person; empty if it can.
     """
 
@@ -348,11 +349,15 @@ class ManifestsJoined:
         recovery: For which recovery.
         digest: Identity of the joined manifest, on this node only.
         joint: What that is, and where its blocks stand in the shards.
+        chosen: As in ``ManifestArrived``, of what is joined.
+        misfit: Likewise.
     """
 
     recovery: RecoveryId
     digest: Digest
     joint: Joint
+    chosen: BlockSet | None = None
+    misfit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

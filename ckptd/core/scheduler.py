@@ -143,6 +143,14 @@ class Scheduler:
         """
         return self._state.recoveries[recovery].coverage.committed
 
+    def unchosen(self, recovery: RecoveryId) -> BlockSet:
+        """Return the blocks of a recovery that nobody asked for.
+
+        Raises:
+            KeyError: There is none of that name.
+        """
+        return self._state.recoveries[recovery].coverage.unchosen
+
     def bytes_by_class(self) -> dict[tuple[bool, Criticality], int]:
         """Return bytes of all recoveries whose manifest is here, by whether they are verified."""
         return bytes_by_class(self._state)

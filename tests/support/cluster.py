@@ -194,6 +194,8 @@ class Node(LocalDaemon):
         overwrite: bool = False,
         allow_partial: bool = False,
         is_name_awaited: bool = True,
+        units: Sequence[str] = (),
+        min_criticality: str | None = None,
     ) -> str:
         """Begin a recovery and return its id."""
         request = RecoverRequest(
@@ -205,6 +207,8 @@ class Node(LocalDaemon):
             overwrite=overwrite,
             allow_partial=allow_partial,
             is_name_awaited=is_name_awaited,
+            units=tuple(units),
+            min_criticality=min_criticality,
         )
         return self.client.recover(request).recovery
 
@@ -223,10 +227,18 @@ class Node(LocalDaemon):
         to: Path | str | None = None,
         patience_s: float | None = None,
         overwrite: bool = False,
+        units: Sequence[str] = (),
     ) -> RecoveryResult:
         """Recover and wait for the end."""
         return self.result(
-            self.begin(checkpoint, version, to=to, patience_s=patience_s, overwrite=overwrite)
+            self.begin(
+                checkpoint,
+                version,
+                to=to,
+                patience_s=patience_s,
+                overwrite=overwrite,
+                units=units,
+            )
         )
 
     def wait_view(

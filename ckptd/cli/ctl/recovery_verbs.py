@@ -32,7 +32,6 @@ from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryVi
 from ckptd.errors import ExitCode, NotFound, UsageError
 from ckptd.model.ids import parse_reference
 from ckptd.model.quantities import format_duration
-from ckptd.model.words import Result
 
 _RECOVER: Final = """\
 Make a version of a checkpoint complete on this node: pull what is missing from
@@ -54,9 +53,12 @@ examples:
   ckptctl recover llama/rank-3@1200 --digest 2d756bf1  # if there are several
   ckptctl recover llama --wait              # a job: the shards that were here
   ckptctl recover llama --shards all --wait # ... every shard, in one directory
+  ckptctl recover llama/rank-3 --wait --units 'model/*'  # only these units
+  ckptctl recover llama/rank-3 --wait --min critical  # the rest comes later
 
 A version that stands in its directory already is put right: what is wrong or
-missing there is fetched, and files are replaced one by one.
+missing there is fetched, and files are replaced one by one. So what was
+recovered in part, by choice or not, is completed by another recover.
 """
 
 _PATIENCE_S: Final = 300.0
@@ -116,6 +118,18 @@ def _add_recover(parser: ArgumentParser) -> None:
         metavar="SHARDS",
         help="of a job: mine (what this node had), all, or numbers: 3,7 or 0-3/8; default: mine",
     )
+    parser.add_argument(
+        "--units",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="only units whose paths match: 'model/*'; may be given several times",
+    )
+    parser.add_argument(
+        "--min",
+        choices=("critical",),
+        help="end when units so urgent are placed; the rest follows in the background",
+    )
     parser.add_argument("--wait", action="store_true", help="show it until it ends")
     parser.add_argument(
         "--timeout", metavar="DURATION", help="with --wait: wait for so long at most: 10m"
@@ -123,6 +137,8 @@ def _add_recover(parser: ArgumentParser) -> None:
 
 
 def _object_to_recover(arguments: Namespace) -> str:
+    if arguments.units and arguments.min:
+        return "--units and --min cannot be given together"
     return "--timeout needs --wait" if arguments.timeout and not arguments.wait else ""
 
 
@@ -141,6 +157,8 @@ def _recover(arguments: Namespace) -> ExitCode:
         # Who says how long to wait may wait for a name that is about to be published.
         is_name_awaited=arguments.patience is not None,
         shards=utf8(arguments.shards or ""),
+        units=tuple(map(utf8, arguments.units)),
+        min_criticality=arguments.min,
     )
     timeout_s = duration_s(arguments.timeout)
     view = client_of(arguments).recover(request)
@@ -164,11 +182,20 @@ def _patience_s(text: str | None) -> float | None:
 
 def own_terms(view: RecoveryView, request: RecoverRequest) -> str:
     """Say how a recovery that was joined ends otherwise than was asked for; empty if not."""
+    more = _more_units(view, request)
     if (view.patience_s, view.allow_partial) == (request.patience_s, request.allow_partial):
-        return ""
+        return more
     patience = "forever" if view.patience_s is None else format_duration(view.patience_s)
     partial = "permitted" if view.allow_partial else "not permitted"
-    return f", as it was begun: patience {patience}, a partial result is {partial}"
+    return f"{more}, as it was begun: patience {patience}, a partial result is {partial}"
+
+
+def _more_units(view: RecoveryView, request: RecoverRequest) -> str:
+    """Say that a recovery that was joined brings more than was asked for; empty if not."""
+    if view.is_widened:
+        return " and brings these units as well from now on"
+    is_same = (view.units, view.min_criticality) == (request.units, request.min_criticality)
+    return "" if is_same else f" and brings {'more units' if view.is_by_choice else 'all units'}"
 
 
 def where_to(view: RecoveryView) -> str:
@@ -287,7 +314,7 @@ def follow(arguments: Namespace, recovery: str, timeout_s: float | None) -> Exit
         say(f"interrupted, but not recovery {recovery}: {again}")
         return ExitCode.INTERRUPTED
     lines = conflict_lines(result) if result.rivals else result_lines(result)
-    if result.result not in {Result.COMPLETE, Result.PARTIAL}:
+    if not result.result.is_success:
         say("\n".join(lines))
     elif not as_json:
         print("\n".join(lines))

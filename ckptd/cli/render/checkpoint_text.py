@@ -88,7 +88,8 @@ def _held(row: CheckpointRow) -> str:
     if row.held is Location.HERE:
         return "here"
     if row.places:
-        return min((place.state for place in row.places), key=_BEST_FIRST.index).value
+        best = min((place.state for place in row.places), key=_BEST_FIRST.index)
+        return "by choice" if best is PlaceState.CHOSEN else best.value
     return "peers" if row.is_complete else "in part"
 
 
@@ -129,9 +130,10 @@ def _state(place: PlaceRow, row: CheckpointRow) -> str:
                 reason = reason.replace(f" {place.directory}/", " ", 1)
                 return f"stale: {printable(reason)}; all units are served"
             return f"stale: {printable(reason)}{count if place.changed_units else ''}"
-        case PlaceState.PARTIAL:
+        case PlaceState.PARTIAL | PlaceState.CHOSEN:
+            what = "partial" if place.state is PlaceState.PARTIAL else "here in part by choice"
             of_all = "" if row.units is None else f" of {row.units}"
-            return f"partial: {place.units}{of_all} units{checked}"
+            return f"{what}: {place.units}{of_all} units{checked}"
         case PlaceState.WITHDRAWN if place.reason:
             return f"withdrawn: {printable(place.reason)}"
         case state:

@@ -22,7 +22,7 @@ from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.control.messages.verifications import VerifyProgress
 from ckptd.model.quantities import format_age, format_duration, format_rate, format_size
-from ckptd.model.words import Bottleneck, PlaceState, RateOrigin, Result
+from ckptd.model.words import Bottleneck, PlaceState, RateOrigin, Result, Stage
 
 WIDTH: Final = 80
 """Columns of the narrowest terminal in use."""
@@ -296,12 +296,15 @@ def _source_lines(view: RecoveryView, width: int) -> list[str]:
 def result_lines(result: RecoveryResult) -> list[str]:
     """Say how a recovery ended, and where the bytes of one came from that placed something."""
     name = reference(result.checkpoint, result.version)
-    if result.result not in {Result.COMPLETE, Result.PARTIAL}:
+    if not result.result.is_success:
         reason = f": {printable(result.message)}" if result.message else ""
         ended = f"recovery {printable(result.recovery)} of {name} {result.result}{reason}"
         return [ended, *_missing_lines(result)]
+    if result.result is Result.CHOSEN:
+        name = f"{name} in part by choice"
     if result.was_here:
-        return _wrapped(f"{name} is here already: {printable(result.target)}")
+        here = _wrapped(f"{name} is here already: {printable(result.target)}")
+        return [*here, *_follower_lines(result)]
     amount = format_size(result.bytes_total)
     if result.result is Result.PARTIAL:
         name, amount = f"{name} in part", f"{format_size(result.bytes_placed)} of {amount}"
@@ -327,7 +330,19 @@ def result_lines(result: RecoveryResult) -> list[str]:
     )
     if 0 < result.bytes_kept_warm < result.bytes_placed:
         account += f"; {format_size(result.bytes_kept_warm)} stay in memory while there is room"
-    return [*lines, *_missing_lines(result), *_wrapped(account)]
+    return [
+        *lines,
+        *_missing_lines(result),
+        *_wrapped(account),
+        *_follower_lines(result),
+    ]
+
+
+def _follower_lines(result: RecoveryResult) -> list[str]:
+    if result.followed_by is None:
+        return []
+    what = "what was waited for is" if result.time_to_critical_s is None else "critical units are"
+    return [f"{what} placed; the rest follows as recovery {printable(result.followed_by)}"]
 
 
 def _missing_lines(result: RecoveryResult) -> list[str]:
@@ -408,6 +423,8 @@ def listing(names: Sequence[str]) -> str:
 
 def stage_of(view: RecoveryView | ExplanationView) -> str:
     """Say how far a recovery is, and if it is paused or in the background."""
+    if view.stage is Stage.CHOSEN:
+        return "in part by choice"
     if view.stage.is_ended:
         return view.stage
     stage = "paused" if view.is_paused else view.stage

@@ -45,7 +45,7 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
         cause: What made it fail.
         message: The cause as a sentence for a person; empty if it did not fail.
         target: The version's directory.
-        bytes_total: Bytes of the version.
+        bytes_total: Bytes of what was wanted of the version.
         bytes_received: Body bytes from sources, including wasted ones.
         bytes_resumed: Bytes that an earlier run or an earlier daemon had verified.
         bytes_local: Bytes that need not travel: zeros, those at the target, and those that were
@@ -65,7 +65,8 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
         wasted: ``bytes_wasted`` by reason.
         happenings: How many events of each kind happened; ``ckptctl explain`` shows them.
         rivals: With the cause ``conflict``: the contents to choose from.
-        bytes_placed: How much of the version is in its directory: all units that are not missing.
+        bytes_placed: How much of that is in its directory: all units that are not missing.
+        followed_by: The recovery that brings the rest of the version; ``None``: none does.
     """
 
     recovery: str
@@ -95,6 +96,7 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     was_here: bool = False
     rivals: tuple[RivalRow, ...] = ()
     bytes_placed: int = 0
+    followed_by: str | None = None
 
 
 WatchEvent: TypeAlias = RecoveryProgress | RecoveryResult

@@ -11,7 +11,7 @@ from ckptd.model.words import SourceState, Stage
 
 
 class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Make a version complete on this node.
+    """Make a version complete on this node, or some units of it.
 
     Attributes:
         checkpoint: What to recover.
@@ -31,6 +31,10 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         shards: Which shards of a job: ``all``, ``mine`` (those that this node had), or numbers as
             in ``0-3,7``, with ``/8`` behind it of a layout of 8; empty: ``checkpoint`` is no job,
             or it is one and ``mine`` are meant.
+        units: Only units are wanted whose paths match one of these patterns, at most 64; none: all.
+            A pattern that matches no unit ends the recovery.
+        min_criticality: The word for it: the recovery ends when the units are placed that are at
+            least so urgent, and another one in the background brings the rest. Not with ``units``.
     """
 
     checkpoint: str
@@ -44,6 +48,8 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     allow_partial: bool = False
     is_name_awaited: bool = False
     shards: str = ""
+    units: tuple[str, ...] = ()
+    min_criticality: str | None = None
 
 
 class TuningRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,10 +119,10 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         target: Directory that the version will have.
         stage: How far it is.
         is_paused: An operator paused it.
-        units_total: Units of the version; 0 until the manifest is here, as the other totals, and
-            if it ended before that was kept.
+        units_total: Units of the version that are wanted; 0 until the manifest is here, as the
+            other totals, and if it ended before that was kept.
         units_done: Units with every block verified.
-        bytes_total: Bytes of the version.
+        bytes_total: Bytes of what is wanted of the version.
         bytes_verified: Verified and written here, in this run or an earlier one.
         bytes_left: What is missing.
         rate_bytes_per_s: Verified bytes per second at the moment.
@@ -144,6 +150,13 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         message: Why it failed, as a sentence; empty if it did not.
         bytes_local: As in the result: what need not travel, so far.
         bytes_reused: Likewise.
+        is_by_choice: Not all units are wanted.
+        units: The patterns of those that are; none: not by pattern, or it has ended.
+        min_criticality: Units that are at least so urgent are wanted; ``None``: none for that, or
+            it has ended.
+        rest_follows: When those are placed, another recovery brings the others.
+        is_widened: More is wanted of it since ``recover`` asked for it. Only in the answer to that.
+        followed_by: The recovery that brings the rest; ``None``: none does, or it has not ended.
     """
 
     recovery: str
@@ -181,3 +194,9 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     bytes_local: int = 0
     bytes_reused: int = 0
+    is_by_choice: bool = False
+    units: tuple[str, ...] = ()
+    min_criticality: str | None = None
+    rest_follows: bool = False
+    is_widened: bool = False
+    followed_by: str | None = None

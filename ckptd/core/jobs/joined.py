@@ -20,6 +20,7 @@ from ckptd.core.state.record.described import Described
 from ckptd.core.state.record.joining import Attempt
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import RecoveryHandler, Step
+from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, Version
 from ckptd.model.words import FailureCause, LocalOrder, Stage
 
@@ -54,6 +55,9 @@ def on_manifests_joined(step: Step, recovery: Recovery, event: ManifestsJoined) 
     if recovery.stage is not Stage.DESCRIBING:
         return
     joining, joint = recovery.joining, event.joint
+    if event.misfit:
+        fail(step, recovery, FailureCause.UNKNOWN, event.misfit)
+        return
     attempt, joining.attempt = joining.attempt, None
     joining.joint = joint
     step.state.joints[event.digest] = joint
@@ -72,6 +76,8 @@ def on_manifests_joined(step: Step, recovery: Recovery, event: ManifestsJoined) 
         step.order(
             ChooseVersion(recovery.id, recovery.checkpoint, version, event.digest, attempt.why)
         )
+    if event.chosen is not None:
+        recovery.coverage.unchosen = BlockSet.full(joint.space.block_count) - event.chosen
     recovery.move(Stage.PREPARING)
     order_staging(step, recovery)
 

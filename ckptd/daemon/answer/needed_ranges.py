@@ -23,7 +23,7 @@ from ckptd.control.messages.prioritized import (
     NeedResult,
 )
 from ckptd.control.server.handing import Handing
-from ckptd.core.events import NeedEnded, RangeNeeded
+from ckptd.core.events import ChoiceWidened, NeedEnded, RangeNeeded
 from ckptd.daemon.answer.needed_units import (
     NeededUnits,
     UnitHere,
@@ -37,9 +37,10 @@ from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import Conflict, ContentChanged, NotFound, UsageError
 from ckptd.limits import MIB, SECOND
+from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NeedId
 from ckptd.model.space import AddressSpace
-from ckptd.model.words import Result, Stage
+from ckptd.model.words import Stage
 
 _CALLER_MAX: Final = 8
 """So many of one user are under way at once …"""
@@ -194,7 +195,10 @@ class NeededRanges:
         position = wanted.start
         while position < wanted.end:
             run = wanted.blocks_at(position)
-            self._report(RangeNeeded(recovery.id, need, request.reader, unit, position, wanted.end))
+            self._report(
+                ChoiceWidened(recovery.id, BlockSet.of_run(run)),
+                RangeNeeded(recovery.id, need, request.reader, unit, position, wanted.end),
+            )
             reported_ns: int | None = None
             while not self._is_held(recovery, space, run):
                 arrived.clear()
@@ -261,7 +265,7 @@ class NeededRanges:
         """
         recovery = found.recovery
         ended = self._book.result(recovery.id)
-        if ended.result in {Result.COMPLETE, Result.PARTIAL}:
+        if ended.result.is_success:
             path = recovery.root.absolute(f"{recovery.target}/{found.unit}")
             here = await self._units.find(path)
             if isinstance(here, UnitHere):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import Final
+from typing import Final, NamedTuple
 
 from ckptd.control.messages.prioritized import (
     NeedEvent,
@@ -20,7 +20,7 @@ from ckptd.control.messages.prioritized import (
 )
 from ckptd.control.roles import Caller
 from ckptd.control.server.handing import Handing
-from ckptd.core.events import UnitsPrioritized
+from ckptd.core.events import ChoiceWidened, UnitsPrioritized
 from ckptd.daemon.answer.handed_units import HandedUnits
 from ckptd.daemon.answer.needed_ranges import NeededRanges
 from ckptd.daemon.answer.needed_units import (
@@ -40,10 +40,17 @@ from ckptd.model.blocks import BlockSet, union
 from ckptd.model.ids import RecoveryId
 from ckptd.model.patterns import compile_pattern
 from ckptd.model.space import AddressSpace
-from ckptd.model.words import Result, Stage
+from ckptd.model.words import Stage
 
 _PROGRESS_NS: Final = SECOND
 """How often a stream reports progress."""
+
+
+class _Standing(NamedTuple):
+    """Which blocks of a recovery are here, and which nobody asked for."""
+
+    verified: BlockSet
+    unchosen: BlockSet
 
 
 class PrioritizeAnswers:
@@ -81,8 +88,8 @@ class PrioritizeAnswers:
                 "does not know its units yet",
                 f"Try again when it transfers: ckptctl watch {found.id}",
             )
-        verified = self._scheduler.verified(found.id)
-        blocks, prioritized = await asyncio.to_thread(_match, found.id, space, pattern, verified)
+        standing = _Standing(self._scheduler.verified(found.id), self._scheduler.unchosen(found.id))
+        blocks, prioritized = await asyncio.to_thread(_match, found.id, space, pattern, standing)
         self._report(UnitsPrioritized(found.id, blocks))
         return prioritized
 
@@ -123,7 +130,10 @@ class PrioritizeAnswers:
             if unit is None and recovery.space is not None:
                 unit = await asyncio.to_thread(find_unit, recovery, name)
                 run = recovery.known_space().unit_run(unit)
-                self._report(UnitsPrioritized(recovery.id, blocks_of_run(run)))
+                blocks = blocks_of_run(run)
+                self._report(
+                    ChoiceWidened(recovery.id, blocks), UnitsPrioritized(recovery.id, blocks)
+                )
                 continue  # it may have ended meanwhile
             result = None if unit is None else self._result(recovery, name, unit)
             if result is not None:
@@ -183,7 +193,7 @@ class PrioritizeAnswers:
         ended = self._book.result(recovery.id)
         path = f"{recovery.target}/{name}"
         is_there = await asyncio.to_thread(recovery.root.stat, path) is not None
-        if ended.result in {Result.COMPLETE, Result.PARTIAL} and is_there:
+        if ended.result.is_success and is_there:
             where = recovery.root.absolute(path)
             return NeedResult(recovery=recovery.id, unit=name, path=where, is_placed=True)
         why = ended.message or ended.result.value
@@ -195,23 +205,39 @@ class PrioritizeAnswers:
 
 
 def _match(
-    recovery: RecoveryId, space: AddressSpace, pattern: str, verified: BlockSet
+    recovery: RecoveryId, space: AddressSpace, pattern: str, standing: _Standing
 ) -> tuple[BlockSet, Prioritized]:
     """Return the blocks of the units whose paths match, and how much that is. Long for many.
 
+    Args:
+        recovery: Which recovery.
+        space: What its version consists of.
+        pattern: Of paths.
+        standing: Which blocks are here, and which are not wanted.
+
     Raises:
-        NotFound: No path matches.
+        NotFound: No path matches, or none of a unit that is wanted.
     """
+    verified, unchosen = standing
     is_meant = compile_pattern(pattern).match
     units = space.manifest.units
     found = [index for index, unit in enumerate(units) if is_meant(unit.path)]
     if not found:
         raise NotFound(f"pattern {pattern!r}", "matches no unit", nearest(space, pattern))
     each = [blocks_of_run(space.unit_run(unit)) for unit in found]
+    if unchosen:
+        each = [run for run in each if not run.meets(unchosen)]
+    if not each:
+        name = f"{space.manifest.checkpoint}@{space.manifest.version}"
+        raise NotFound(
+            f"pattern {pattern!r}",
+            "matches only units that nobody asked for",
+            f"Ask for them: ckptctl recover {name} --units '{pattern}'",
+        )
     blocks = union(each)
     return blocks, Prioritized(
         recovery=recovery,
-        units=len(found),
+        units=len(each),
         units_here=sum(run.issubset(verified) for run in each),
         bytes=space.set_bytes(blocks),
         bytes_here=space.set_bytes(blocks & verified),

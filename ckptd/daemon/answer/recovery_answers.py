@@ -25,7 +25,7 @@ from ckptd.daemon.answer.recovery_views import RecoveryViews, result_of, view_of
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken, new_recovery_id
 from ckptd.daemon.recover.recovering import Recovering
-from ckptd.errors import Conflict, NotFound
+from ckptd.errors import Conflict, NotFound, UsageError
 from ckptd.limits import SECOND
 from ckptd.model.ids import (
     CheckpointName,
@@ -37,6 +37,7 @@ from ckptd.model.ids import (
     parse_version,
     shortened,
 )
+from ckptd.model.unit_choice import Choice, format_choice
 from ckptd.model.words import Stage
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.roots import Root
@@ -53,6 +54,13 @@ class _Selection(NamedTuple):
 
     digest_prefix: str
     from_node: NodeId | None
+
+
+class _Terms(NamedTuple):
+    """Which units are asked for, and whether the others come later."""
+
+    choice: Choice | None
+    rest_follows: bool
 
 
 class RecoveryAnswers:
@@ -77,6 +85,7 @@ class RecoveryAnswers:
         self._roots = parts.storage.roots
         self._shards = JobShards(parts.storage.catalog, recovering)
         self._beginning = asyncio.Lock()
+        self._widening = recovering.widening
 
     def recoveries(self) -> list[RecoveryView]:
         """Return those that have not ended and those that have, newest first."""
@@ -109,9 +118,27 @@ class RecoveryAnswers:
     async def recover(self, request: RecoverRequest) -> RecoveryView:
         """Begin a recovery; one for the same version and target that is under way is joined.
 
+        One that is for other units is for these as well from now on. If it is being placed
+        already, another one begins when it has ended.
+
         Raises:
             Conflict: Another one is on its way to that target, or above or below it.
             StorageError: The disk refused; nothing was begun.
+        """
+        wanted = _terms_of(request)
+        while True:
+            view = await self._begin_or_join(request, wanted)
+            if isinstance(view, RecoveryView):
+                return view
+            await view.ended.wait()
+
+    async def _begin_or_join(
+        self, request: RecoverRequest, terms: _Terms
+    ) -> RecoveryView | OpenRecovery:
+        """Begin a recovery or join one.
+
+        Returns:
+            It; or one that has to end first.
         """
         checkpoint = parse_checkpoint_name(request.checkpoint)
         version = None if request.version is None else parse_version(request.version)
@@ -124,12 +151,20 @@ class RecoveryAnswers:
             named = target
         elif version is not None:
             root, target = self._recovering.own.target_of(checkpoint, version)
+        await self._book.settle(checkpoint)
         await self._let_end(root, target)
         async with self._beginning:  # of two requests for the same, one begins
             same = self._find_same(checkpoint, version, root, target, shards)
             if same is not None and self._is_of(same, wanted):
                 _check_allows(same.record, request)
-                return await self._join(same, is_background=request.is_background)
+                is_widened = await self._widening.widen(
+                    same, terms.choice, rest_follows=terms.rest_follows
+                )
+                if is_widened is None:
+                    return same
+                return await self._join(
+                    same, is_background=request.is_background, is_widened=is_widened
+                )
             if version is not None:
                 self._catalog.check_room(checkpoint, version)
             rival = self._book.overlapping(root, target)
@@ -155,6 +190,8 @@ class RecoveryAnswers:
                 allow_partial=request.allow_partial,
                 is_name_awaited=request.is_name_awaited,
                 shards=shards,
+                choice=format_choice(terms.choice),
+                rest_follows=terms.rest_follows,
             )
             await self._journal.begin(record)
             recovery = OpenRecovery(record, root, target, self._now())
@@ -236,7 +273,9 @@ class RecoveryAnswers:
         ).chosen
         return chosen is None or (newest is not None and newest[0] == chosen)
 
-    async def _join(self, other: OpenRecovery, *, is_background: bool) -> RecoveryView:
+    async def _join(
+        self, other: OpenRecovery, *, is_background: bool, is_widened: bool
+    ) -> RecoveryView:
         """Return a recovery that is under way; it leaves the background if somebody waits now."""
         is_promoted = other.record.is_background and not is_background
         if is_promoted:
@@ -245,7 +284,9 @@ class RecoveryAnswers:
             self._report(RecoveryPromoted(other.id))
             _log.info("recovery.promoted", recovery=other.id, checkpoint=other.record.checkpoint)
         view = self.recovery(other.id)  # it may have ended while the journal was written
-        return msgspec.structs.replace(view, is_joined=True, is_promoted=is_promoted)
+        return msgspec.structs.replace(
+            view, is_joined=True, is_promoted=is_promoted, is_widened=is_widened
+        )
 
     async def pause(self, recovery: str) -> RecoveryView:
         """Let a recovery stand still until it is resumed."""
@@ -274,6 +315,18 @@ class RecoveryAnswers:
         found.record = replace(found.record, is_paused=is_paused)
         self._report(RecoveryPaused(found.id) if is_paused else RecoveryResumed(found.id))
         return self.recovery(recovery)
+
+
+def _terms_of(request: RecoverRequest) -> _Terms:
+    """Return which units are asked for.
+
+    Raises:
+        UsageError: There are no such ones.
+    """
+    if request.units and request.min_criticality is not None:
+        raise UsageError("--units and --min", "are both given", "Give one of them.")
+    choice = Choice.parse(request.units, request.min_criticality)
+    return _Terms(choice, rest_follows=request.min_criticality is not None)
 
 
 def check_prefix(prefix: str, contents: Sequence[Rival]) -> None:

@@ -14,7 +14,7 @@ from ckptd.daemon.recover.local_load import local_load
 from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.limits import SECOND
-from ckptd.model.words import SourceState, Stage
+from ckptd.model.words import Result, SourceState, Stage
 from ckptd.store.records.ended import EndedRecovery
 
 
@@ -43,6 +43,8 @@ class RecoveryViews:
         snapshot = self._scheduler.recovery(opened.id, now=self._now())
         assert snapshot is not None, f"{opened.id} is in the book and not in the scheduler"
         bottleneck = self._scheduler.bottleneck(opened.id, self._load(opened), now=self._now())
+        choice = opened.choice
+        level = choice.min_criticality if choice else None
         return RecoveryView(
             recovery=snapshot.recovery,
             checkpoint=snapshot.checkpoint,
@@ -87,6 +89,10 @@ class RecoveryViews:
             wasted={reason.value: size for reason, size in snapshot.wasted_bytes.items()},
             bytes_local=snapshot.local_bytes,
             bytes_reused=snapshot.reused_bytes,
+            is_by_choice=choice is not None,
+            units=choice.patterns if choice else (),
+            min_criticality=level.label if level is not None else None,
+            rest_follows=opened.record.rest_follows,
         )
 
     def _load(self, opened: OpenRecovery) -> LocalLoad:
@@ -163,6 +169,7 @@ def result_of(ended: EndedRecovery) -> RecoveryResult:
             for rival in ended.rivals
         ),
         bytes_placed=ended.placed_bytes,
+        followed_by=ended.followed_by,
     )
 
 
@@ -202,4 +209,6 @@ def view_of_ended(record: EndedRecovery) -> RecoveryView:
         elapsed_s=record.duration_s,
         wasted=record.wasted_bytes_by_reason,
         message=record.message,
+        is_by_choice=record.result is Result.CHOSEN,
+        followed_by=record.followed_by,
     )

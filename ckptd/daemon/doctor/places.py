@@ -30,6 +30,8 @@ def judge_places(versions: Iterable[HeldVersion], roots: Roots) -> Iterator[Chec
         for place in held.places
         if place.state in {PlaceState.STALE, PlaceState.PARTIAL}
     ]
+    if counts[PlaceState.CHOSEN.value]:
+        yield passed("place", "this node", _in_part(versions))
     for held, place in bad[:_NAMED_MAX]:
         yield _judge(held, place, roots.absolute(place.root, place.directory))
     if len(bad) > _NAMED_MAX:
@@ -67,3 +69,16 @@ def _judge(held: HeldVersion, place: Place, directory: str) -> CheckRow:
         f"{version} is stale, {count} changed, {left}: {reason}",
         f"{recover} puts it right, with --overwrite also what somebody changed on purpose.",
     )
+
+
+def _in_part(versions: Iterable[HeldVersion]) -> str:
+    """Say what is here in part because nobody asked for more of it."""
+    chosen = [
+        f"{held.holding.checkpoint}@{held.holding.version}"
+        for held in versions
+        for place in held.places
+        if place.state is PlaceState.CHOSEN
+    ]
+    more = len(chosen) - _NAMED_MAX
+    some = ", ".join(chosen[:_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
+    return f"here in part by choice: {some}"

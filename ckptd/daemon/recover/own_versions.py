@@ -12,6 +12,7 @@ from ckptd.daemon.recover.joined import Joined
 from ckptd.daemon.recover.reuse import Reuse
 from ckptd.errors import CkptdError
 from ckptd.limits import MIB
+from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.shards import job_of
@@ -89,6 +90,18 @@ class OwnVersions:
         for place in held.places:
             if place.is_published and place.is_whole and place.root in self._roots:
                 yield place
+
+    def standing_at(self, digest: Digest, root: Root, target: str) -> BlockSet | None:
+        """Return what is recorded as standing at a target of a version; ``None``: it is no place.
+
+        Args:
+            digest: Which version.
+            root: Where the target is …
+            target: … and the directory there.
+        """
+        held = self._catalog.held(digest)
+        place = None if held is None else held.at(root.name, target)
+        return None if place is None else place.blocks
 
     async def on_disk(
         self,

@@ -7,7 +7,9 @@ import secrets
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Final, overload
+from typing import Final, NamedTuple, overload
+
+import msgspec
 
 from ckptd.core.effects import EndRecovery
 from ckptd.core.report.verdicts import Explanation
@@ -19,6 +21,7 @@ from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName, Digest, NeedId, NodeId, RecoveryId
 from ckptd.model.shards import parse_shards, split_shard
 from ckptd.model.space import AddressSpace
+from ckptd.model.unit_choice import Choice, read_choice
 from ckptd.model.words import Result
 from ckptd.store.files.roots import Root
 from ckptd.store.records.ended import Contribution, EndedRecovery, RecordedRival
@@ -43,6 +46,13 @@ class EndedStory:
     taken_at_s: float
 
 
+class DescribedVersion(NamedTuple):
+    """A version whose manifest is here."""
+
+    digest: Digest
+    space: AddressSpace
+
+
 @dataclass(slots=True)
 class OpenRecovery:
     """A recovery that has not ended.
@@ -53,7 +63,8 @@ class OpenRecovery:
         target: Directory relative to the root; empty until the version is known.
         since_ns: When it was asked for, on this life's monotonic clock; before it, if an earlier
             life was asked.
-        space: What it consists of, once the manifest is here.
+        described: What it consists of, from the moment at which the scheduler goes by that.
+        space: The same, once staging is prepared for it.
         arrived: Manifests that came from peers, by digest, until one is recorded.
         members: Of a job: the shards that an earlier life had joined, in their order.
         joined: Of a job: what its shards are together, once their manifests are joined.
@@ -71,6 +82,7 @@ class OpenRecovery:
     root: Root
     target: str
     since_ns: int
+    described: DescribedVersion | None = None
     space: AddressSpace | None = None
     arrived: dict[Digest, VerifiedManifest] = field(default_factory=dict)
     members: tuple[Digest, ...] = ()
@@ -92,6 +104,11 @@ class OpenRecovery:
     def target_path(self) -> str:
         """The target as a person writes it; empty until the version is known."""
         return self.root.absolute(self.target) if self.target else ""
+
+    @property
+    def choice(self) -> Choice | None:
+        """Which units are wanted; ``None``: all."""
+        return read_choice(self.record.choice)
 
     def known_space(self) -> AddressSpace:
         """Return the address space; only called once the manifest is here."""
@@ -136,7 +153,7 @@ class OpenRecovery:
 
     def choose(self, root: Root, target: str) -> None:
         """Take a version that was chosen; of one that was chosen before, nothing is known now."""
-        self.space = None
+        self.space = self.described = None
         self.settle_target(root, target)
 
     def settle_target(self, root: Root, target: str) -> None:
@@ -160,6 +177,7 @@ class RecoveryBook:
         self._now = now
         self._wall_clock = wall_clock
         self._open: dict[RecoveryId, OpenRecovery] = {}
+        self._closing: dict[RecoveryId, OpenRecovery] = {}
         self._ended: OrderedDict[str, EndedRecovery] = OrderedDict()
         self._stories: OrderedDict[str, EndedStory] = OrderedDict()
 
@@ -245,10 +263,20 @@ class RecoveryBook:
         while len(self._ended) > ENDED_MAX:
             self._ended.popitem(last=False)
 
-    def close(self, effect: EndRecovery) -> EndedRecovery:
-        """Move a recovery from those under way to those that ended; it is announced later."""
+    def close(
+        self, effect: EndRecovery, follower: JournaledRecovery | None = None
+    ) -> EndedRecovery:
+        """Move a recovery from those under way to those that ended; it is announced later.
+
+        Args:
+            effect: How it ended.
+            follower: Which recovery brings the rest.
+        """
         recovery = self._open.pop(effect.recovery)
+        self._closing[recovery.id] = recovery
         ended = self._record_of(recovery, effect)
+        if follower is not None:
+            ended = msgspec.structs.replace(ended, followed_by=follower.recovery)
         self.remember(ended)
         if effect.explanation is not None:
             story = EndedStory(effect.explanation, self._wall_clock())
@@ -256,6 +284,17 @@ class RecoveryBook:
             while len(self._stories) > STORIES_MAX:
                 self._stories.popitem(last=False)
         return ended
+
+    def announce(self, recovery: OpenRecovery) -> None:
+        """Let those who wait know that a recovery has ended, now that the journal does."""
+        self._closing.pop(recovery.id, None)
+        recovery.announce_end()
+
+    async def settle(self, checkpoint: CheckpointName) -> None:
+        """Wait until all recoveries of a checkpoint are announced that have ended by now."""
+        for recovery in list(self._closing.values()):
+            if recovery.record.checkpoint == checkpoint:
+                await recovery.ended.wait()
 
     def _record_of(self, recovery: OpenRecovery, effect: EndRecovery) -> EndedRecovery:
         final = effect.final
@@ -274,9 +313,7 @@ class RecoveryBook:
             message=effect.message,
             target=recovery.target_path,
             total_bytes=final.total_bytes,
-            placed_bytes=(
-                final.placed_bytes if effect.result in {Result.COMPLETE, Result.PARTIAL} else 0
-            ),
+            placed_bytes=(final.placed_bytes if effect.result.is_success else 0),
             received_bytes=final.received_bytes,
             resumed_bytes=final.resumed_bytes,
             local_bytes=final.local_bytes,

@@ -19,6 +19,7 @@ from ckptd.daemon.recover.attribute_search import AttributeSearch
 from ckptd.daemon.recover.elapsed import Elapsed
 from ckptd.daemon.recover.examining import Examining
 from ckptd.daemon.recover.fetching import Fetching
+from ckptd.daemon.recover.following_up import FollowingUp
 from ckptd.daemon.recover.interest import Asking
 from ckptd.daemon.recover.keeping_warm import warm_bound
 from ckptd.daemon.recover.manifests import Manifests
@@ -32,6 +33,7 @@ from ckptd.daemon.recover.runner import Runner
 from ckptd.daemon.recover.runtime import Note, Runtime
 from ckptd.daemon.recover.staging_orders import StagingOrders
 from ckptd.daemon.recover.terms import Terms
+from ckptd.daemon.recover.widening import Widening
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.settings.reloading import Switch
 from ckptd.errors import CkptdError
@@ -71,6 +73,7 @@ class Recovering:
         terms: On which versions are taken in.
         staging: Works on the disks.
         repairing: Puts places right.
+        widening: Lets recoveries bring more.
         runner: Carries out orders.
     """
 
@@ -138,6 +141,12 @@ class Recovering:
         self.repairing = Repairing(
             parts.storage, self.book, self.begin, self.runtime.now, parts.wall_clock
         )
+        self.widening = Widening(
+            self.scheduler.stages,
+            self.own.standing_at,
+            parts.storage.journal,
+            self.runtime.report,
+        )
         self.runner = Runner(
             book=self.book,
             manifests=self.manifests,
@@ -147,6 +156,13 @@ class Recovering:
             own=self.own,
             staging=self.staging,
             advertising=advertising,
+            following_up=FollowingUp(
+                self.book,
+                parts.storage.journal,
+                self.begin,
+                self.runtime.now,
+                parts.wall_clock,
+            ),
             report=self.runtime.report,
         )
 
@@ -197,6 +213,7 @@ class Recovering:
                 own_names=self._names_like(record.checkpoint),
                 is_named=record.is_named,
                 job=_job_of(recovery),
+                is_by_choice=bool(record.choice),
             )
         )
         if record.is_paused:

@@ -13,7 +13,9 @@ from typing import Final
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, new_recovery_id
 from ckptd.errors import CkptdError
+from ckptd.model.unit_choice import Choice, format_choice
 from ckptd.observe.logs import get_logger
+from ckptd.store.published.places import Place
 from ckptd.store.records.journal import JournaledRecovery
 
 _SETTLE_S: Final = 1.0
@@ -91,6 +93,7 @@ class Repairing:
                 digest_prefix=holding.digest,
                 is_name_awaited=True,
                 is_repair=True,
+                choice=_what_stands(place),
             )
             await self._journal.begin(record)
             recovery = OpenRecovery(record, root, place.directory, self._now())
@@ -121,3 +124,9 @@ class Repairing:
                     await self.repair(number)
                 except CkptdError as error:
                     _log.warning("version.not_repaired", place=number, why=str(error))
+
+
+def _what_stands(place: Place) -> str:
+    """Return the choice of a repair: what somebody chose stays so, and nothing else is fetched."""
+    is_chosen = place.is_by_choice and place.lacking
+    return format_choice(Choice(is_what_stands=True) if is_chosen else None)

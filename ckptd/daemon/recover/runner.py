@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, assert_never
 
 from ckptd.core.effects import (
@@ -21,6 +22,7 @@ from ckptd.core.effects import (
     FetchManifest,
     FetchRange,
     JoinManifests,
+    PrepareStaging,
     WakeReader,
 )
 from ckptd.core.events import (
@@ -36,11 +38,12 @@ from ckptd.core.events import (
 )
 from ckptd.daemon.recover.examining import Examining
 from ckptd.daemon.recover.fetching import Fetching
+from ckptd.daemon.recover.following_up import FollowingUp
 from ckptd.daemon.recover.joined import join
 from ckptd.daemon.recover.manifests import Manifests
 from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.peering import Peering
-from ckptd.daemon.recover.recoveries import RecoveryBook
+from ckptd.daemon.recover.recoveries import DescribedVersion, OpenRecovery, RecoveryBook
 from ckptd.daemon.recover.staging_orders import StagingOrder, StagingOrders
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.errors import (
@@ -51,7 +54,10 @@ from ckptd.errors import (
     Shortage,
     VerificationFailed,
 )
-from ckptd.model.ids import PathId, RecoveryId
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import Digest, PathId, RecoveryId
+from ckptd.model.space import AddressSpace
+from ckptd.model.unit_choice import Choice
 from ckptd.model.words import Criticality, Urgency
 from ckptd.net.connection.handshakes import trouble_of
 from ckptd.observe.logs import get_logger
@@ -75,6 +81,7 @@ class Runner:
         own: Knows what is here already.
         staging: Works on the disks.
         advertising: Hears which versions of jobs are recovered.
+        following_up: Begins with what is left for later.
         report: Takes the events of orders.
 
     Attributes:
@@ -92,6 +99,7 @@ class Runner:
         own: OwnVersions,
         staging: StagingOrders,
         advertising: Advertising,
+        following_up: FollowingUp,
         report: Reporting,
     ) -> None:
         self._book = book
@@ -102,6 +110,7 @@ class Runner:
         self._own = own
         self._staging = staging
         self._advertising = advertising
+        self._following_up = following_up
         self._report = report
         self.on_ended: Callable[[EndRecovery, EndedRecovery], None] = lambda _effect, _ended: None
         self._orders: asyncio.TaskGroup | None = None
@@ -119,6 +128,7 @@ class Runner:
     def carry_out(self, effect: Effect) -> None:  # noqa: PLR0912 (one for each order)
         """Start what an order asks for."""
         if isinstance(effect, StagingOrder):
+            self._note_described(effect)
             self._start(self._staging.carry_out(effect))
             return
         match effect:
@@ -165,6 +175,12 @@ class Runner:
             digest=effect.digest,
             why=effect.why,
         )
+
+    def _note_described(self, effect: StagingOrder) -> None:
+        """Note which version the scheduler goes by, in the moment in which it does."""
+        if isinstance(effect, PrepareStaging):
+            described = DescribedVersion(effect.digest, effect.space)
+            self._book.under_way(effect.recovery).described = described
 
     def _start(self, order: Awaitable[Event]) -> None:
         async def carry_out_and_report() -> None:
@@ -223,7 +239,27 @@ class Runner:
             return ManifestMissed(effect.recovery, source, is_lie=False, is_denied=is_denied)
         if recovery.is_to_keep(found):
             recovery.arrived[digest] = found
-        return ManifestArrived(effect.recovery, source, found.space)
+        if recovery.record.shards:  # of what they are together
+            return ManifestArrived(effect.recovery, source, found.space)
+        chosen, misfit = await self._choose_units(recovery, found.space, digest)
+        return ManifestArrived(effect.recovery, source, found.space, chosen, misfit)
+
+    async def _choose_units(
+        self, recovery: OpenRecovery, space: AddressSpace, digest: Digest
+    ) -> tuple[BlockSet | None, str]:
+        """Return the blocks of the units that are wanted by now, and why that cannot be."""
+        chosen: BlockSet | None = None
+        choice: Choice | None = None
+        while (wanted := recovery.choice) != choice:  # it may be widened meanwhile
+            choice, chosen = wanted, None
+            if choice is not None:
+                standing = self._own.standing_at(digest, recovery.root, recovery.target)
+                match = partial(choice.blocks_in, space, standing=standing)
+                try:
+                    chosen = await asyncio.to_thread(match)
+                except NotFound as error:
+                    return BlockSet(), str(error)
+        return chosen, ""
 
     async def _join(self, effect: JoinManifests) -> Event:
         """Join manifests that are here: they came, or a restart interrupted what joined them."""
@@ -238,7 +274,9 @@ class Runner:
             recovery.join(joined)
         except CkptdError as error:
             return JoinRefused(effect.recovery, Refusal.of(error))
-        return ManifestsJoined(effect.recovery, joined.digest, joined.joint)
+        joint = joined.joint
+        chosen, misfit = await self._choose_units(recovery, joint.space, joined.digest)
+        return ManifestsJoined(effect.recovery, joined.digest, joint, chosen, misfit)
 
     async def _confirm(self, effect: ConfirmHolding) -> Event:
         joined = self._book.joined(effect.digest)
@@ -261,14 +299,17 @@ class Runner:
 
     def _end(self, effect: EndRecovery) -> None:
         recovery = self._book.under_way(effect.recovery)
-        ended = self._book.close(effect)
+        follower = self._following_up.follower_of(recovery, effect)
+        ended = self._book.close(effect, follower)
         self._advertising.note_job(effect.recovery, None)
         self.on_ended(effect, ended)
 
         async def note() -> None:
             # Whoever learned that it ended must not see it go on after a restart.
-            await self._staging.note_end(ended)
-            recovery.announce_end()
+            await self._staging.note_end(ended, follower)
+            if follower is not None:
+                await self._following_up.begin(recovery, follower)
+            self._book.announce(recovery)
 
         assert self._orders is not None, _NOT_RUNNING
         self._orders.create_task(note())

@@ -50,6 +50,7 @@ from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.layout import staging_of, usual_target
 from ckptd.store.records.ended import EndedRecovery
+from ckptd.store.records.journal import JournaledRecovery
 from ckptd.store.staging.area import Staging
 from ckptd.store.staging.block_files import Writing
 from ckptd.store.staging.kept import drop_kept, swap_staging
@@ -384,12 +385,16 @@ class StagingOrders:
             left_out = space.units_of(effect.missing)
             wanted = _wanted(recovery, digest, manifest)
             await self._settle_finishing(recovery, wanted)
-            marker = describe_partial(manifest, digest, left_out, at_s=self._wall_clock())
+            needed = effect.missing - effect.unchosen - space.optional_blocks()
+            is_by_choice = bool(effect.unchosen) and not needed
+            marker = describe_partial(
+                manifest, digest, left_out, at_s=self._wall_clock(), is_by_choice=is_by_choice
+            )
             files = await self._in_thread(lambda: staging.place(effect.missing, marker))
             placed = HashedDirectory(
                 recovery.root.name, recovery.target, manifest, encoded, digest, files
             )
-            await self._record(recovery, placed)
+            await self._record(recovery, placed, is_by_choice=is_by_choice)
             recovery.kept_warm_bytes = await self.warm.note_placed(
                 digest, recovery.root.name, recovery.target, staging
             )
@@ -401,8 +406,10 @@ class StagingOrders:
             return PlacementFailed(effect.recovery, Refusal.of(error))
         return VersionPlaced(effect.recovery)
 
-    async def _record(self, recovery: OpenRecovery, placed: HashedDirectory) -> None:
-        """Write into the catalog what stands at the target now."""
+    async def _record(
+        self, recovery: OpenRecovery, placed: HashedDirectory, *, is_by_choice: bool
+    ) -> None:
+        """Write into the catalog what stands at the target now, and why no more does."""
         known, staging = recovery.here.at_target, recovery.known_staging()
         if staging.is_untouched:
             return
@@ -422,7 +429,7 @@ class StagingOrders:
             await self._catalog.note_newest(job, version, placed.digest)
             return
         if known is None or self._catalog.place(known.number) is None:
-            await self._catalog.add(placed, is_published=False)
+            await self._catalog.add(placed, is_published=False, is_by_choice=is_by_choice)
             return
         self._catalog.mark_names(known.number, {})
         renewed = {
@@ -431,6 +438,7 @@ class StagingOrders:
             if file is not None and file is not known.files[unit]
         }
         await self._catalog.settle(known.number, renewed, {})
+        await self._catalog.note_choice(known.number, is_by_choice=is_by_choice)
 
     async def _discard(self, effect: DiscardStaging) -> Event:
         """Remove what a recovery left."""
@@ -452,9 +460,11 @@ class StagingOrders:
             _log.error("staging.not_discarded", recovery=effect.recovery, why=str(error))
         return StagingDiscarded(effect.recovery)
 
-    async def note_end(self, ended: EndedRecovery) -> None:
-        """Write into the journal how a recovery ended."""
-        await outlast(partial(self._journal.end, ended), f"end of {ended.recovery}")
+    async def note_end(
+        self, ended: EndedRecovery, follower: JournaledRecovery | None = None
+    ) -> None:
+        """Write into the journal how a recovery ended, and which other one begins with that."""
+        await outlast(partial(self._journal.end, ended, follower), f"end of {ended.recovery}")
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await in_threads(self._disk, work)

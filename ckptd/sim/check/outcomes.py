@@ -57,7 +57,7 @@ class Work(Check):
             problem = f"{effect.recovery} counts {effect.final.received_bytes} bytes"
             raise CheckFailed(book, f"{problem}; {recovery.body_bytes} came")
         final = effect.final
-        is_over = effect.result in {Result.COMPLETE, Result.PARTIAL}
+        is_over = effect.result.is_success
         if is_over and final.reused_bytes != recovery.reused_bytes:
             problem = f"{effect.recovery} reused {final.reused_bytes} bytes"
             raise CheckFailed(book, f"{problem}; its disks brought {recovery.reused_bytes}")

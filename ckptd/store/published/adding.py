@@ -42,7 +42,13 @@ class Packed(NamedTuple):
         return cls(space, UnitStarts(space), pack_version(hashed, space), pack_files(hashed.files))
 
     def place_row(
-        self, hashed: HashedDirectory, before: Place | None, *, is_published: bool, now_s: float
+        self,
+        hashed: HashedDirectory,
+        before: Place | None,
+        *,
+        is_published: bool,
+        now_s: float,
+        is_by_choice: bool = False,
     ) -> StoredPlace:
         """Return the row of a place where all of it was just found right.
 
@@ -51,6 +57,7 @@ class Packed(NamedTuple):
             before: What was recorded there of the same version.
             is_published: It is being published.
             now_s: Unix time.
+            is_by_choice: Nobody asked for the units that are not there.
         """
         return StoredPlace(
             place=0 if before is None else before.number,
@@ -63,6 +70,7 @@ class Packed(NamedTuple):
             added_at_s=now_s if before is None else before.added_at_s,
             checked_at_s=now_s,
             scrubbed_units=0,
+            is_by_choice=is_by_choice,
         )
 
     def is_less_than(self, present: Place, hashed: HashedDirectory) -> bool:

@@ -189,6 +189,7 @@ class Catalog:
         replace: bool = False,
         is_published: bool = True,
         is_newest_counted: bool = True,
+        is_by_choice: bool = False,
     ) -> HeldVersion:
         """Record a version at a place, durably. Other places of the same content stay.
 
@@ -201,6 +202,7 @@ class Catalog:
                 is forgotten.
             is_published: Published here, and not recovered.
             is_newest_counted: It counts for :meth:`newest_ever`, if all required units are here.
+            is_by_choice: Nobody asked for the units that are left out.
 
         Returns:
             What is held now.
@@ -233,7 +235,11 @@ class Catalog:
             if present is None and self._held.count_without(superseded) >= HOLDINGS_MAX:
                 raise full(HOLDINGS_MAX)
             place_row = packed.place_row(
-                hashed, before, is_published=is_published, now_s=self._wall_clock()
+                hashed,
+                before,
+                is_published=is_published,
+                is_by_choice=is_by_choice,
+                now_s=self._wall_clock(),
             )
 
             def note(connection: Connection) -> None:
@@ -392,6 +398,30 @@ class Catalog:
             starts = self._held.starts(held.holding.digest)
             self._open.drop(held.holding.digest)  # it has the old fingerprints
             self._change(number, lambda place: place.with_right(files, starts, checked_at_s))
+
+    async def note_choice(self, number: int, *, is_by_choice: bool) -> None:
+        """Take note of whether what a place lacks was asked for; durable.
+
+        What lacks nothing any more counts for :meth:`newest_ever`, as if it had come at once.
+
+        Args:
+            number: Which place; one that was forgotten is left alone.
+            is_by_choice: Nobody asked for it.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        known = self._held.place(number)
+        if known is None:
+            return
+        holding, is_lacking = known[0].holding, bool(known[1].lacking)
+
+        def note(connection: Connection) -> None:
+            if not is_lacking:
+                self._newest.note(connection, holding.checkpoint, holding.version, holding.digest)
+
+        await self._records.set_choice(number, note, is_by_choice=is_by_choice)
+        self._change(number, lambda place: replace(place, is_by_choice=is_by_choice))
 
     async def note_scrubbed(self, number: int, done: int, right_at_s: float | None = None) -> None:
         """Take note of how many units of a round are scrubbed, and when all were right; durable."""

@@ -84,6 +84,7 @@ def place_of(row: StoredPlace, space: AddressSpace, files: UnitFiles) -> Place:
         lacking=frozenset(unit for unit in absent if not units[unit].is_optional),
         links=len(space.manifest.links),
         empty_directories=len(space.manifest.directories),
+        is_by_choice=bool(row.is_by_choice),
     )
 
 

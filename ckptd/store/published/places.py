@@ -20,6 +20,7 @@ NO_UNITS: Final[frozenset[int]] = frozenset()
 
 _BEST_FIRST: Final = (
     PlaceState.HERE,
+    PlaceState.CHOSEN,
     PlaceState.PARTIAL,
     PlaceState.SUSPECT,
     PlaceState.STALE,
@@ -78,6 +79,7 @@ class Place:
             sentence for people.
         links: How many links the version has.
         empty_directories: How many empty directories.
+        is_by_choice: Nobody asked for the units that are lacking.
     """
 
     number: int
@@ -98,6 +100,7 @@ class Place:
     wrong_names: Mapping[str, str] = field(default_factory=dict)
     links: int = 0
     empty_directories: int = 0
+    is_by_choice: bool = False
 
     @property
     def state(self) -> PlaceState:
@@ -108,7 +111,9 @@ class Place:
             return PlaceState.STALE
         if self.suspect:
             return PlaceState.SUSPECT
-        return PlaceState.PARTIAL if self.lacking else PlaceState.HERE
+        if not self.lacking:
+            return PlaceState.HERE
+        return PlaceState.CHOSEN if self.is_by_choice else PlaceState.PARTIAL
 
     @property
     def unusable(self) -> frozenset[int]:

@@ -14,9 +14,9 @@ from ckptd.errors import DamagedState, StorageError
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.model.words import FailureCause, Result
 
-ENDED_FORMAT: Final = 2
-"""Stands beside each record in the table. Format 1 had no ``partial``, rivals, local
-bytes, times and counts of units."""
+ENDED_FORMAT: Final = 3
+"""Stands beside each record in the table. Format 2 had no ``chosen`` and no ``followed_by``; format
+1 no ``partial`` either, nor rivals, local bytes, times and counts of units."""
 
 
 class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,7 +65,7 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         message: That as a sentence for a person; empty if it did not fail.
         is_degraded: It is partial: required units are missing in what was placed.
         missing_units: Paths of units that are missing, or of what made it fail; the first few.
-        total_bytes: Bytes of the version.
+        total_bytes: Bytes of what was wanted of the version.
         placed_bytes: How much of it came under its final name.
         received_bytes: Body bytes that came from sources, wasted ones included.
         resumed_bytes: Bytes that an earlier run or an earlier daemon had verified.
@@ -86,8 +86,9 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         was_here: The version stood at the target, and nothing had to be done.
         rivals: The contents among which nobody had chosen, if that made it fail.
         started_at_s: When it was asked for, in Unix time; 0: not kept.
-        unit_count: How many units the version has; 0: not known.
+        unit_count: How many units of the version were wanted; 0: not known.
         verified_unit_count: Of how many of them every block was verified.
+        followed_by: The recovery that brings the rest of the version.
     """
 
     recovery: RecoveryId
@@ -120,6 +121,7 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     started_at_s: float = 0.0
     unit_count: int = 0
     verified_unit_count: int = 0
+    followed_by: RecoveryId | None = None
 
 
 _encoder: Final = msgspec.json.Encoder()

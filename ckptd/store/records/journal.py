@@ -32,6 +32,13 @@ from ckptd.store.records.schema import Connection
 
 ENDED_MAX: Final = 100
 """Records of ended recoveries kept, of a few kilobytes each."""
+_INSERT: Final = (
+    "INSERT INTO recoveries (recovery, checkpoint, version, digest, root, target,"
+    " patience_ns, is_paused, started_at_s, is_background, digest_prefix, from_node,"
+    " is_named, is_overwriting, allow_partial, is_name_awaited, is_repair, shards,"
+    " choice, rest_follows)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _ROWS_MAX: Final = 4096
 """Rows of one recovery above which its runs are merged."""
 
@@ -60,6 +67,8 @@ class JournaledRecovery:
         is_repair: It was begun because something is wrong at its target.
         shards: Which shards of a job it is for, as ``parse_shards`` reads them; empty: it is for
             a checkpoint.
+        choice: Which units are wanted, as ``format_choice`` writes it; empty: all.
+        rest_follows: When those are placed, another recovery brings the others.
     """
 
     recovery: RecoveryId
@@ -80,6 +89,8 @@ class JournaledRecovery:
     is_name_awaited: bool = False
     is_repair: bool = False
     shards: str = ""
+    choice: str = ""
+    rest_follows: bool = False
 
 
 class Journal:
@@ -95,10 +106,7 @@ class Journal:
     async def begin(self, recovery: JournaledRecovery) -> None:
         """Record a recovery that was just requested, under a name that was never used before."""
         await self._execute(
-            "INSERT INTO recoveries (recovery, checkpoint, version, digest, root, target,"
-            " patience_ns, is_paused, started_at_s, is_background, digest_prefix, from_node,"
-            " is_named, is_overwriting, allow_partial, is_name_awaited, is_repair, shards)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            _INSERT,
             astuple(recovery),
         )
 
@@ -199,15 +207,35 @@ class Journal:
             "UPDATE recoveries SET is_background = 0 WHERE recovery = ?", (recovery,)
         )
 
+    async def widen(self, recovery: RecoveryId, choice: str, *, rest_follows: bool) -> None:
+        """Record that more of a version is wanted than was asked for.
+
+        Args:
+            recovery: Which recovery.
+            choice: All that is wanted, as ``format_choice`` writes it.
+            rest_follows: When that is placed, another recovery brings the rest.
+        """
+        await self._execute(
+            "UPDATE recoveries SET choice = ?, rest_follows = ? WHERE recovery = ?",
+            (choice, rest_follows, recovery),
+        )
+
     async def unfinished(self) -> tuple[JournaledRecovery, ...]:
         """Return the recoveries that did not end, in the order in which they were begun."""
         return await self._database.run(_unfinished)
 
-    async def end(self, record: EndedRecovery) -> None:
-        """Forget a recovery but for how it ended; of that only the last 100 are kept."""
+    async def end(self, record: EndedRecovery, follower: JournaledRecovery | None = None) -> None:
+        """Forget a recovery but for how it ended; of that only the last 100 are kept.
+
+        Args:
+            record: How it ended.
+            follower: Another recovery that begins with that; both are recorded, or neither.
+        """
 
         def work(connection: Connection) -> None:
             connection.execute("DELETE FROM recoveries WHERE recovery = ?", (record.recovery,))
+            if follower is not None:
+                connection.execute(_INSERT, astuple(follower))
             forget_pieces(connection)
             connection.execute(
                 "INSERT INTO ended (format, record) VALUES (?, ?)",
@@ -219,6 +247,10 @@ class Journal:
             )
 
         await self._database.run(work)
+
+    async def forget(self, recovery: RecoveryId) -> None:
+        """Forget a recovery of which nothing was begun."""
+        await self._execute("DELETE FROM recoveries WHERE recovery = ?", (recovery,))
 
     async def ended(self) -> tuple[EndedRecovery, ...]:
         """Return how recoveries ended, newest first.
@@ -292,7 +324,8 @@ def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
     rows = connection.execute(
         "SELECT recovery, checkpoint, version, digest, root, target, patience_ns, is_paused,"
         " started_at_s, is_background, digest_prefix, from_node, is_named, is_overwriting,"
-        " allow_partial, is_name_awaited, is_repair, shards FROM recoveries ORDER BY rowid"
+        " allow_partial, is_name_awaited, is_repair, shards, choice, rest_follows"
+        " FROM recoveries ORDER BY rowid"
     )
     recoveries = (JournaledRecovery(*row) for row in rows)
     # SQLite keeps a truth value as a number.
@@ -306,6 +339,7 @@ def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
             allow_partial=bool(each.allow_partial),
             is_name_awaited=bool(each.is_name_awaited),
             is_repair=bool(each.is_repair),
+            rest_follows=bool(each.rest_follows),
         )
         for each in recoveries
     )

@@ -347,6 +347,14 @@ CREATE TABLE members (
 """
 """``shards``: which of a job, as ``parse_shards`` reads them; empty: it is for no job."""
 
+_CHOICES: Final = """
+ALTER TABLE recoveries ADD COLUMN choice TEXT NOT NULL DEFAULT '';
+ALTER TABLE recoveries ADD COLUMN rest_follows INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE places ADD COLUMN is_by_choice INTEGER NOT NULL DEFAULT 0;
+"""
+"""``choice``: which units, as ``format_choice`` writes it; empty: all. Records of ended recoveries
+are of format 3 from here on, which has one more word and one more field."""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -367,6 +375,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _PASSED,
     _FILES_IN_COLUMNS,
     _JOBS,
+    _CHOICES,
 )
 """What leads from each schema to the next one."""
 

@@ -182,6 +182,25 @@ class VersionRecords:
             )
         )
 
+    async def set_choice(
+        self, number: int, note: Callable[[Connection], None], *, is_by_choice: bool
+    ) -> None:
+        """Write whether nobody asked for what a place lacks.
+
+        Args:
+            number: Which place.
+            note: What else is to be written in the same transaction.
+            is_by_choice: Nobody did.
+        """
+
+        def work(connection: Connection) -> None:
+            connection.execute(
+                "UPDATE places SET is_by_choice = ? WHERE place = ?", (is_by_choice, number)
+            )
+            note(connection)
+
+        await self._database.run(work)
+
     async def renew_files(
         self,
         number: int,

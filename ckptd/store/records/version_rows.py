@@ -50,6 +50,7 @@ class StoredPlace(NamedTuple):
     added_at_s: float
     checked_at_s: float
     scrubbed_units: int
+    is_by_choice: int = 0
 
 
 class StoredVersion(NamedTuple):
@@ -198,11 +199,13 @@ def write_place(connection: Connection, row: StoredPlace) -> int:
     """Write a place, over the one that the version has in that directory; return its number."""
     (number,) = connection.execute(
         "INSERT INTO places (digest, root, directory, is_published, is_withdrawn, files,"
-        " added_at_s, checked_at_s, scrubbed_units) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " added_at_s, checked_at_s, scrubbed_units, is_by_choice)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (digest, root, directory) DO UPDATE SET"
         " is_published = excluded.is_published, is_withdrawn = excluded.is_withdrawn,"
         " files = excluded.files, added_at_s = excluded.added_at_s,"
-        " checked_at_s = excluded.checked_at_s, scrubbed_units = excluded.scrubbed_units"
+        " checked_at_s = excluded.checked_at_s, scrubbed_units = excluded.scrubbed_units,"
+        " is_by_choice = excluded.is_by_choice"
         " RETURNING place",
         row[1:],
     ).fetchone()

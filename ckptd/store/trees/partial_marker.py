@@ -1,4 +1,4 @@
-"""The file that says what a partial version lacks: ``.ckptd-partial.json`` in its directory.
+"""The file that says what a version lacks that is here in part: ``.ckptd-partial.json`` beside it.
 
 It appears and goes with the units: before a directory gets its final name, and after the last file
 of one that stands already was put right. A directory that has it is not published, for whoever
@@ -29,7 +29,12 @@ _MODE: Final = 0o644
 
 
 def describe_partial(
-    manifest: Manifest, digest: Digest, left_out: Collection[int], *, at_s: float
+    manifest: Manifest,
+    digest: Digest,
+    left_out: Collection[int],
+    *,
+    at_s: float,
+    is_by_choice: bool = False,
 ) -> bytes:
     """Say what a version is placed without, as JSON for people and programs.
 
@@ -38,6 +43,7 @@ def describe_partial(
         digest: Its identity.
         left_out: Units that are missing, by index.
         at_s: The moment, in Unix time.
+        is_by_choice: Nobody asked for the required ones of them.
 
     Returns:
         The content of the marker; empty if no required unit is missing.
@@ -45,9 +51,11 @@ def describe_partial(
     missing = [manifest.units[unit] for unit in sorted(left_out)]
     if all(unit.is_optional for unit in missing):
         return b""
+    why = "has only units that were chosen" if is_by_choice else "lacks required units"
     said = {
-        "what": "This directory lacks required units of the version. 'ckptctl recover' of the same "
-        "version to the same directory brings them, and removes this file.",
+        "what": f"This directory {why} of the version. 'ckptctl recover' of the same version to "
+        "the same directory brings the others, and removes this file.",
+        "is_by_choice": is_by_choice,
         "checkpoint": manifest.checkpoint,
         "version": manifest.version,
         "digest": digest,

@@ -184,6 +184,36 @@ async def test_the_catalog_is_read_again_after_a_restart(
     assert served.blocks == held.holding.blocks == BlockSet.full(3)
 
 
+async def test_what_is_here_by_choice_stays_so_and_counts_for_no_whole_version(
+    catalog: Catalog, hashed: HashedDirectory, database: Database, root: Root
+) -> None:
+    held = await catalog.add(without_unit(hashed, 2), is_published=False, is_by_choice=True)
+    assert held.main.state is PlaceState.CHOSEN
+    assert catalog.newest_ever(CHECKPOINT) is None
+    again, _ = await reload(database, root)
+    (held,) = again.versions()
+    assert held.main.state is PlaceState.CHOSEN
+    await again.note_choice(held.main.number, is_by_choice=False)
+    assert again.versions()[0].main.state is PlaceState.PARTIAL
+    assert again.newest_ever(CHECKPOINT) is None
+
+
+async def test_what_lacks_nothing_any_more_counts_as_if_it_had_come_at_once(
+    catalog: Catalog, hashed: HashedDirectory, database: Database, root: Root
+) -> None:
+    held = await catalog.add(without_unit(hashed, 2), is_published=False, is_by_choice=True)
+    number = held.main.number
+    file = hashed.files[2]
+    assert file is not None
+    await catalog.settle(number, {2: file}, {})
+    await catalog.note_choice(number, is_by_choice=False)
+    assert catalog.newest_ever(CHECKPOINT) == 100
+    again, _ = await reload(database, root)
+    assert again.newest_ever(CHECKPOINT) == 100
+    assert again.versions()[0].main.state is PlaceState.HERE
+    await again.note_choice(number + 1, is_by_choice=True)  # was forgotten meanwhile
+
+
 async def test_holdings_are_ordered_by_name_and_version(
     catalog: Catalog, root: Root, inside: Path
 ) -> None:

@@ -58,7 +58,13 @@ def test_what_is_kept_of_an_address_space_knows_the_blocks_of_each_unit() -> Non
             PlaceState.PARTIAL,
             [(0, 4)],
         ),
+        (
+            replace(PLACE, absent=frozenset({C}), lacking=frozenset({C}), is_by_choice=True),
+            PlaceState.CHOSEN,
+            [(0, 4)],
+        ),
         (replace(PLACE, absent=frozenset({C})), PlaceState.HERE, [(0, 4)]),
+        (replace(PLACE, absent=frozenset({C}), is_by_choice=True), PlaceState.HERE, [(0, 4)]),
         (replace(PLACE, reason="its row is damaged"), PlaceState.STALE, [(0, 4)]),
     ],
 )
@@ -162,7 +168,7 @@ def test_places_are_counted_by_state_also_by_those_that_none_is_in() -> None:
         HeldVersion(FACTS, (PLACE.with_changed([A], "written"),)),
     ]
     assert count_by_state(versions) == {
-        "here": 1, "partial": 0, "suspect": 0, "stale": 1, "withdrawn": 1,
+        "here": 1, "chosen": 0, "partial": 0, "suspect": 0, "stale": 1, "withdrawn": 1,
     }  # fmt: skip
 
 

@@ -45,7 +45,7 @@ IN_FORMAT_2 = {
 
 
 def test_the_format_does_not_change_without_its_number() -> None:
-    assert ENDED_FORMAT == 2
+    assert ENDED_FORMAT == 3
     assert json.loads(encode_ended(RECORD)) == IN_FORMAT_2 | {
         "rivals": [],
         "local_bytes": 0,
@@ -55,13 +55,20 @@ def test_the_format_does_not_change_without_its_number() -> None:
         "started_at_s": 0.0,
         "unit_count": 0,
         "verified_unit_count": 0,
+        "followed_by": None,
     }
     assert decode_ended(1, 2, json.dumps(IN_FORMAT_2).encode()) == RECORD
 
 
 def test_the_words_of_the_format_are_those_of_the_model() -> None:
     """A new word for one of these needs a new format."""
-    assert [result.value for result in Result] == ["complete", "partial", "failed", "cancelled"]
+    assert [result.value for result in Result] == [
+        "complete",
+        "chosen",
+        "partial",
+        "failed",
+        "cancelled",
+    ]
     assert [cause.value for cause in FailureCause] == [
         "store",
         "unknown",
@@ -123,5 +130,5 @@ def test_bytes_that_are_no_json_are_damage() -> None:
 
 
 def test_a_record_of_a_newer_format_is_refused_and_not_called_damaged() -> None:
-    with pytest.raises(StorageError, match=r"record 3 .*a newer ckptd \(format 3, not 2\)"):
-        decode_ended(3, 3, encode_ended(RECORD))
+    with pytest.raises(StorageError, match=r"record 3 .*a newer ckptd \(format 4, not 3\)"):
+        decode_ended(3, 4, encode_ended(RECORD))

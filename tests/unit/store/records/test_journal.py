@@ -53,6 +53,8 @@ async def test_a_recovery_is_found_again_after_a_restart(tmp_path: Path) -> None
         allow_partial=True,
         is_name_awaited=True,
         shards="3,7",
+        choice="some",
+        rest_follows=True,
     )
     database = Database(path)
     await database.open()
@@ -103,6 +105,24 @@ async def test_pausing_is_kept(journal: Journal) -> None:
         await journal.set_paused(FIRST, is_paused=is_paused)
         (recovery,) = await journal.unfinished()
         assert recovery.is_paused is is_paused
+
+
+async def test_a_wider_choice_is_kept(journal: Journal) -> None:
+    for name in (FIRST, SECOND):
+        await journal.begin(replace(make_recovery(name), choice="some", rest_follows=True))
+    await journal.widen(FIRST, "", rest_follows=False)
+    kept = {each.recovery: (each.choice, each.rest_follows) for each in await journal.unfinished()}
+    assert kept == {FIRST: ("", False), SECOND: ("some", True)}
+
+
+async def test_what_follows_is_there_when_the_first_one_is_not_any_more(journal: Journal) -> None:
+    await journal.begin(make_recovery(FIRST))
+    follower = replace(make_recovery(SECOND), is_background=True)
+    await journal.end(ended(FIRST), follower)
+    assert await journal.unfinished() == (follower,)
+    await journal.forget(SECOND)
+    assert await journal.unfinished() == ()
+    assert [each.recovery for each in await journal.ended()] == [FIRST]
 
 
 async def test_leaving_the_background_is_kept(journal: Journal) -> None:

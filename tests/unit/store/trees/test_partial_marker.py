@@ -46,6 +46,7 @@ def test_it_says_what_is_missing_of_what() -> None:
     said = json.loads(describe_partial(manifest("b"), DIGEST, [1, 0], at_s=1.5))
     assert said.pop("what").startswith("This directory lacks required units")
     assert said == {
+        "is_by_choice": False,
         "checkpoint": "llama/rank-0",
         "version": 100,
         "digest": DIGEST,
@@ -57,6 +58,12 @@ def test_it_says_what_is_missing_of_what() -> None:
             {"path": "b", "size_bytes": 1, "is_optional": True},
         ],
     }
+
+
+def test_it_says_that_nobody_asked_for_what_is_missing() -> None:
+    said = json.loads(describe_partial(manifest(), DIGEST, [1], at_s=1.5, is_by_choice=True))
+    assert said["what"].startswith("This directory has only units that were chosen of the version")
+    assert said["is_by_choice"]
 
 
 @pytest.mark.parametrize("left_out", [(), (0,), (0, 1)])
