@@ -30,7 +30,8 @@ def test_a_recovered_model_loads_and_every_tensor_is_the_same(cluster: Cluster) 
     source = cluster.node("a")
     directory = unpack_model(source.path("minilm"))
     source.publish(directory, "minilm", 1, critical=("*.json",), deferred=())
-    result = cluster.node("r", peers=[source.address]).recover("minilm", 1)
+    receiver = cluster.node("r", peers=[source.address])
+    result = receiver.recover("minilm", 1)
     assert result.result is Result.COMPLETE
     assert tree_digest(result.target) == tree_digest(directory)
     (weights,) = directory.rglob("model.safetensors")
@@ -40,6 +41,11 @@ def test_a_recovered_model_loads_and_every_tensor_is_the_same(cluster: Cluster) 
     assert len(published) > 100
     for name, tensor in published.items():
         assert numpy.array_equal(tensor, recovered[name]), name
+    named = receiver.client.open_tensors(f"minilm:{weights.relative_to(directory)}")
+    facts = {each.name: (each.shape, each.end - each.start) for each in named.listed()}
+    assert facts == {name: (each.shape, each.nbytes) for name, each in published.items()}
+    name = min(published)
+    assert named.read(name) == published[name].tobytes()
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's own
