@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from ckptd.model.words import Result
-from tests.support.cluster import Cluster, Node, eventually, make_checkpoint, tree_digest
+from ckptd.errors import ExitCode
+from tests.support.cluster import NAME, Cluster, Node, eventually, make_checkpoint, tree_digest
 from tests.support.metrics_page import samples
 
 pytestmark = pytest.mark.integration
@@ -47,12 +48,27 @@ def holders(node: Node, version: int) -> set[str]:
     return {name for row in rows if row.version == version for name in row.nodes}
 
 
+def ctl(node: Node, *words: str | Path) -> None:
+    """Run ``ckptctl`` of the code that a node's daemon runs, as whoever is on it does."""
+    command = (sys.executable, "-m", "ckptd.cli.ctl.command", "--socket", node.client.socket_path)
+    done = subprocess.run(
+        (*command, *words), env=node.environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == ExitCode.DONE, done.stderr
+
+
+def publish(node: Node, version: int) -> Path:
+    """Let a node publish a version of its own."""
+    path = make_checkpoint(node.path(str(version)), seed=version)
+    ctl(node, "publish", path, "--checkpoint", NAME, "--version", str(version))
+    return path
+
+
 def recover(node: Node, version: int, sources: set[str], original: Path) -> None:
     """Let a node recover a version of which it is to know some holders."""
     eventually(lambda: holders(node, version) >= sources, f"{node.node} knows the holders")
-    result = node.recover(version=version)
-    assert result.result is Result.COMPLETE
-    assert tree_digest(result.target) == tree_digest(original)
+    ctl(node, "recover", f"{NAME}@{version}", "--wait")
+    assert tree_digest(node.path(NAME, str(version))) == tree_digest(original)
 
 
 def test_older_and_newer_daemons_recover_from_each_other(
@@ -70,10 +86,9 @@ def test_older_and_newer_daemons_recover_from_each_other(
     for node in nodes:
         node.wait_ready()
     assert [runs_before(node) for node in nodes] == [True, False, True, False]
-    from_older, from_newer = first.path("100"), newer.path("101")
-    first.publish(make_checkpoint(from_older))
+    from_older = publish(first, 100)
     recover(newer, 100, {"older-1"}, from_older)
     recover(older_third, 100, {"older-1", "newer-1"}, from_older)
-    newer.publish(make_checkpoint(from_newer, seed=2), version=101)
+    from_newer = publish(newer, 101)
     recover(older_third, 101, {"newer-1"}, from_newer)
     recover(newer_third, 101, {"newer-1", "older-2"}, from_newer)
