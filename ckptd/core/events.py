@@ -138,6 +138,7 @@ class RecoveryRequested:
         is_name_awaited: A name of which nobody has anything is waited for as long as patience
             lasts; else it is taken for a mistake once the peers were asked.
         own_names: The checkpoints of this node that are spelled most like it.
+        is_on_demand: Only what somebody waits for or reads is fetched, until the rest is wanted.
         is_named: With a version: it was asked for. Else an interrupted recovery had chosen it.
         is_by_choice: Not all units are wanted; which ones comes with the manifest.
         job: The checkpoint is the name of a job, and these shards of it are wanted; ``own`` and
@@ -158,6 +159,7 @@ class RecoveryRequested:
     withdrawn: frozenset[Digest] = frozenset()
     allow_partial: bool = False
     is_name_awaited: bool = False
+    is_on_demand: bool = False
     own_names: tuple[CheckpointName, ...] = ()
     is_named: bool = True
     is_by_choice: bool = False
@@ -183,6 +185,19 @@ class RecoveryPromoted:
     """Somebody waits for a recovery that was in the background: it yields to nobody any more."""
 
     recovery: RecoveryId
+
+
+@dataclass(frozen=True, slots=True)
+class RestWanted:
+    """Somebody wants all of a recovery on demand: what nobody reads is fetched as well.
+
+    Attributes:
+        recovery: Which recovery.
+        is_background: It yields to recoveries that are not in the background from now on.
+    """
+
+    recovery: RecoveryId
+    is_background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -613,6 +628,7 @@ Event: TypeAlias = (
     | RecoveryPaused
     | RecoveryResumed
     | RecoveryPromoted
+    | RestWanted
     | RecoveryCancelled
     | UnitsPrioritized
     | ChoiceWidened

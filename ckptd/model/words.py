@@ -410,6 +410,7 @@ class StoryReason(enum.StrEnum):
     QUARANTINED = "quarantined"
     QUESTIONED = "questioned"
     PAUSED = "paused"
+    ON_DEMAND = "on_demand"
     DISK = "disk"
     SHORTAGE = "shortage"
     CERTIFICATE = "certificate"

@@ -42,6 +42,7 @@ EVENTS: Final = {
     "recovery.members_lost": "what a recovery of a job had joined is damaged; it is fetched again",
     "recovery.moving": "a recovery that waited goes on",
     "recovery.not_followed": "the rest of a version is left to another recovery to its place",
+    "recovery.rest_wanted": "a recovery on demand brings all of it: somebody asked for it again",
     "recovery.promoted": "a recovery left the background: somebody asked for it again",
     "recovery.resumed": "a restart goes on with a recovery",
     "recovery.stage": "a recovery is in another stage",

@@ -14,6 +14,7 @@ import uvloop
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.client import ControlClient
 from ckptd.control.messages.prioritized import NeedBytes, NeedRequest, NeedResult
+from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.errors import CkptdError, DaemonUnreachable, ExitCode, NotFound, UsageError
 from ckptd.limits import MIB
 from tests.support.cluster import NAME, Cluster, Node
@@ -95,6 +96,29 @@ def test_a_range_is_read_before_its_unit_is_here_and_after(
     receiver.client.cancel(recovery)
     with pytest.raises(NotFound):
         reader.read(at, 4096)
+
+
+def test_on_demand_only_what_is_read_is_fetched_until_the_rest_is_wanted(
+    sources: list[Node], receiver: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = sources[0].path("100", DEFERRED).read_bytes()
+    socket = ("--socket", receiver.client.socket_path)
+    assert ckptctl([*socket, "recover", f"{NAME}@100", "--on-demand"]) == ExitCode.DONE
+    recovery = capsys.readouterr().out.split()[0]
+    reader = receiver.client.open_range(f"{NAME}:{DEFERRED}")
+    assert reader.read(5 * MIB, 4096) == content[5 * MIB : 5 * MIB + 4096]
+    receiver.restart()
+    assert reader.read(MIB, 10) == content[MIB : MIB + 10]
+    view = receiver.wait_view(
+        recovery, lambda view: "on demand" in view.waiting_for, "nothing more is fetched"
+    )
+    assert view.is_on_demand
+    assert view.bytes_verified <= 4 * MIB, "two blocks, and zeros"
+    again = receiver.client.recover(RecoverRequest(checkpoint=NAME, version=100))
+    assert (again.recovery, again.is_joined, again.rest_is_wanted) == (recovery, True, True)
+    assert not again.is_on_demand
+    receiver.wait_bytes(recovery, view.bytes_verified + 1)
+    receiver.client.cancel(recovery)
 
 
 def test_a_range_of_what_stands_here_is_read_and_compared(

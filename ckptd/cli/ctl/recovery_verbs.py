@@ -50,6 +50,7 @@ examples:
   ckptctl recover llama/rank-3 --wait --allow-partial  # else exit 4, nothing
   ckptctl recover llama/rank-3@1300 --patience forever  # it will be published
   ckptctl recover llama/rank-3 --background  # from sources nobody else needs
+  ckptctl recover llama/rank-3@1200 --on-demand  # only what 'ckptctl need' asks
   ckptctl recover llama/rank-3@1200 --digest 2d756bf1  # if there are several
   ckptctl recover llama --wait              # a job: the shards that were here
   ckptctl recover llama --shards all --wait # ... every shard, in one directory
@@ -59,6 +60,11 @@ examples:
 A version that stands in its directory already is put right: what is wrong or
 missing there is fetched, and files are replaced one by one. So what was
 recovered in part, by choice or not, is completed by another recover.
+
+With --on-demand only what somebody needs or reads is fetched, and what a reader
+will ask for next. It waits in staging, for as long as it takes and across
+restarts, until all of it is here, or it is cancelled. The same command without
+--on-demand has the rest fetched as well, with --background in the background.
 """
 
 _PATIENCE_S: Final = 300.0
@@ -103,6 +109,9 @@ def _add_recover(parser: ArgumentParser) -> None:
         "--background", action="store_true", help="leave sources to recoveries that are not"
     )
     parser.add_argument(
+        "--on-demand", action="store_true", help="fetch only what somebody needs or reads"
+    )
+    parser.add_argument(
         "--digest", metavar="PREFIX", help="of several contents the one whose digest begins so"
     )
     parser.add_argument(
@@ -139,6 +148,10 @@ def _add_recover(parser: ArgumentParser) -> None:
 def _object_to_recover(arguments: Namespace) -> str:
     if arguments.units and arguments.min:
         return "--units and --min cannot be given together"
+    if arguments.on_demand and (arguments.units or arguments.min):
+        return "--units and --min contradict --on-demand: what is read is fetched"
+    if arguments.on_demand and arguments.wait:
+        return "--wait contradicts --on-demand: who knows when all of it was read"
     return "--timeout needs --wait" if arguments.timeout and not arguments.wait else ""
 
 
@@ -150,6 +163,7 @@ def _recover(arguments: Namespace) -> ExitCode:
         to=absolute(arguments.to) if arguments.to else None,
         patience_s=_patience_s(arguments.patience),
         is_background=arguments.background,
+        is_on_demand=arguments.on_demand,
         digest=utf8(arguments.digest or ""),
         from_node=utf8(arguments.from_node) if arguments.from_node else None,
         overwrite=arguments.overwrite,
@@ -206,6 +220,8 @@ def where_to(view: RecoveryView) -> str:
 def how_it_is(view: RecoveryView) -> str:
     """Say of a recovery that was under way how it is now."""
     found = ["was in the background and is urgent now"] if view.is_promoted else []
+    if view.rest_is_wanted:
+        found.append("was on demand and brings all of it now")
     if view.is_paused:
         found.append(f"is paused; let it go on with: ckptctl resume {view.recovery}")
     return " and ".join(found) or "goes on"

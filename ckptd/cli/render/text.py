@@ -427,7 +427,9 @@ def stage_of(view: RecoveryView | ExplanationView) -> str:
         return "in part by choice"
     if view.stage.is_ended:
         return view.stage
-    stage = "paused" if view.is_paused else view.stage
+    stage = "paused" if view.is_paused else str(view.stage)
+    if isinstance(view, RecoveryView) and view.is_on_demand:
+        stage = f"{stage} on demand"
     return f"{stage} in the background" if view.is_background else stage
 
 

@@ -35,6 +35,9 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             A pattern that matches no unit ends the recovery.
         min_criticality: The word for it: the recovery ends when the units are placed that are at
             least so urgent, and another one in the background brings the rest. Not with ``units``.
+        is_on_demand: Fetch what somebody needs or reads (``need``, ``prioritize``) and no more. It
+            stays in staging until all of it is here, or it is cancelled; asked for again without
+            this the rest is fetched.
     """
 
     checkpoint: str
@@ -50,6 +53,7 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     shards: str = ""
     units: tuple[str, ...] = ()
     min_criticality: str | None = None
+    is_on_demand: bool = False
 
 
 class TuningRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +161,9 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         rest_follows: When those are placed, another recovery brings the others.
         is_widened: More is wanted of it since ``recover`` asked for it. Only in the answer to that.
         followed_by: The recovery that brings the rest; ``None``: none does, or it has not ended.
+        is_on_demand: What nobody needs or reads is not fetched.
+        rest_is_wanted: It was on demand, and this request wants all of it. Only in the answer to
+            ``recover``.
     """
 
     recovery: str
@@ -200,3 +207,5 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
     rest_follows: bool = False
     is_widened: bool = False
     followed_by: str | None = None
+    is_on_demand: bool = False
+    rest_is_wanted: bool = False

@@ -83,10 +83,12 @@ def find_bottleneck(
         bottleneck = Bottleneck.DISK
     elif recovery.work.transfer_count:
         bottleneck = _of_transfers(state, recovery, load, now=now)
-    elif recovery.coverage.unclaimed:
-        able = holders(recovery, state.sources(), recovery.coverage.unclaimed)
+    elif wanted := recovery.to_order:
+        able = holders(recovery, state.sources(), wanted)
         is_queued = any(may_be_asked(recovery, peer, now=now) for peer in able)
         bottleneck = Bottleneck.SOURCE if is_queued else Bottleneck.NO_SOURCE
+    elif recovery.coverage.unclaimed:
+        bottleneck = None  # on demand, and nobody reads
     else:
         bottleneck = _which_disk(recovery, now=now)
     return bottleneck

@@ -365,7 +365,7 @@ def report_standstills(step: Step) -> None:
 def _wants_something(recovery: Recovery) -> bool:
     """Return whether a recovery needs something that it must ask somebody for."""
     if recovery.stage is Stage.TRANSFERRING:
-        return bool(recovery.coverage.unclaimed)
+        return bool(recovery.to_order)
     return recovery.stage is Stage.SEEKING or (
         recovery.stage is Stage.DESCRIBING and recovery.local.pending_order is None
     )

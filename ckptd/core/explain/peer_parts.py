@@ -109,20 +109,20 @@ def _lack(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, st
     )
     if is_at_work or recovery.described is None:
         found = None
-    elif recovery.coverage.unclaimed and latest is not None and latest.kind is StoryKind.OUTRANKED:
+    elif recovery.to_order and latest is not None and latest.kind is StoryKind.OUTRANKED:
         found = Verdict.OUTRANKED, sentence(latest)
     elif latest is not None and latest.kind is StoryKind.DETOUR:
         found = Verdict.DETOUR, sentence(latest)
     elif latest is not None and latest.kind is StoryKind.STEAL:
         found = Verdict.SLOW, sentence(latest)
-    elif recovery.coverage.unclaimed and not holds_any(recovery, peer, recovery.coverage.unclaimed):
+    elif recovery.to_order and not holds_any(recovery, peer, recovery.to_order):
         if peer.origin in recovery.refused:
             found = Verdict.REFUSED_BLOCKS, "sent all it could bring wrongly before"
         else:
             found = Verdict.NOTHING_MISSING, "holds nothing that is missing and not asked for"
-    elif recovery.coverage.unclaimed and not servable(recovery, peer):
+    elif recovery.to_order and not servable(recovery, peer):
         found = Verdict.LEFT_TO_DISKS, "holds what lies on this node's disks as well"
-    elif recovery.coverage.unclaimed and queue_ns >= options.ranges.window_ns:
+    elif recovery.to_order and queue_ns >= options.ranges.window_ns:
         allowed = format_span(options.ranges.window_ns)
         found = Verdict.NO_ROOM, f"has {format_span(queue_ns)} of work, allowed {allowed}"
     return found

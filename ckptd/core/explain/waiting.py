@@ -119,12 +119,15 @@ def _why_no_transfer(
     state: State, recovery: Recovery, missing: BlockSet, *, now: int
 ) -> tuple[StoryReason, str]:
     """Say why nobody is asked for anything."""
-    able = list(holders(recovery, state.sources(), recovery.coverage.unclaimed))
-    if not recovery.coverage.unclaimed:
+    wanted = recovery.to_order
+    able = list(holders(recovery, state.sources(), wanted))
+    if recovery.coverage.unclaimed and not wanted:
+        why = StoryReason.ON_DEMAND, "somebody to read more of it, as it is on demand"
+    elif not wanted:
         why = StoryReason.DISK, _which_disk(recovery, now=now)
     elif recovery.local.retry_at_ns is not None:
         why = StoryReason.DISK, f"the disk{_retried(recovery, now=now)}"
-    elif len(missing) == len(recovery.coverage.unclaimed):
+    elif wanted.issubset(missing):
         size = format_size(recovery.content.space.set_bytes(missing))
         why = StoryReason.NO_SOURCE, f"a peer that has the missing {size}"
     elif any(may_be_asked(recovery, peer, now=now) for peer in able):

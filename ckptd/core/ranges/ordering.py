@@ -91,7 +91,7 @@ def _offers(step: Step, peers: Sequence[Peer]) -> list[Offer]:
     """Return what some peers can do now."""
     offers: list[Offer] = []
     for recovery in step.state.recoveries.values():
-        if recovery.coverage.unclaimed and recovery.is_fetching:
+        if recovery.is_fetching and recovery.to_order:
             _add_up_rates(step, recovery)
             for peer in peers:
                 offer = find_offer(recovery, peer, step.options, now=step.now)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from ckptd.core.events import RecoveryPromoted, UnitsPrioritized
+from ckptd.core.events import RecoveryPromoted, RestWanted, UnitsPrioritized
 from ckptd.core.ranges.lanes import set_lane_alarm
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import RecoveryHandler, Step
@@ -25,6 +25,8 @@ def on_units_prioritized(step: Step, recovery: Recovery, event: UnitsPrioritized
     """
     recovery.coverage.awaited |= event.blocks
     recovery.coverage.prioritized = recovery.coverage.awaited - recovery.coverage.verified
+    if recovery.request.is_on_demand:
+        step.note_room_everywhere()  # else they would have come as well, only later
     if recovery.is_background:
         return
     for lane in recovery.work.lanes.values():
@@ -50,8 +52,18 @@ def on_promoted(step: Step, recovery: Recovery, event: RecoveryPromoted) -> None
     step.note_room_everywhere()
 
 
+def on_rest_wanted(step: Step, recovery: Recovery, event: RestWanted) -> None:
+    """Fetch from here on also what nobody waits for."""
+    request = recovery.request
+    if request.is_on_demand:
+        is_background = request.is_background or event.is_background
+        recovery.request = replace(request, is_on_demand=False, is_background=is_background)
+        step.note_room_everywhere()
+
+
 HANDLERS: Final = (
     RecoveryHandler(UnitsPrioritized, on_units_prioritized),
     RecoveryHandler(RecoveryPromoted, on_promoted),
+    RecoveryHandler(RestWanted, on_rest_wanted),
 )
 """What is taken in here."""

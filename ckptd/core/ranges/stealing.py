@@ -30,11 +30,7 @@ def steal(step: Step) -> None:
     """Close lanes whose work idle sources would do in a fraction of the time."""
     recoveries = step.state.recoveries.values()
     for recovery in recoveries:
-        if (
-            recovery.coverage.unclaimed
-            or not recovery.work.transfer_count
-            or not recovery.is_fetching
-        ):
+        if recovery.to_order or not recovery.work.transfer_count or not recovery.is_fetching:
             continue
         if recovery.is_background and any(
             each.is_fetching and not each.is_background for each in recoveries

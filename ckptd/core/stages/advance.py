@@ -279,9 +279,9 @@ def _transfer(step: Step, recovery: Recovery) -> None:
         return
     is_starved = (
         step.state.is_settled
-        and bool(recovery.coverage.unclaimed)
+        and bool(recovery.to_order)
         and not recovery.is_paused
-        and not any(holders(recovery, step.state.sources(), recovery.coverage.unclaimed))
+        and not any(holders(recovery, step.state.sources(), recovery.to_order))
     )
     is_given_up = is_out_of_patience(
         step,
@@ -359,7 +359,12 @@ def _place(step: Step, recovery: Recovery) -> None:
 
 
 def _predict(step: Step, recovery: Recovery) -> None:
-    """Say when a recovery will be how far, to be held against what comes of it."""
+    """Say when a recovery will be how far, to be held against what comes of it.
+
+    On demand nobody knows what will be read.
+    """
+    if recovery.request.is_on_demand:
+        return
     needs = needs_of(
         recovery.content.space, recovery.content.class_ends, recovery.coverage.unclaimed
     )

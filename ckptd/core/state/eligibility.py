@@ -17,15 +17,11 @@ def servable(recovery: Recovery, peer: Peer) -> BlockSet:
     It has them, did not send them wrongly, and they are not left to this node's own disks.
     """
     if peer.is_own:
-        return recovery.coverage.unclaimed & recovery.coverage.nearby
+        return recovery.to_order & recovery.coverage.nearby
     holding = peer.holding_of(recovery.digest)
     if holding is None:
         return BlockSet()
-    blocks = (
-        recovery.coverage.unclaimed
-        if holding.is_complete
-        else recovery.coverage.unclaimed & holding.blocks
-    )
+    blocks = recovery.to_order if holding.is_complete else recovery.to_order & holding.blocks
     if recovery.coverage.left_to_disks:
         blocks -= recovery.coverage.left_to_disks
     refused = recovery.refused.get(peer.origin)

@@ -180,6 +180,14 @@ class Recovery:
         return space.size_bytes - space.set_bytes(self.coverage.unchosen)
 
     @property
+    def to_order(self) -> BlockSet:
+        """The blocks that are to be ordered: all that are not, or on demand what is waited for."""
+        coverage = self.coverage
+        if not self.request.is_on_demand:
+            return coverage.unclaimed
+        return coverage.unclaimed & (coverage.needed | coverage.prioritized | coverage.ahead)
+
+    @property
     def lacks_required(self) -> bool:
         """Blocks of required units are to be ordered."""
         return not self.coverage.unclaimed.issubset(self.content.optional)

@@ -17,6 +17,7 @@ from ckptd.core.events import (
     RecoveryPaused,
     RecoveryPromoted,
     RecoveryResumed,
+    RestWanted,
 )
 from ckptd.core.report.rivals import Rival
 from ckptd.daemon.answer import explaining
@@ -157,14 +158,14 @@ class RecoveryAnswers:
             same = self._find_same(checkpoint, version, root, target, shards)
             if same is not None and self._is_of(same, wanted):
                 _check_allows(same.record, request)
-                is_widened = await self._widening.widen(
-                    same, terms.choice, rest_follows=terms.rest_follows
-                )
+                is_widened: bool | None = False
+                if not request.is_on_demand:  # else nothing is wanted but what will be read
+                    is_widened = await self._widening.widen(
+                        same, terms.choice, rest_follows=terms.rest_follows
+                    )
                 if is_widened is None:
                     return same
-                return await self._join(
-                    same, is_background=request.is_background, is_widened=is_widened
-                )
+                return await self._join(same, request, is_widened=is_widened)
             if version is not None:
                 self._catalog.check_room(checkpoint, version)
             rival = self._book.overlapping(root, target)
@@ -192,6 +193,7 @@ class RecoveryAnswers:
                 shards=shards,
                 choice=format_choice(terms.choice),
                 rest_follows=terms.rest_follows,
+                is_on_demand=request.is_on_demand,
             )
             await self._journal.begin(record)
             recovery = OpenRecovery(record, root, target, self._now())
@@ -274,10 +276,16 @@ class RecoveryAnswers:
         return chosen is None or (newest is not None and newest[0] == chosen)
 
     async def _join(
-        self, other: OpenRecovery, *, is_background: bool, is_widened: bool
+        self, other: OpenRecovery, request: RecoverRequest, *, is_widened: bool
     ) -> RecoveryView:
-        """Return a recovery that is under way; it leaves the background if somebody waits now."""
-        is_promoted = other.record.is_background and not is_background
+        """Return a recovery that is under way; it leaves the background if somebody waits now.
+
+        One on demand brings all of it if that is wanted now.
+        """
+        rest_is_wanted = other.record.is_on_demand and not request.is_on_demand
+        if rest_is_wanted:
+            await self._want_rest(other, is_background=request.is_background)
+        is_promoted = other.record.is_background and not request.is_background
         if is_promoted:
             await self._journal.promote(other.id)
             other.record = replace(other.record, is_background=False)
@@ -285,8 +293,20 @@ class RecoveryAnswers:
             _log.info("recovery.promoted", recovery=other.id, checkpoint=other.record.checkpoint)
         view = self.recovery(other.id)  # it may have ended while the journal was written
         return msgspec.structs.replace(
-            view, is_joined=True, is_promoted=is_promoted, is_widened=is_widened
+            view,
+            is_joined=True,
+            is_promoted=is_promoted,
+            is_widened=is_widened,
+            rest_is_wanted=rest_is_wanted,
         )
+
+    async def _want_rest(self, other: OpenRecovery, *, is_background: bool) -> None:
+        """Let a recovery on demand bring all of it; durable."""
+        is_background = is_background or other.record.is_background
+        await self._journal.want_rest(other.id, is_background=is_background)
+        other.record = replace(other.record, is_on_demand=False, is_background=is_background)
+        self._report(RestWanted(other.id, is_background))
+        _log.info("recovery.rest_wanted", recovery=other.id, is_background=is_background)
 
     async def pause(self, recovery: str) -> RecoveryView:
         """Let a recovery stand still until it is resumed."""
@@ -325,6 +345,8 @@ def _terms_of(request: RecoverRequest) -> _Terms:
     """
     if request.units and request.min_criticality is not None:
         raise UsageError("--units and --min", "are both given", "Give one of them.")
+    if request.is_on_demand and (request.units or request.min_criticality is not None):
+        raise UsageError("--on-demand", "is for all units", "Leave --units and --min away.")
     choice = Choice.parse(request.units, request.min_criticality)
     return _Terms(choice, rest_follows=request.min_criticality is not None)
 

@@ -93,6 +93,7 @@ class RecoveryViews:
             units=choice.patterns if choice else (),
             min_criticality=level.label if level is not None else None,
             rest_follows=opened.record.rest_follows,
+            is_on_demand=opened.record.is_on_demand,
         )
 
     def _load(self, opened: OpenRecovery) -> LocalLoad:

@@ -210,6 +210,7 @@ class Recovering:
                 withdrawn=frozenset().union(*map(catalog.withdrawn, family)),
                 allow_partial=record.allow_partial,
                 is_name_awaited=record.is_name_awaited,
+                is_on_demand=record.is_on_demand,
                 own_names=self._names_like(record.checkpoint),
                 is_named=record.is_named,
                 job=_job_of(recovery),

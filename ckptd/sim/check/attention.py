@@ -61,7 +61,7 @@ def idle_source(scheduler: Scheduler, options: Options, *, now: int) -> str:
     if state.is_paced:
         return ""
     fetching = [known for known in state.recoveries.values() if known.is_fetching]
-    wanting = [recovery for recovery in fetching if recovery.coverage.unclaimed]
+    wanting = [recovery for recovery in fetching if recovery.to_order]
     for peer in state.sources():
         if peer.path in state.peer_alarms:
             continue
@@ -80,7 +80,7 @@ def bad_deadline(scheduler: Scheduler, options: Options, *, now: int) -> str:
     if deadline is not None and deadline <= now:
         return "a storm of wake-ups"
     due_ns = [recovery_deadline(recovery, options) for recovery in state.recoveries.values()]
-    if any(known.is_fetching and known.coverage.unclaimed for known in state.recoveries.values()):
+    if any(known.is_fetching and known.to_order for known in state.recoveries.values()):
         due_ns += [
             peer.usable_at_ns
             for peer in state.sources()

@@ -36,8 +36,8 @@ _INSERT: Final = (
     "INSERT INTO recoveries (recovery, checkpoint, version, digest, root, target,"
     " patience_ns, is_paused, started_at_s, is_background, digest_prefix, from_node,"
     " is_named, is_overwriting, allow_partial, is_name_awaited, is_repair, shards,"
-    " choice, rest_follows)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " choice, rest_follows, is_on_demand)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ROWS_MAX: Final = 4096
 """Rows of one recovery above which its runs are merged."""
@@ -69,6 +69,7 @@ class JournaledRecovery:
             a checkpoint.
         choice: Which units are wanted, as ``format_choice`` writes it; empty: all.
         rest_follows: When those are placed, another recovery brings the others.
+        is_on_demand: It fetches what somebody waits for or reads, and nothing else.
     """
 
     recovery: RecoveryId
@@ -91,6 +92,7 @@ class JournaledRecovery:
     shards: str = ""
     choice: str = ""
     rest_follows: bool = False
+    is_on_demand: bool = False
 
 
 class Journal:
@@ -220,6 +222,13 @@ class Journal:
             (choice, rest_follows, recovery),
         )
 
+    async def want_rest(self, recovery: RecoveryId, *, is_background: bool) -> None:
+        """Record that all of a recovery on demand is wanted, and whether in the background."""
+        await self._execute(
+            "UPDATE recoveries SET is_on_demand = 0, is_background = ? WHERE recovery = ?",
+            (is_background, recovery),
+        )
+
     async def unfinished(self) -> tuple[JournaledRecovery, ...]:
         """Return the recoveries that did not end, in the order in which they were begun."""
         return await self._database.run(_unfinished)
@@ -324,7 +333,7 @@ def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
     rows = connection.execute(
         "SELECT recovery, checkpoint, version, digest, root, target, patience_ns, is_paused,"
         " started_at_s, is_background, digest_prefix, from_node, is_named, is_overwriting,"
-        " allow_partial, is_name_awaited, is_repair, shards, choice, rest_follows"
+        " allow_partial, is_name_awaited, is_repair, shards, choice, rest_follows, is_on_demand"
         " FROM recoveries ORDER BY rowid"
     )
     recoveries = (JournaledRecovery(*row) for row in rows)
@@ -340,6 +349,7 @@ def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
             is_name_awaited=bool(each.is_name_awaited),
             is_repair=bool(each.is_repair),
             rest_follows=bool(each.rest_follows),
+            is_on_demand=bool(each.is_on_demand),
         )
         for each in recoveries
     )

@@ -355,6 +355,10 @@ ALTER TABLE places ADD COLUMN is_by_choice INTEGER NOT NULL DEFAULT 0;
 """``choice``: which units, as ``format_choice`` writes it; empty: all. Records of ended recoveries
 are of format 3 from here on, which has one more word and one more field."""
 
+_ON_DEMAND: Final = """
+ALTER TABLE recoveries ADD COLUMN is_on_demand INTEGER NOT NULL DEFAULT 0;
+"""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -376,6 +380,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _FILES_IN_COLUMNS,
     _JOBS,
     _CHOICES,
+    _ON_DEMAND,
 )
 """What leads from each schema to the next one."""
 

@@ -55,6 +55,7 @@ async def test_a_recovery_is_found_again_after_a_restart(tmp_path: Path) -> None
         shards="3,7",
         choice="some",
         rest_follows=True,
+        is_on_demand=True,
     )
     database = Database(path)
     await database.open()
@@ -131,6 +132,14 @@ async def test_leaving_the_background_is_kept(journal: Journal) -> None:
     await journal.promote(FIRST)
     kept = {each.recovery: each.is_background for each in await journal.unfinished()}
     assert kept == {FIRST: False, SECOND: True}
+
+
+async def test_the_rest_of_a_recovery_on_demand_may_be_wanted_later(journal: Journal) -> None:
+    await journal.begin(replace(make_recovery(FIRST), is_on_demand=True))
+    await journal.begin(replace(make_recovery(SECOND), is_on_demand=True))
+    await journal.want_rest(FIRST, is_background=True)
+    kept = [(each.is_on_demand, each.is_background) for each in await journal.unfinished()]
+    assert kept == [(False, True), (True, False)]
 
 
 async def test_choosing_other_content_forgets_the_blocks(journal: Journal) -> None:
