@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from random import Random
 from typing import Final
 
 from ckptd.config import Config
-from ckptd.core.effects import EndRecovery
-from ckptd.core.events import JobRequest, RecoveryPaused, RecoveryRequested
+from ckptd.core.effects import Effect, EndRecovery
+from ckptd.core.events import Event, JobRequest, RecoveryPaused, RecoveryRequested
 from ckptd.core.options import HedgingOptions, Options, RivalOptions
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.core.scheduler import Scheduler
@@ -80,6 +80,7 @@ class Recovering:
     def __init__(self, parts: Parts, advertising: Advertising) -> None:
         config = parts.config
         self._storage = parts.storage
+        self._advertising = advertising
         # Random choices of the scheduler need not be secret, only differ between nodes.
         rng = Random(parts.epoch)  # noqa: S311
         self.scheduler = Scheduler(
@@ -155,7 +156,6 @@ class Recovering:
             fetching=self.fetching,
             own=self.own,
             staging=self.staging,
-            advertising=advertising,
             following_up=FollowingUp(
                 self.book,
                 parts.storage.journal,
@@ -174,7 +174,12 @@ class Recovering:
             note_end: Given how a recovery ended, after the books are closed.
         """
         self.runner.on_ended = note_end
-        self.runtime.connect(self.runner.carry_out, note)
+
+        def note_all(events: Sequence[Event], effects: Sequence[Effect]) -> None:
+            note(events, effects)
+            self._advertising.note_jobs(self.scheduler.recovering())
+
+        self.runtime.connect(self.runner.carry_out, note_all)
 
     def prepare_peers(self, _: Config, new: Config) -> Switch:
         """Follow the list of peers; see :class:`LivePart`."""

@@ -45,7 +45,6 @@ from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recoveries import DescribedVersion, OpenRecovery, RecoveryBook
 from ckptd.daemon.recover.staging_orders import StagingOrder, StagingOrders
-from ckptd.daemon.serve.advertising import Advertising
 from ckptd.errors import (
     CkptdError,
     InvalidManifest,
@@ -80,7 +79,6 @@ class Runner:
         fetching: Fetches ranges.
         own: Knows what is here already.
         staging: Works on the disks.
-        advertising: Hears which versions of jobs are recovered.
         following_up: Begins with what is left for later.
         report: Takes the events of orders.
 
@@ -98,7 +96,6 @@ class Runner:
         fetching: Fetching,
         own: OwnVersions,
         staging: StagingOrders,
-        advertising: Advertising,
         following_up: FollowingUp,
         report: Reporting,
     ) -> None:
@@ -109,7 +106,6 @@ class Runner:
         self._fetching = fetching
         self._own = own
         self._staging = staging
-        self._advertising = advertising
         self._following_up = following_up
         self._report = report
         self.on_ended: Callable[[EndRecovery, EndedRecovery], None] = lambda _effect, _ended: None
@@ -163,11 +159,9 @@ class Runner:
                 assert_never(unreachable)
 
     def _choose(self, effect: ChooseVersion) -> None:
-        """Take the version that was chosen, and say so to peers if it is that of a job."""
+        """Take the version that was chosen."""
         recovery = self._book.under_way(effect.recovery)
         recovery.choose(*self._own.target_of(effect.checkpoint, effect.version, effect.digest))
-        if recovery.record.shards:
-            self._advertising.note_job(effect.recovery, (effect.checkpoint, effect.version))
         _log.info(
             "recovery.version_chosen",
             recovery=effect.recovery,
@@ -301,7 +295,6 @@ class Runner:
         recovery = self._book.under_way(effect.recovery)
         follower = self._following_up.follower_of(recovery, effect)
         ended = self._book.close(effect, follower)
-        self._advertising.note_job(effect.recovery, None)
         self.on_ended(effect, ended)
 
         async def note() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from typing import Final, NamedTuple
@@ -50,7 +50,7 @@ class Advertising:
         self._catalog = catalog
         self._cataloged = {each.digest: each for each in catalog.holdings()}
         self._incoming: dict[RecoveryId, tuple[Incoming, ...]] = {}
-        self._recovering: dict[RecoveryId, JobVersion] = {}
+        self._recovering: tuple[JobVersion, ...] = ()
         self._holdings = Holdings(node, epoch, 1, tuple(self._cataloged.values()))
         self._past: OrderedDict[int, Holdings] = OrderedDict()
         self._document: bytes | None = None
@@ -119,19 +119,12 @@ class Advertising:
         self._incoming.pop(recovery, None)
         self._revise()
 
-    def note_job(self, recovery: RecoveryId, recovered: JobVersion | None) -> None:
-        """Say which version of a job a recovery brings, so that others take the same one.
-
-        Args:
-            recovery: Which recovery.
-            recovered: Job and version; ``None``: it has ended, or was for none.
-        """
-        if recovered is None:
-            if self._recovering.pop(recovery, None) is None:
-                return
-        else:
-            self._recovering[recovery] = recovered
-        self._revise()
+    def note_jobs(self, recovering: Iterable[JobVersion]) -> None:
+        """Say which versions of jobs this node recovers now, so that others take the same."""
+        found = tuple(sorted(set(recovering)))[:RECOVERING_MAX]
+        if found != self._recovering:
+            self._recovering = found
+            self._revise()
 
     def _read_catalog(self) -> None:
         """Announce what changed in the catalog: at once, or with what else changes meanwhile."""
@@ -161,10 +154,10 @@ class Advertising:
             if incoming is not None:
                 current[digest] = _holding_of(incoming)
         listed = tuple(current.values())[:HOLDINGS_MAX]
-        recovering = tuple(sorted(set(self._recovering.values())))[:RECOVERING_MAX]
         before = self._holdings
-        if (listed, recovering) != (before.holdings, before.recovering):
-            self._announce(before, replace(before, holdings=listed, recovering=recovering))
+        if (listed, self._recovering) != (before.holdings, before.recovering):
+            changed = replace(before, holdings=listed, recovering=self._recovering)
+            self._announce(before, changed)
         ended_at_s = loop.time()
         if ended_at_s - begun_at_s > _LONG_S:
             self._rests_until_s = ended_at_s + _REST * (ended_at_s - begun_at_s)

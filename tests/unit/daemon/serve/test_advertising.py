@@ -334,15 +334,13 @@ async def test_the_version_of_a_job_that_is_recovered_is_said_and_once_it_ends_n
     advertising: Advertising,
 ) -> None:
     llama, other = (CheckpointName("llama"), Version(7)), (CheckpointName("eval"), Version(3))
-    advertising.note_job(R1, llama)
-    advertising.note_job(R2, other)
+    advertising.note_jobs([llama, other, llama])
     assert said(advertising).recovering == (other, llama)
     assert changed_since(advertising, 1).recovering == (other, llama)
     later = (CheckpointName("llama"), Version(8))
-    advertising.note_job(R1, later)
-    assert changed_since(advertising, 3).recovering == (other, later)
-    advertising.note_job(R2, None)
-    advertising.note_job(R1, None)
-    assert (said(advertising).recovering, said(advertising).revision) == ((), 6)
-    advertising.note_job(R1, None)
-    assert said(advertising).revision == 6
+    advertising.note_jobs([other, later])
+    assert changed_since(advertising, 2).recovering == (other, later)
+    advertising.note_jobs([later, other])
+    assert said(advertising).revision == 3
+    advertising.note_jobs([])
+    assert (said(advertising).recovering, said(advertising).revision) == ((), 4)
