@@ -35,7 +35,7 @@ import msgspec
 from ckptd.control.messages.checkpoints import CheckpointRow, PublishEvent, PublishRequest
 from ckptd.control.messages.daemon_status import ReloadResult, Status, VersionDocument, WhoAmI
 from ckptd.control.messages.explanations import ExplanationView
-from ckptd.control.messages.jobs import Adopted, AdoptRequest
+from ckptd.control.messages.jobs import Adopted, AdoptRequest, NewestRequest, NewestView
 from ckptd.control.messages.life_cycle import LetGo, LetGoRequest, RemoveEvent, RemoveRequest
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
 from ckptd.control.messages.observation import (
@@ -274,6 +274,12 @@ class Api:
     )
     forget: Route[[LetGoRequest], LetGo] = Route(
         "POST /v1/forgettings", "forget", Role.OPERATOR, "forget versions; their files stay"
+    )
+    newest: Route[[NewestRequest], NewestView] = Route(
+        "GET /v1/newest",
+        "newest",
+        Role.VIEWER,
+        "the newest version of a job that is whole for all shards",
     )
     adopt: Route[[AdoptRequest], Adopted] = Route(
         "POST /v1/adoptions",

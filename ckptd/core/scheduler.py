@@ -8,7 +8,7 @@ became known, carries out the orders that come back, and calls again with ``Time
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from random import Random
 from typing import Final, get_args
 
@@ -16,6 +16,7 @@ from ckptd.core.effects import Effect
 from ckptd.core.events import (
     Event,
     IngressLimited,
+    RecoveryRequested,
     TimePassed,
 )
 from ckptd.core.explain import narration
@@ -24,6 +25,7 @@ from ckptd.core.explain.peer_parts import explain
 from ckptd.core.explain.prediction import Supply, supplies_of
 from ckptd.core.explain.snapshot import bytes_by_class, view_peer, view_recovery, view_sources
 from ckptd.core.jobs import collecting, joined
+from ckptd.core.jobs.newest import NewestOfJob, newest_of
 from ckptd.core.jobs.seeking import advance_jobs
 from ckptd.core.options import Options
 from ckptd.core.peers import blame, claims, troubles
@@ -247,6 +249,30 @@ class Scheduler:
             for _, peer in sorted(self._state.peers.items())
             if peer.is_live and digest in peer.holdings
         )
+
+    def newest_of_job(
+        self,
+        request: RecoveryRequested,
+        *,
+        refused: Collection[tuple[PathId, Digest]] = (),
+        now: int,
+    ) -> NewestOfJob:
+        """Say which version of a job a recovery would be for if it were requested now.
+
+        Args:
+            request: What would be requested.
+            refused: Claims that count for nothing, by who made them.
+            now: The moment, in nanoseconds.
+        """
+        return newest_of(Step(self._state, self._options, self._rng, now), request, refused)
+
+    def paths_with(self, digest: Digest) -> list[PathId]:
+        """Return the paths on which a live peer has any of a version, by name."""
+        return [
+            path
+            for path, peer in sorted(self._state.peers.items())
+            if peer.is_live and digest in peer.holdings
+        ]
 
     def recovering(self) -> tuple[tuple[CheckpointName, Version], ...]:
         """Return the versions of jobs that are recovered here, for peers that recover them, too."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
+from ckptd.control.messages.jobs import NewestRequest
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.errors import Conflict, UsageError
@@ -124,6 +125,8 @@ def test_a_node_gets_back_what_it_had_of_the_newest_version_that_is_whole(
         lambda: 101 in {row.version for row in receiver.client.checkpoints()} or None,
         "the newer version is known",
     )
+    newest = receiver.client.newest(NewestRequest(job=JOB, for_s=60.0))
+    assert (newest.version, newest.shards, newest.is_agreed) == (100, COUNT, True)
     result = recover(receiver)
     assert (result.result, result.version) == (Result.COMPLETE, 100)
     assert tree_digest(result.target) == {

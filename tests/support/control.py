@@ -15,7 +15,7 @@ from ckptd.control.messages.checkpoints import (
 )
 from ckptd.control.messages.daemon_status import ReloadResult, Status
 from ckptd.control.messages.explanations import ExplanationView
-from ckptd.control.messages.jobs import Adopted, AdoptRequest
+from ckptd.control.messages.jobs import Adopted, AdoptRequest, NewestRequest, NewestView
 from ckptd.control.messages.life_cycle import LetGo, LetGoRequest, RemoveEvent, RemoveRequest
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
 from ckptd.control.messages.peers import PeerRow, PeerView
@@ -48,6 +48,7 @@ from tests.support.control_samples import (
     LIMITS,
     NEED_PROGRESS,
     NEED_RESULT,
+    NEWEST,
     PEER,
     PEER_VIEW,
     PLAN,
@@ -162,6 +163,10 @@ class StandInDaemon:
     async def forget(self, request: LetGoRequest) -> LetGo:
         self._act("forget", request)
         return msgspec.structs.replace(LET_GO, is_dry_run=request.is_dry_run)
+
+    async def newest(self, request: NewestRequest) -> NewestView:
+        self._act("newest", request)
+        return NEWEST
 
     async def adopt(self, request: AdoptRequest) -> Adopted:
         self._act("adopt", request)

@@ -8,7 +8,7 @@ from ckptd.control.messages.checkpoints import (
 )
 from ckptd.control.messages.daemon_status import ListenAddresses, ReloadResult, RootRow, Status
 from ckptd.control.messages.explanations import ExplanationView, Happening, PeerPart
-from ckptd.control.messages.jobs import Adopted, AdoptedRow
+from ckptd.control.messages.jobs import Adopted, AdoptedRow, DifferingRow, NewestView
 from ckptd.control.messages.life_cycle import (
     LetGo,
     LetGoRow,
@@ -174,6 +174,15 @@ ADOPTED = Adopted(
         ),
     ),
     is_dry_run=False,
+)
+NEWEST = NewestView(
+    job="llama",
+    version=100,
+    shards=8,
+    is_agreed=False,
+    why="newest that is whole for all 8 shards",
+    differing=(DifferingRow(node="node-b", version=99),),
+    silent=("node-c",),
 )
 LET_GO = LetGo(
     places=(

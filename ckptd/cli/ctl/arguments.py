@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 from ckptd import __version__
 from ckptd.cli.ctl import (
     access_verbs,
+    job_verbs,
     life_cycle_verbs,
     limit_verbs,
     observe_verbs,
@@ -48,6 +49,7 @@ VERBS: Final = {
     verb.name: verb
     for verb in (
         *version_verbs.VERBS,
+        *job_verbs.VERBS,
         *life_cycle_verbs.VERBS,
         *verify_verbs.VERBS,
         *recovery_verbs.VERBS,

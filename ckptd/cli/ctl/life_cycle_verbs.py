@@ -6,18 +6,16 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from typing import Final
 
-from ckptd.cli.ctl.verb import Verb, absolute, client_of, print_answer, say, utf8
+from ckptd.cli.ctl.verb import Verb, absolute, client_of, print_answer, say
 from ckptd.cli.render.life_cycle_text import (
-    adopted_lines,
     forgotten_lines,
     removed_lines,
     withdrawn_lines,
 )
 from ckptd.cli.render.live import follow_removing
-from ckptd.control.messages.jobs import AdoptRequest
 from ckptd.control.messages.life_cycle import LetGo, LetGoRequest, RemoveRequest
 from ckptd.errors import ExitCode, UsageError
-from ckptd.model.ids import parse_checkpoint_name, parse_reference
+from ckptd.model.ids import parse_reference
 
 _WITHDRAW: Final = """\
 Take a version off offer, or all versions of a checkpoint: peers hear at once
@@ -38,17 +36,6 @@ examples:
   ckptctl forget llama/rank-3@1200
   ckptctl forget llama/rank-3 --dry-run       # all versions; only say which
   ckptctl forget llama/rank-3@1200 --place /data/copy
-"""
-
-_ADOPT: Final = """\
-Make shards of one job of checkpoints that are here under a name for each rank.
-Nothing is hashed again and no file is touched; the old names are forgotten on
-this node. Do it on every node. Versions that look different from what was
-hashed stay as they are.
-
-examples:
-  ckptctl adopt 'llama/rank-*' as llama --dry-run
-  ckptctl adopt 'llama/rank-*' as llama --count 8   # if others cannot be seen
 """
 
 _REMOVE: Final = """\
@@ -135,32 +122,7 @@ def _remove(arguments: Namespace) -> ExitCode:
     return ExitCode.DONE
 
 
-def _add_adopt(parser: ArgumentParser) -> None:
-    parser.add_argument("pattern", metavar="NAMES", help="with one '*': 'llama/rank-*'")
-    parser.add_argument("as_", metavar="as", choices=("as",), help="the word itself")
-    parser.add_argument("job", metavar="JOB", help="e.g. llama")
-    parser.add_argument(
-        "--count", metavar="N", type=int, help="how many shards; default: as many as are known"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
-
-
-def _adopt(arguments: Namespace) -> ExitCode:
-    request = AdoptRequest(
-        pattern=utf8(arguments.pattern),
-        job=parse_checkpoint_name(arguments.job),
-        count=arguments.count,
-        is_dry_run=arguments.dry_run,
-    )
-    answer = client_of(arguments).adopt(request)
-    print_answer(arguments, answer, adopted_lines(answer))
-    return ExitCode.DONE
-
-
 VERBS: Final = (
-    Verb(
-        "adopt", "make shards of a job of what has a name for each rank", _adopt, _ADOPT, _add_adopt
-    ),
     Verb(
         "withdraw", "take versions off offer; their files stay", _withdraw, _WITHDRAW, _add_let_go
     ),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ckptd.control.messages.checkpoints import CheckpointRow
+from ckptd.control.messages.jobs import NewestView
 from ckptd.model.ids import CheckpointName
 from ckptd.model.quantities import format_age, format_size
 from ckptd.model.shards import WantedShards, split_shard
@@ -123,3 +124,18 @@ def _newest_first(
         return name, -each.version
 
     return sorted(shown, key=order)
+
+
+def newest_lines(view: NewestView) -> list[str]:
+    """Say which version nodes would recover, or who goes another way."""
+    if view.version is None:
+        return [
+            f"no version of {view.job} is whole: {view.why}"
+            if view.why
+            else f"nobody has shards of {view.job}"
+        ]
+    lines = [f"{view.job}@{view.version}: {view.why}"]
+    lines += [f"  {row.node} recovers {view.job}@{row.version}" for row in view.differing]
+    if view.silent:
+        lines.append(f"  no answer from {', '.join(view.silent)}: not known what they would take")
+    return lines

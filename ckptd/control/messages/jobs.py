@@ -1,8 +1,13 @@
-"""Jobs: versions that stand here under names of their own and become shards."""
+"""Jobs: the newest version that is whole, and versions that become shards of one."""
 
 from __future__ import annotations
 
+from typing import Annotated, Final
+
 import msgspec
+
+NEWEST_WAIT_S_MAX: Final = 3600.0
+"""Longer no launcher waits, and a request is held open meanwhile."""
 
 
 class AdoptRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,3 +61,50 @@ class Adopted(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     versions: tuple[AdoptedRow, ...]
     is_dry_run: bool
+
+
+class NewestRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Say which version of a job all nodes would recover now.
+
+    Attributes:
+        job: The job.
+        for_s: Wait for so long until there is one and no node that answers is on the way to
+            another.
+    """
+
+    job: str
+    for_s: Annotated[float, msgspec.Meta(ge=0, le=NEWEST_WAIT_S_MAX)] = 0.0
+
+
+class DifferingRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A node that recovers another version.
+
+    Attributes:
+        node: Which node.
+        version: Which version.
+    """
+
+    node: str
+    version: int
+
+
+class NewestView(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest version of a job that is whole.
+
+    Attributes:
+        job: The job.
+        version: Which version; ``None``: none is whole.
+        shards: How many shards it has.
+        is_agreed: There is one, every peer was asked, and none that answers recovers another.
+        why: Why this one; of none what the newest ones lack.
+        differing: Who recovers another one.
+        silent: Peers that do not answer; what they would take is not known.
+    """
+
+    job: str
+    version: int | None
+    shards: int
+    is_agreed: bool
+    why: str
+    differing: tuple[DifferingRow, ...] = ()
+    silent: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from ckptd.daemon.answer.daemon_answers import DaemonAnswers, DaemonFacts
 from ckptd.daemon.answer.job_answers import JobAnswers
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
 from ckptd.daemon.answer.named_places import NamedPlaces
+from ckptd.daemon.answer.newest_answers import NewestAnswers
 from ckptd.daemon.answer.peer_answers import PeerAnswers
 from ckptd.daemon.answer.plan_answers import PlanAnswers
 from ckptd.daemon.answer.prioritize_answers import PrioritizeAnswers
@@ -71,6 +72,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
             passed,
         ),
         LifeCycleAnswers(parts.storage, standings),
+        NewestAnswers(recovering, parts.storage.catalog),
         JobAnswers(parts.storage, parts.policy, recovering.peering.names),
         RemoveAnswers(parts.storage, standings),
         VerifyAnswers(parts, keeping.reads, recovering.repairing, now),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from ckptd.cli.render.checkpoint_text import checkpoint_lines, shard_lines
+from ckptd.cli.render.job_text import newest_lines
 from ckptd.control.messages.checkpoints import CheckpointRow
 from ckptd.limits import GIB
 from ckptd.model.words import Location
-from tests.support.control_samples import CHECKPOINT, PLACE
+from tests.support.control_samples import CHECKPOINT, NEWEST, PLACE
 
 replace = msgspec.structs.replace
 
@@ -66,3 +67,16 @@ def test_each_shard_has_a_line_on_request() -> None:
         "llama/shard-0-of-2",
         "llama/shard-1-of-2",
     ]
+
+
+def test_the_newest_version_of_a_job_and_who_goes_another_way() -> None:
+    assert newest_lines(NEWEST) == [
+        "llama@100: newest that is whole for all 8 shards",
+        "  node-b recovers llama@99",
+        "  no answer from node-c: not known what they would take",
+    ]
+    none = replace(NEWEST, version=None, why="100 in 8 shards lacks one: shard 3/8 is missing")
+    assert newest_lines(none) == [
+        "no version of llama is whole: 100 in 8 shards lacks one: shard 3/8 is missing"
+    ]
+    assert newest_lines(replace(none, why="")) == ["nobody has shards of llama"]
