@@ -29,10 +29,10 @@ from ckptd.store.trees.standing_files import KnownPlace, OnDisk
 
 _log = get_logger()
 
-_SIMILAR_MAX: Final = 8
+SIMILAR_MAX: Final = 8
 """From so many versions blocks are taken: a job keeps a few, and each further one has less."""
 
-_SIMILAR_BYTES_MAX: Final = 64 * MIB
+SIMILAR_BYTES_MAX: Final = 64 * MIB
 """So long all their manifests may be together: they stay in memory for as long as the recovery."""
 
 
@@ -188,7 +188,7 @@ class OwnVersions:
             return found.digest not in members, is_other, abs(found.version - version)
 
         found: list[SimilarPlace] = []
-        left_bytes = _SIMILAR_BYTES_MAX
+        left_bytes = SIMILAR_BYTES_MAX
         for held in sorted(self._catalog.versions(), key=distance):
             place = await self._usable_place(held, checkpoint, root)
             if held.holding.digest == digest or place is None:
@@ -201,7 +201,7 @@ class OwnVersions:
                 break
             space = await asyncio.to_thread(AddressSpace, loaded.hashed.manifest)
             found.append(SimilarPlace(loaded.known, space))
-            if len(found) == _SIMILAR_MAX + len(members):
+            if len(found) == SIMILAR_MAX + len(members):
                 break
         return tuple(found)
 

@@ -308,7 +308,7 @@ class Staging:
         for place in filter(is_there, here.elsewhere):
             nearby.add(blocks_of_place(place, space) & missing, partial(blocks_at, place, space))
         others = tuple(each for each in similar if is_there(each.known))
-        equal = EqualBlocks(space, missing - nearby.blocks, others)
+        equal = EqualBlocks(space, missing - nearby.blocks, others, self._check_wanted)
         nearby.add(equal.blocks, equal.find)
         return nearby
 
