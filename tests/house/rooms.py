@@ -128,8 +128,9 @@ def functions_of_their_neighbour(modules: Sequence[Module]) -> list[Row]:
     return largest(
         Row(module.path, module.code_lines, f"only for {user}")
         for module in modules
-        if not module.is_init and module.code_lines <= NEIGHBOUR_CODE_LINES_MAX
+        if not module.is_init
         for user in ([*users[module.path]] if len(users[module.path]) == 1 else [])
+        if module.code_lines <= NEIGHBOUR_CODE_LINES_MAX  # last: it reads all its tokens
     )
 
 

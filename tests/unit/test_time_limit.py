@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,39 +11,31 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 
-HANGS = {
-    "a lock": """
+HANGS = """
+        import asyncio
         import threading
 
-        def test_it_hangs():
+        def test_on_a_lock():
             threading.Lock().acquire() and hang()
 
         def hang():
             lock = threading.Lock()
             lock.acquire()
             lock.acquire()
-    """,
-    "a thread": """
-        import threading
 
-        def test_it_hangs():
+        def test_on_a_thread():
             never = threading.Event()
             waiter = threading.Thread(target=never.wait, daemon=True)
             waiter.start()
             waiter.join()
-    """,
-    "a coroutine": """
-        import asyncio
 
-        async def test_it_hangs():
+        async def test_in_a_coroutine():
             await asyncio.Event().wait()
-    """,
-    "a loop": """
-        def test_it_hangs():
+
+        def test_in_a_loop():
             while True:
                 pass
-    """,
-}
+"""
 
 
 def run(directory: Path, source: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -59,14 +52,15 @@ def run(directory: Path, source: str, *options: str) -> subprocess.CompletedProc
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("source", HANGS.values(), ids=HANGS.keys())
-def test_a_test_that_hangs_fails_with_its_stack_and_the_next_one_runs(
-    source: str, tmp_path: Path
-) -> None:
-    result = run(tmp_path, source, "--timeout=1")
+def test_tests_that_hang_fail_with_their_stacks_and_the_next_one_runs(tmp_path: Path) -> None:
+    result = run(tmp_path, HANGS, "--timeout=1")
     assert result.returncode == 1, result.stdout + result.stderr
-    assert "Timeout (>1.0s) from pytest-timeout" in result.stdout
-    assert "1 failed, 1 passed" in result.stdout
+    assert "4 failed, 1 passed" in result.stdout
+    for test in ("on_a_lock", "on_a_thread", "in_a_coroutine", "in_a_loop"):
+        said = f"::test_{test} - Failed: Timeout (>1.0s) from pytest-timeout"
+        assert said in result.stdout, result.stdout
+    for line in ("lock.acquire()", "waiter.join()", "while True:"):
+        assert re.search(rf"^>? +{re.escape(line)}$", result.stdout, re.MULTILINE), result.stdout
 
 
 def test_what_hangs_in_uvloop_ends_the_run_with_its_stack(tmp_path: Path) -> None:
