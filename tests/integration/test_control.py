@@ -1,6 +1,5 @@
 """The control socket, both ends, with a stand-in daemon behind a real server."""
 
-import asyncio
 import contextlib
 import grp
 import gzip
@@ -13,12 +12,11 @@ import socket
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-import uvloop
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.client import ControlClient
@@ -56,24 +54,12 @@ from tests.support.control_samples import (
     STATUS,
     VIEW,
 )
-from tests.support.time_limits import ON_UVLOOP
+from tests.support.loops import NewLoop
 
 pytestmark = pytest.mark.integration
 
 replace = msgspec.structs.replace
 NOBODY = 65534
-NewLoop = Callable[[], asyncio.AbstractEventLoop]
-
-
-@pytest.fixture(
-    params=[
-        pytest.param(asyncio.new_event_loop, id="asyncio"),
-        pytest.param(uvloop.new_event_loop, id="uvloop", marks=ON_UVLOOP),
-    ]
-)
-def new_loop(request: pytest.FixtureRequest) -> NewLoop:
-    made: NewLoop = request.param
-    return made
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 import shutil
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import uvloop
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.client import ControlClient
@@ -40,8 +38,8 @@ from ckptd.model.words import PlaceState
 from tests.support.cluster import Cluster, Node, eventually, make_checkpoint
 from tests.support.control import StandInDaemon, serving
 from tests.support.control_samples import NEED_PROGRESS, NEED_RESULT, PUBLISH_RESULT
+from tests.support.loops import NewLoop
 from tests.support.stores import open_descriptors
-from tests.support.time_limits import ON_UVLOOP
 from tests.support.two_users import (
     DAEMON,
     TRAINER,
@@ -53,19 +51,7 @@ from tests.support.two_users import (
 
 pytestmark = pytest.mark.integration
 
-NewLoop = Callable[[], asyncio.AbstractEventLoop]
 only_two_users = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
-
-
-@pytest.fixture(
-    params=[
-        pytest.param(asyncio.new_event_loop, id="asyncio"),
-        pytest.param(uvloop.new_event_loop, id="uvloop", marks=ON_UVLOOP),
-    ]
-)
-def new_loop(request: pytest.FixtureRequest) -> NewLoop:
-    made: NewLoop = request.param
-    return made
 
 
 @pytest.fixture

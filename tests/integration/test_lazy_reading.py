@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.client import ControlClient
@@ -21,27 +19,14 @@ from tests.support.cluster import NAME, Cluster, Node
 from tests.support.control import StandInDaemon, serving
 from tests.support.control_samples import NEED_PROGRESS, NEED_RESULT
 from tests.support.fault_proxy import fault_proxy
-from tests.support.time_limits import ON_UVLOOP
+from tests.support.loops import NewLoop
 
 pytestmark = pytest.mark.integration
 
 DEFERRED = "optimizer/shard.pt"
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(asyncio.new_event_loop, id="asyncio"),
-        pytest.param(uvloop.new_event_loop, id="uvloop", marks=ON_UVLOOP),
-    ]
-)
-def new_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
-    made: Callable[[], asyncio.AbstractEventLoop] = request.param
-    return made
-
-
-def test_bytes_follow_their_message_on_the_same_stream(
-    new_loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
-) -> None:
+def test_bytes_follow_their_message_on_the_same_stream(new_loop: NewLoop, tmp_path: Path) -> None:
     path, data = str(tmp_path / "ckptd.sock"), os.urandom(3 * MIB)
     first, second = NeedBytes(offset=0, size_bytes=len(data)), NeedBytes(offset=9, size_bytes=2)
     steps = (NEED_PROGRESS, data, first, NEED_PROGRESS, b"\n{", second, NEED_RESULT)
@@ -50,9 +35,7 @@ def test_bytes_follow_their_message_on_the_same_stream(
     assert got == [NEED_PROGRESS, first, data, NEED_PROGRESS, second, b"\n{", NEED_RESULT]
 
 
-def test_a_stream_that_ends_among_bytes_is_no_answer(
-    new_loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
-) -> None:
+def test_a_stream_that_ends_among_bytes_is_no_answer(new_loop: NewLoop, tmp_path: Path) -> None:
     path = str(tmp_path / "ckptd.sock")
     steps = (b"abc", NeedBytes(offset=0, size_bytes=1000))
     with (

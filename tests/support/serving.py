@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import uvloop
 from blake3 import blake3
 
 from ckptd.core.events import Event, RangeEnded, RangeProgressed
@@ -47,8 +46,8 @@ from ckptd.net.throttle import Throttles
 from ckptd.wire.byte_ranges import ByteRange
 from ckptd.wire.heads import ResponseHead, parse_response_head, request_head
 from ckptd.wire.holdings_document import encode_delta, encode_holdings
+from tests.support.loops import BOTH, NewLoop
 from tests.support.manifests import make_manifest
-from tests.support.time_limits import ON_UVLOOP
 
 Address = tuple[str, int]
 
@@ -61,7 +60,7 @@ PATIENCE_S = 60.0
 def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """Run an async test on asyncio's loop and on uvloop."""
 
-    def run(new_loop: Callable[[], asyncio.AbstractEventLoop], **fixtures: object) -> None:
+    def run(new_loop: NewLoop, **fixtures: object) -> None:
         async def limited() -> None:
             async with asyncio.timeout(PATIENCE_S):
                 await test(**fixtures)
@@ -74,11 +73,7 @@ def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
     named = inspect.signature(test).parameters.values()
     new_loop = inspect.Parameter("new_loop", inspect.Parameter.KEYWORD_ONLY)
     run.__signature__ = inspect.Signature([*named, new_loop])  # type: ignore[attr-defined]
-    loops = [
-        pytest.param(asyncio.new_event_loop, id="asyncio"),
-        pytest.param(uvloop.new_event_loop, id="uvloop", marks=ON_UVLOOP),
-    ]
-    parametrize = pytest.mark.parametrize("new_loop", loops)
+    parametrize = pytest.mark.parametrize("new_loop", BOTH)
     marked: Callable[..., None] = parametrize(run)
     return marked
 
