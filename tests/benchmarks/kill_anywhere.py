@@ -1,6 +1,9 @@
 """Nodes are killed at random points of recoveries; each must end complete and bit-exact.
 
     python -m tests.benchmarks.kill_anywhere --rounds 50 --size 512MiB
+    python -m tests.benchmarks.kill_anywhere --rounds 50 --size 512MiB --shards 16
+
+With ``--shards`` it is a job, of which each source has every other shard and the first one.
 
 A failure names its seed; ``--seed`` plays that round first.
 """
@@ -15,11 +18,13 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from ckptd.cli.demo.demo_checkpoint import PlannedFile
+from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.errors import DaemonUnreachable
 from ckptd.limits import refetch_bytes_max
 from ckptd.model.quantities import format_size, parse_size
@@ -35,6 +40,7 @@ from tests.support.cluster import (
 )
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 
+JOB = "job"
 KILLS_MAX = 4
 JITTER_S_MAX = 0.03
 """After a point was reached: a commit or a rename takes less."""
@@ -84,15 +90,21 @@ class Arena:
     The links move the version in about half a second, so that there is a middle to kill in.
     """
 
-    def __init__(self, cluster: Cluster, links: contextlib.ExitStack, size_bytes: int) -> None:
+    def __init__(
+        self, cluster: Cluster, links: contextlib.ExitStack, size_bytes: int, shards: int = 0
+    ) -> None:
         self.size_bytes = size_bytes
+        self.shards = shards
         sources = [cluster.add("a"), cluster.add("b")]
         for source in sources:
-            files = checkpoint_files(size_bytes)
-            make_checkpoint(source.path("100"), files=files)
-        for source in sources:
             source.wait_ready()
-            source.publish(source.path("100"))
+        if shards:
+            self.published = publish_shards(sources, size_bytes, shards)
+        else:
+            for source in sources:
+                make_checkpoint(source.path("100"), files=checkpoint_files(size_bytes))
+                source.publish(source.path("100"))
+            self.published = dict(tree_digest(sources[0].path("100")))
         self.links: list[FaultProxy] = [
             links.enter_context(fault_proxy(source.data_port, rate_bytes_per_s=size_bytes))
             for source in sources
@@ -100,14 +112,13 @@ class Arena:
         receiver = cluster.node("r", peers=[link.address for link in self.links])
         self.nodes: dict[str, Node] = {node.node: node for node in (*sources, receiver)}
         self.receiver = receiver
-        self.published: dict[str, FileFacts] = dict(tree_digest(sources[0].path("100")))
 
     def play(self, seed: int) -> Round:
         """Recover while nodes are killed; check everything that was promised."""
         rng = Random(seed)
         answered_before = sum(link.replies.passed_bytes for link in self.links)
         target = self.receiver.path(f"round-{seed}")
-        recovery = self.receiver.begin(to=target)
+        recovery = self._begin(target)
         kills = 0
         for kill in draw_kills(rng):
             if self._wait_share(recovery, kill.share):
@@ -128,6 +139,12 @@ class Arena:
         bound = self.size_bytes + kills * refetch + (1 + kills) * self.size_bytes // 100
         assert answered <= bound, f"seed {seed}: {answered} bytes, more than {bound}"
         return Round(kills, answered, bound, result.bytes_resumed)
+
+    def _begin(self, target: Path) -> str:
+        if not self.shards:
+            return self.receiver.begin(to=target)
+        request = RecoverRequest(checkpoint=JOB, shards="all", to=str(target))
+        return self.receiver.client.recover(request).recovery
 
     def _wait_share(self, recovery: str, share: float) -> bool:
         """Wait until so much is verified; tell whether the recovery has ended."""
@@ -156,10 +173,26 @@ class Arena:
         return kills
 
 
+def publish_shards(sources: Sequence[Node], size_bytes: int, shards: int) -> dict[str, FileFacts]:
+    """Publish the shards of a job, the first by all; return what all of them are together."""
+    published: dict[str, FileFacts] = {}
+    for number in range(shards):
+        files = [
+            PlannedFile(f"rank-{number}/model", size_bytes // shards),
+            PlannedFile(f"rank-{number}/config.json", 300),
+        ]
+        for source in sources if number == 0 else sources[number % 2 : number % 2 + 1]:
+            directory = source.path("100", str(number))
+            make_checkpoint(directory, seed=number, files=files)
+            source.publish(directory, f"{JOB}/shard-{number}-of-{shards}", deferred=())
+            published |= tree_digest(directory)
+    return published
+
+
 @contextlib.contextmanager
-def arena(directory: Path, size_bytes: int) -> Iterator[Arena]:
+def arena(directory: Path, size_bytes: int, shards: int = 0) -> Iterator[Arena]:
     with Cluster(directory) as cluster, contextlib.ExitStack() as links:
-        yield Arena(cluster, links, size_bytes)
+        yield Arena(cluster, links, size_bytes, shards)
 
 
 def main() -> int:
@@ -167,13 +200,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_RAW)
     parser.add_argument("--rounds", type=int, default=50, metavar="N")
     parser.add_argument("--size", type=parse_size, default="512MiB", metavar="SIZE")
+    parser.add_argument("--shards", type=int, default=0, metavar="N", help="of a job")
     parser.add_argument("--seed", type=int, metavar="N", help="of the first round")
     arguments = parser.parse_args()
     first = secrets.randbelow(1_000_000) if arguments.seed is None else arguments.seed
     worst = 0.0
     with (
         tempfile.TemporaryDirectory(prefix="kill-") as directory,
-        arena(Path(directory), arguments.size) as played,
+        arena(Path(directory), arguments.size, arguments.shards) as played,
     ):
         for seed in range(first, first + arguments.rounds):
             try:
