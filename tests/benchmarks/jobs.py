@@ -1,0 +1,262 @@
+"""``make bench ROWS=jobs``: a job of many shards as one recovery, and many shards that are known.
+
+    python -m tests.benchmarks.jobs --size 2GiB --rounds 5 recover known
+
+``recover``: 64 shards that eight daemons have, eight each, against one checkpoint of as many bytes
+that all eight have; a node that has nothing recovers both in turns, in memory.
+``known``: a daemon hears of 1,024 shards of ten versions, each from two of 64 peers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+
+from ckptd.cli.demo.demo_checkpoint import PlannedFile, compare, write_checkpoint
+from ckptd.control.messages.recovery_results import RecoveryResult
+from ckptd.control.messages.running_recoveries import RecoverRequest
+from ckptd.core.events import DiscoverySettled, HoldingsArrived, JobRequest, RecoveryRequested
+from ckptd.core.scheduler import Scheduler
+from ckptd.limits import MIB, MS
+from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding, Holdings
+from ckptd.model.ids import (
+    CheckpointName,
+    Digest,
+    Epoch,
+    NodeId,
+    Origin,
+    RecoveryId,
+    Version,
+)
+from ckptd.model.quantities import format_size, parse_size
+from ckptd.model.shards import Shard, shard_name
+from ckptd.model.words import Result
+from ckptd.wire.holdings_document import encode_holdings
+from tests.benchmarks.__main__ import Line, Told, end_politely, keep_result, print_facts, report
+from tests.benchmarks.memory import kept_warm, touch_memory
+from tests.benchmarks.places import choose_place
+from tests.benchmarks.rows import Number, Row
+from tests.benchmarks.shaping import knows
+from tests.support.cluster import Cluster, Node, eventually
+from tests.support.hostile_peers import Reply, hostile_peer
+
+JOB, ONE = CheckpointName("bench-job"), CheckpointName("bench-one")
+DAEMONS, SHARDS = 8, 64
+KNOWN_SHARDS, KNOWN_VERSIONS, KNOWN_PEERS, COPIES = 1024, 10, 64, 2
+STAND_INS = 8
+"""So many processes' worth of peers answer for the 64, each for eight of them."""
+PATIENCE_S = 200.0
+
+
+def recover(told: Told) -> list[Line]:
+    """64 shards from eight daemons in one command, and one checkpoint of the same bytes."""
+    with (
+        tempfile.TemporaryDirectory("-jobs", dir=choose_place(4 * told.size_bytes)) as place,
+        contextlib.redirect_stdout(sys.stderr),
+        kept_warm(4 * told.size_bytes),
+        Cluster(Path(place)) as cluster,
+    ):
+        memory = Path(place)
+        published = memory / "published"
+        published.mkdir()
+        nodes = [cluster.add(f"n{number}", root=published) for number in range(DAEMONS)]
+        for node in nodes:
+            node.wait_ready()
+        _publish(nodes, published, told.size_bytes)
+        receiver = cluster.node("r", peers=[node.address for node in nodes])
+        knows(receiver, ONE, DAEMONS)
+        seconds: dict[str, list[float]] = {"all": [], "": []}
+        for number in range(told.rounds):
+            for shards, measured in seconds.items():
+                touch_memory(memory, told.size_bytes)
+                measured.append(_turn(receiver, shards, published / "one", number))
+    ratios = [job / one for job, one in zip(seconds["all"], seconds[""], strict=True)]
+    medians = [statistics.median(each) for each in seconds.values()]
+    detail = f"{medians[0]:.2f} s against {medians[1]:.2f} s"
+    name = "time of 64 shards from 8 daemons, times that of one checkpoint"
+    return [_line("recover", name, ratios, 1.1, detail)]
+
+
+def _publish(nodes: Sequence[Node], published: Path, size_bytes: int) -> None:
+    one = published / "one"
+    for number in range(SHARDS):
+        directory = published / "shards" / str(number)
+        files = [PlannedFile(f"shard-{number}", size_bytes // SHARDS)]
+        write_checkpoint(str(directory), files, seed=number)
+        shutil.copytree(directory, one, dirs_exist_ok=True)
+        name = shard_name(JOB, Shard(number, SHARDS))
+        nodes[number % DAEMONS].publish(directory, name, 1, critical=(), deferred=())
+    for node in nodes:
+        node.publish(one, ONE, 1, critical=(), deferred=())
+
+
+def _turn(receiver: Node, shards: str, expected: Path, number: int) -> float:
+    """Recover one or the other, compare, and remove what was recovered."""
+    target = receiver.path(f"turn-{number}{shards}")
+    request = RecoverRequest(
+        checkpoint=JOB if shards else ONE, version=1, to=str(target), shards=shards
+    )
+    begun_s = time.perf_counter()
+    recovery = receiver.client.recover(request).recovery
+    *_, last = receiver.client.until(time.monotonic() + PATIENCE_S).watch(recovery)
+    seconds = time.perf_counter() - begun_s
+    assert isinstance(last, RecoveryResult)
+    assert last.result is Result.COMPLETE, last
+    assert last.bytes_received == last.bytes_total, "it was to travel"
+    seen = compare(str(expected), str(target))
+    assert not seen.differences, seen.differences[:3]
+    shutil.rmtree(target)
+    here = "bench-job" if shards else "bench-one"
+    eventually(
+        lambda: (
+            not any(
+                row.places
+                for row in receiver.client.checkpoints()
+                if row.checkpoint.startswith(here)
+            )
+        ),
+        "what was removed is known to be gone",
+    )
+    return seconds
+
+
+def claims_of(peer: int, rng: Random) -> tuple[Holding, ...]:
+    """Return what one of the peers has: its part of each version."""
+    found = []
+    for version in range(KNOWN_VERSIONS):
+        for index in range(KNOWN_SHARDS):
+            if peer % KNOWN_PEERS in {(index + copy) % KNOWN_PEERS for copy in range(COPIES)}:
+                name = shard_name(JOB, Shard(index, KNOWN_SHARDS))
+                digest = Digest(f"{version:032x}{index:032x}")
+                blocks = BlockSet.full(8)
+                found.append(Holding(name, Version(version), digest, 8 * MIB, 8, blocks))
+    rng.shuffle(found)
+    return tuple(found)
+
+
+def known(told: Told) -> list[Line]:
+    """A daemon hears of 1,024 shards of ten versions: what it takes to list and to choose."""
+    rng = Random(5)
+    claims = [claims_of(peer, rng) for peer in range(KNOWN_PEERS)]
+    lines = _in_the_core(claims, told.rounds)
+    said = [
+        Holdings(NodeId(f"s{stand_in}"), Epoch(7), 1, _of_stand_in(claims, stand_in))
+        for stand_in in range(STAND_INS)
+    ]
+    with (
+        tempfile.TemporaryDirectory("-jobs") as place,
+        contextlib.redirect_stdout(sys.stderr),
+        ExitStack() as peers,
+        Cluster(Path(place)) as cluster,
+    ):
+        addresses = [
+            peers.enter_context(
+                hostile_peer({"/v1/holdings": Reply(encode_holdings(each), fields=_fields(each))})
+            ).address
+            for each in said
+        ]
+        node = cluster.node("r", peers=addresses)
+        count = KNOWN_SHARDS * KNOWN_VERSIONS
+        eventually(lambda: len(node.client.checkpoints()) == count, "all is known")
+        seconds = []
+        for _ in range(told.rounds):
+            begun_s = time.perf_counter()
+            node.client.checkpoints()
+            seconds.append(time.perf_counter() - begun_s)
+    name = f"ms for the list of {count:,} shards, with reading it"
+    return [*lines, _line("known", name, [1000 * each for each in seconds], 100)]
+
+
+def _of_stand_in(claims: Sequence[tuple[Holding, ...]], stand_in: int) -> tuple[Holding, ...]:
+    of_peers = claims[stand_in::STAND_INS]
+    return tuple({each.digest: each for claim in of_peers for each in claim}.values())
+
+
+def _fields(said: Holdings) -> dict[str, str]:
+    return {
+        "Ckptd-Node": said.node,
+        "Ckptd-Epoch": str(said.epoch),
+        "ETag": f'"{said.epoch}-{said.revision}"',
+        "Content-Type": "application/json",
+    }
+
+
+def _in_the_core(claims: Sequence[tuple[Holding, ...]], rounds: int) -> list[Line]:
+    """Measure the scheduler alone: how long a choice takes, how much it keeps for each shard."""
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    scheduler, now = Scheduler(Random(1)), MS
+    hearing = []
+    for peer, held in enumerate(claims):
+        node = NodeId(f"n{peer}")
+        arrived = HoldingsArrived(node, Epoch(7), held, node, Origin(node))
+        begun_s = time.perf_counter()
+        scheduler.handle(arrived, now=now)
+        hearing.append(time.perf_counter() - begun_s)
+    scheduler.handle(DiscoverySettled(), now=now)
+    kept = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    request = RecoveryRequested(RecoveryId("r"), JOB, job=JobRequest())
+    choosing = []
+    for _ in range(rounds):
+        begun_s = time.perf_counter()
+        found = scheduler.newest_of_job(request, now=now)
+        choosing.append(1000 * (time.perf_counter() - begun_s))
+        assert found.version == KNOWN_VERSIONS - 1
+    count = KNOWN_SHARDS * KNOWN_VERSIONS
+    return [
+        _line("known", "ms for choosing a version, in one go", choosing, 20),
+        _line("known", "ms for hearing of what a peer has, at most", [1000 * max(hearing)], 5),
+        _line("known", "bytes kept for a shard of a version", [kept / count], 1024),
+    ]
+
+
+CASES: dict[str, Callable[[Told], list[Line]]] = {"recover": recover, "known": known}
+
+
+def _line(case: str, name: str, rounds: Sequence[float], at_most: float, detail: str = "") -> Line:
+    number = Number(statistics.median(rounds), detail, rounds)
+    return Line(case, Row(name, lambda _: number, at_most, is_least=False), number)
+
+
+def main() -> int:
+    """Measure, print one table, write one JSON file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_RAW)
+    parser.add_argument("--size", type=parse_size, default="2GiB", metavar="SIZE")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
+    arguments = parser.parse_args()
+    end_politely()
+    for name in arguments.cases:
+        if name not in CASES:
+            parser.error(f"there is no case {name}; there are {', '.join(CASES)}")
+    told = Told(arguments.size, arguments.rounds)
+    facts = print_facts(told, tempfile.gettempdir())
+    lines: list[Line] = []
+    for name in arguments.cases or CASES:
+        print(f"{name}: {CASES[name].__doc__} ({format_size(told.size_bytes)})", flush=True)
+        lines += CASES[name](told)
+    report(lines)
+    rows = [
+        {"row": line.row.name, "measured": line.number.value, "rounds": list(line.number.rounds)}
+        for line in lines
+    ]
+    print(f"\n{keep_result({'machine': facts, 'rows': rows}, '-jobs')}")
+    return 0
+
+
+_RAW = argparse.RawDescriptionHelpFormatter
+
+if __name__ == "__main__":
+    sys.exit(main())
