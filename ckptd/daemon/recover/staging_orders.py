@@ -423,10 +423,9 @@ class StagingOrders:
                 files=staging.replaced,
             )
         if recovery.joined is not None:
-            for member in recovery.joined.placed(placed):
-                await self._catalog.add(member, is_published=False)
+            shards = list(recovery.joined.placed(placed))
             job, version = recovery.record.checkpoint, Version(placed.manifest.version)
-            await self._catalog.note_newest(job, version, placed.digest)
+            await self._catalog.add_shards(shards, (job, version, placed.digest))
             return
         if known is None or self._catalog.place(known.number) is None:
             await self._catalog.add(placed, is_published=False, is_by_choice=is_by_choice)

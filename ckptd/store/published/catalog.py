@@ -222,9 +222,8 @@ class Catalog:
             ]
             if rivals and is_published and not replace:
                 raise conflict(rivals[0])
-            present = self._held.get(row.digest)
-            before = present.at(hashed.root, hashed.directory) if present else None
-            if present and before and packed.is_less_than(before, hashed):
+            present, before = self._held.get(row.digest), self._place_at(hashed)
+            if present and self._is_fuller_at(packed, hashed):
                 return present
             there = self._held.at(hashed.root, hashed.directory)
             superseded = await displaced(self._roots[hashed.root], row.digest, there, self.hashed)
@@ -250,15 +249,76 @@ class Catalog:
             added = place_of(place_row._replace(place=number), packed.space, hashed.files)
             return self._take_in(packed, added, superseded)
 
-    async def note_newest(
-        self, checkpoint: CheckpointName, version: Version, digest: Digest
+    async def add_shards(
+        self, shards: Sequence[HashedDirectory], newest: tuple[CheckpointName, Version, Digest]
     ) -> None:
-        """Let a version of a job count for :meth:`newest_ever`: all its shards were to be had.
+        """Record shards that a recovery of a job placed in one directory, all of them or none.
+
+        Args:
+            shards: One or more, all at one place.
+            newest: The job's version, which counts for :meth:`newest_ever`: all its shards were to
+                be had. By its joined manifest.
 
         Raises:
-            StorageError: The disk refused.
+            OutOfSpace: No room in the state directory; nothing was changed.
+            StorageError: The disk refused; nothing was changed.
         """
-        await self._newest.write(checkpoint, version, digest)
+        packed = await asyncio.to_thread(lambda: list(map(Packed.of, shards)))
+        root, directory = shards[0].root, shards[0].directory
+        own = {each.digest for each in shards}
+        async with self._lock:
+            there = [
+                each for each in self._held.at(root, directory) if each[0].holding.digest not in own
+            ]
+            superseded = await displaced(self._roots[root], newest[2], there, self.hashed)
+            fuller = [self._is_fuller_at(*each) for each in zip(packed, shards, strict=True)]
+            added = [
+                (each, hashed)
+                for each, hashed, is_fuller in zip(packed, shards, fuller, strict=True)
+                if not is_fuller
+            ]
+            if self._held.count_without(superseded) + len(added) > HOLDINGS_MAX:
+                raise full(HOLDINGS_MAX)
+            rows = [
+                (
+                    each.row,
+                    each.place_row(
+                        hashed,
+                        self._place_at(hashed),
+                        is_published=False,
+                        is_by_choice=False,
+                        now_s=self._wall_clock(),
+                    ),
+                )
+                for each, hashed in added
+            ]
+
+            def note(connection: Connection) -> None:
+                self._newest.note(connection, *newest)
+                for each, hashed in added:
+                    if hashed.is_whole:
+                        row = each.row
+                        self._newest.note(connection, row.checkpoint, row.version, row.digest)
+
+            numbers = await self._records.add_together(rows, superseded, note)
+            is_seen = self._drop(superseded)
+            for (each, hashed), (_, row), number in zip(added, rows, numbers, strict=True):
+                place = place_of(row._replace(place=number), each.space, hashed.files)
+                is_seen |= self._note_added(each, place)
+            if is_seen:
+                self.on_change()
+            for number in numbers:
+                self.on_place(number)
+
+    def _place_at(self, hashed: HashedDirectory) -> Place | None:
+        """Return what is recorded of the same version in the same directory."""
+        present = self._held.get(hashed.digest)
+        return None if present is None else present.at(hashed.root, hashed.directory)
+
+    def _is_fuller_at(self, packed: Packed, hashed: HashedDirectory) -> bool:
+        """Return whether what is recorded at a place is more than what is to be recorded."""
+        before = self._place_at(hashed)
+        return before is not None and packed.is_less_than(before, hashed)
 
     async def forget(self, number: int) -> HeldVersion:
         """Forget a place, durably; its files stay. Return its version as it was.
@@ -483,14 +543,18 @@ class Catalog:
 
     def _take_in(self, packed: Packed, added: Place, superseded: Iterable[int]) -> HeldVersion:
         is_seen = self._drop(superseded)
-        self._additions += 1
-        self._added.add(added.number)
-        self._open.drop(packed.row.digest)
-        is_seen |= self._held.add(facts_of(packed.row, packed.space), added, packed.starts)
+        is_seen |= self._note_added(packed, added)
         if is_seen:
             self.on_change()
         self.on_place(added.number)
         return self._held.known(added.number)[0]
+
+    def _note_added(self, packed: Packed, added: Place) -> bool:
+        """Know a place from now on; return whether what can be served changed."""
+        self._additions += 1
+        self._added.add(added.number)
+        self._open.drop(packed.row.digest)
+        return self._held.add(facts_of(packed.row, packed.space), added, packed.starts)
 
     async def _set_withdrawn(
         self, digest: Digest, number: int | None, *, is_withdrawn: bool

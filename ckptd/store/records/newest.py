@@ -43,12 +43,6 @@ class NewestVersions:
         known = self._newest.get(checkpoint)
         return None if known is None else known[1]
 
-    async def write(self, checkpoint: CheckpointName, version: Version, digest: Digest) -> None:
-        """Take note of a version, durably; see :meth:`note`."""
-        await self._database.run(
-            lambda connection: self.note(connection, checkpoint, version, digest)
-        )
-
     def note(
         self, connection: Connection, checkpoint: CheckpointName, version: Version, digest: Digest
     ) -> None:

@@ -164,6 +164,32 @@ class VersionRecords:
 
         return await self._database.run(write)
 
+    async def add_together(
+        self,
+        rows: Iterable[tuple[VersionRow, StoredPlace]],
+        forgotten: Iterable[int],
+        note: Callable[[Connection], None],
+    ) -> list[int]:
+        """Write several versions, each with a place, or none; return the numbers of the places.
+
+        Args:
+            rows: As for :meth:`add`.
+            forgotten: Places that go, in the same transaction.
+            note: What else is to be written in it.
+        """
+
+        def write(connection: Connection) -> list[int]:
+            for number in forgotten:
+                delete_place(connection, number)
+            numbers = []
+            for row, place in rows:
+                write_version(connection, row)
+                numbers.append(write_place(connection, place))
+            note(connection)
+            return numbers
+
+        return await self._database.run(write)
+
     async def delete(self, numbers: Iterable[int]) -> None:
         """Delete places, each with its version if that has no other."""
 
