@@ -17,7 +17,7 @@ from ckptd.core.jobs.choosing import Choice
 from ckptd.core.jobs.wholeness import look_at
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.stages import manifest_search
-from ckptd.core.stages.claims_on_content import counts
+from ckptd.core.stages.claims_on_content import counts, is_distrusted
 from ckptd.core.stages.ending import retry_or_fail
 from ckptd.core.stages.manifest_faults import blame_for_content, blame_for_manifest
 from ckptd.core.stages.questions import drop_question
@@ -69,13 +69,17 @@ def _line_up(step: Step, recovery: Recovery, attempt: Attempt) -> None:
     }
     attempt.queues = {}
     own = {held.digest for held in recovery.own}
+    able = {
+        peer.path: peer
+        for peer in step.state.peers.values()
+        if peer.is_live and not is_distrusted(step, recovery, peer)
+    }
     shards = step.state.job_claims.shards(recovery.checkpoint, attempt.layout)
     for digest, index in attempt.wanted.items():
         if digest in own:
             attempt.queues.setdefault(None, deque()).append(digest)
         for path in shards.get(index, {}).get(digest, ()):
-            peer = step.state.peers.get(path)
-            if peer is not None and peer.is_live and counts(step, recovery, peer, digest):
+            if path in able and counts(step, recovery, able[path], digest):
                 attempt.queues.setdefault(path, deque()).append(digest)
 
 
@@ -89,7 +93,7 @@ def abandon(step: Step, recovery: Recovery) -> None:
     """Collect the manifests of a version no further: another one is looked for."""
     attempt = recovery.joining.attempt
     if attempt is not None:
-        for path in list(attempt.asked_ns):
+        for path in list(attempt.late_ns):
             drop_question(step, recovery, path, recovery.search.asked[path])
     recovery.joining.attempt = None
 
@@ -98,27 +102,24 @@ def collect(step: Step, recovery: Recovery, attempt: Attempt) -> None:
     """Ask every source that is free for the next manifest that it claims and that is wanted."""
     if not attempt.wanted:
         return
-    late = _late(step, recovery, attempt)
-    under_way = {recovery.search.asked[path] for path in attempt.asked_ns if path not in late}
+    asked, now = recovery.search.asked, step.now
+    under_way = {asked[path] for path, late_ns in attempt.late_ns.items() if now < late_ns}
     for path, queue in attempt.queues.items():
-        if len(attempt.asked_ns) >= AT_ONCE_MAX:
+        if len(attempt.late_ns) >= AT_ONCE_MAX:
             break
-        if queue and path not in recovery.search.asked and _may_be_asked(step, attempt, path):
+        if queue and path not in asked and _may_be_asked(step, attempt, path):
             digest = _next(attempt, queue, under_way)
             if digest is not None:
                 under_way.add(digest)
-                attempt.asked_ns[path] = step.now
-                recovery.search.asked[path] = digest
+                attempt.late_ns[path] = now + _patience_ns(step, path)
+                asked[path] = digest
                 step.order(FetchManifest(recovery.id, path, digest))
 
 
 def next_due_ns(step: Step, recovery: Recovery, attempt: Attempt) -> int:
     """Return when an attempt is to be looked at though nothing happened."""
     moments = [attempt.give_way_at_ns]
-    for path, asked_ns in attempt.asked_ns.items():
-        late_ns = asked_ns + _patience_ns(step, path)
-        if late_ns > step.now:
-            moments.append(late_ns)
+    moments += (late_ns for late_ns in attempt.late_ns.values() if late_ns > step.now)
     moments += (rests_ns for rests_ns in attempt.rests_ns.values() if rests_ns > step.now)
     return max(min(moments), step.now + 1)
 
@@ -153,15 +154,6 @@ def _next(attempt: Attempt, queue: deque[Digest], under_way: set[Digest]) -> Dig
     return None
 
 
-def _late(step: Step, recovery: Recovery, attempt: Attempt) -> set[PathId | None]:
-    """Return the sources whose answer takes so long that others are asked as well."""
-    return {
-        path
-        for path, asked_ns in attempt.asked_ns.items()
-        if step.now >= asked_ns + _patience_ns(step, path)
-    }
-
-
 def _patience_ns(step: Step, path: PathId | None) -> int:
     peer = None if path is None else step.state.peers.get(path)
     usual_ns = 0 if peer is None else peer.link.latency_ns or 0
@@ -185,7 +177,7 @@ def _take_answer(recovery: Recovery, source: PathId | None) -> tuple[Digest, boo
     if source is not None:
         recovery.search.dropped.discard(source)
     if recovery.joining.attempt is not None:
-        recovery.joining.attempt.asked_ns.pop(source, None)
+        recovery.joining.attempt.late_ns.pop(source, None)
     return digest, was_dropped
 
 

@@ -24,13 +24,12 @@ def join_holdings(
         joint: What that consists of.
         before: What was known of the peer before it said something, this version included.
 
-    Cost: O(members), and O(runs) for those of which it has something else than before.
+    Cost: O(members that it has), and O(runs) for those of which it has something else than before.
     """
     holdings, known = peer.holdings, before.get(digest)
-    held = [each for each in joint.shards if each in holdings]
-    if known is None or any(
-        each in before and not _is_more(before[each], holdings.get(each)) for each in joint.shards
-    ):
+    held = joint.shards.keys() & holdings.keys()
+    had = joint.shards.keys() & before.keys()
+    if known is None or not all(_is_more(before[each], holdings.get(each)) for each in had):
         blocks = union(_mapped(joint, holdings[each], each) for each in held)
     else:
         changed = (each for each in held if before.get(each) is not holdings[each])

@@ -35,7 +35,8 @@ class Attempt:
         contents: Of each shard, by number, the contents that are whole as is claimed.
         wanted: Contents whose manifest is not here, with the number of the shard.
         queues: Of each source what it can be asked for; ``None`` is this node.
-        asked_ns: When each source was asked that has not answered.
+        late_ns: From when on others are asked, too, for what a source was asked for that has not
+            answered.
         rests_ns: Until when a source is not asked again that did not deliver.
         give_way_at_ns: When another version is tried if no manifest came by then.
         why: Why this version, for a person.
@@ -45,7 +46,7 @@ class Attempt:
     contents: dict[int, list[Digest]]
     wanted: dict[Digest, int] = field(default_factory=dict)
     queues: dict[PathId | None, deque[Digest]] = field(default_factory=dict)
-    asked_ns: dict[PathId | None, int] = field(default_factory=dict)
+    late_ns: dict[PathId | None, int] = field(default_factory=dict)
     rests_ns: dict[PathId | None, int] = field(default_factory=dict)
     give_way_at_ns: int = 0
     why: str = ""
