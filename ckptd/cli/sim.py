@@ -25,6 +25,7 @@ from ckptd.sim.cases.named import CASES
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.chaos import draw_chaos
 from ckptd.sim.script.drawing import draw_scenario
+from ckptd.sim.script.job_drawing import draw_jobs
 from ckptd.sim.script.rivaling import draw_rivals
 from ckptd.sim.script.scenario import Scenario
 
@@ -33,6 +34,7 @@ PROFILES: Final[dict[str, Callable[[int], Scenario]]] = {
     USUAL: draw_scenario,
     "chaos": draw_chaos,
     "rivals": draw_rivals,
+    "jobs": draw_jobs,
 }
 """How seeds draw clusters, by name."""
 

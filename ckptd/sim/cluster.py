@@ -9,8 +9,9 @@ from typing import Final
 from ckptd.core.effects import EndRecovery
 from ckptd.core.events import RecoveryRequested
 from ckptd.limits import SECOND
-from ckptd.model.ids import NodeId, Origin, PathId, RecoveryId
+from ckptd.model.ids import Digest, NodeId, Origin, PathId, RecoveryId
 from ckptd.model.words import FailureCause, Result
+from ckptd.sim.check.agreement import WAITING_NS, Agreement
 from ckptd.sim.check.attention import Attention, Rest
 from ckptd.sim.check.books import Books
 from ckptd.sim.check.check import Check
@@ -35,11 +36,11 @@ from ckptd.sim.node.node import Node
 from ckptd.sim.node.simulated_peering import SimulatedPeering
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.script.fault import ClusterParts, Fault
-from ckptd.sim.script.faults import BadMemory, DiskRefusal, Lie, Trouble
+from ckptd.sim.script.faults import BadMemory, DiskRefusal, Lie, Publish, Trouble
 from ckptd.sim.script.requests import Cancel
 from ckptd.sim.script.scenario import NodePlan, Scenario, Wish
 from ckptd.sim.world.disk import Disk
-from ckptd.sim.world.layouts import SavedVersion
+from ckptd.sim.world.layouts import JoinedVersion, SavedVersion
 from ckptd.sim.world.network import Network
 from ckptd.sim.world.virtual_time import World
 
@@ -92,6 +93,13 @@ class Cluster:
         )
         self._real = {
             held.version.digest: held.version for plan in scenario.nodes for held in plan.holds
+        }
+        self._joints: dict[Digest, JoinedVersion] = {}
+        self._real |= {
+            version.digest: version
+            for fault in scenario.faults
+            if isinstance(fault, Publish)
+            for version in fault.versions
         }
         self.chronicle = Chronicle(keeps_lines=keeps_story)
         self.books = Books([*self._checks(), *checks])
@@ -157,6 +165,11 @@ class Cluster:
             NeededFirst(),
             Choice(),
             Contents(self._real, scenario.options.scheduler.rivals),
+            Agreement(
+                self._real,
+                self._joints,
+                [(f.at_ns, f.over_ns) for f in scenario.faults if not isinstance(f, Publish)],
+            ),
             InOrder(),
             Reuse(
                 self.network,
@@ -201,6 +214,7 @@ class Cluster:
             options=self.scenario.options,
         )
         node.server.bad_share, node.server.ruse = plan.bad_share, plan.ruse
+        node.server.joints, node.server.announces = self._joints, plan.announces
         node.path_count = plan.path_count
         self._servers.update(dict.fromkeys(node.paths, node.server))
         node.on_ended = self._note_end
@@ -242,6 +256,7 @@ class Cluster:
             is_name_awaited=wish.is_name_awaited,
             digest_prefix=version.digest if wish.is_chosen else "",
             from_node=wish.from_node,
+            job=wish.job,
         )
         self.nodes[wish.node].want(request)
 
@@ -288,6 +303,8 @@ class Cluster:
         ideal_ns = Ideal(self.nodes, self.network).seconds(left) * SECOND
         self._limit_ns = self.world.now + int(SLACK * ideal_ns) + PATIENCE_NS
         self._limit_ns += self._quarantine_ns()
+        if any(wish.job is not None for wish in self._wishes.values()):
+            self._limit_ns += 2 * WAITING_NS  # versions become whole, and others are given up
 
     def _quarantine_ns(self) -> int:
         """Return how long nodes are still not used whose memory was bad before they restarted."""
@@ -324,7 +341,7 @@ class Cluster:
                 if self._is_contested(wish):
                     excuses.add(FailureCause.CONFLICT)
                 check_end(book, node.ends[recovery][1], excuses=frozenset(excuses))
-            elif node.is_up and self.scenario.limit_ns is None:
+            elif node.is_up and self.scenario.limit_ns is None and wish.job is None:
                 version = self._content_of(recovery, wish)
                 is_obtainable = Ideal(self.nodes, self.network).is_obtainable(
                     version, version.blocks - node.committed(recovery)
@@ -336,7 +353,8 @@ class Cluster:
     def _content_of(self, recovery: RecoveryId, wish: Wish) -> SavedVersion:
         """Return what a recovery is for: the content that was taken, of several."""
         known = self.books.nodes[wish.node].recoveries.get(recovery)
-        taken = self._real.get(known.chosen) if known and known.chosen else None
+        chosen = known.chosen if known else None
+        taken = None if chosen is None else self._real.get(chosen) or self._joints.get(chosen)
         return taken or wish.version
 
     def _is_contested(self, wish: Wish) -> bool:

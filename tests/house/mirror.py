@@ -36,7 +36,6 @@ ELSEWHERE: Final[Mapping[str, Elsewhere]] = {
     "core/report/views.py": RECORDS,
     "core/state/offer.py": RECORDS,
     "core/state/record/coverage.py": RECORDS,
-    "core/state/record/joining.py": RECORDS,
     "core/state/record/rivalry.py": RECORDS,
     "core/state/record/swarm.py": RECORDS,
 }

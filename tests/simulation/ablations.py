@@ -12,7 +12,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -32,9 +32,13 @@ from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import NodeHandler, Step
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.ids import CheckpointName, NodeId, Version
+from ckptd.model.shards import split_shard
 from ckptd.sim.cases.close_calls import draw_close_call
 from ckptd.sim.cluster import Cluster
+from ckptd.sim.node.node import Node
 from ckptd.sim.script.drawing import draw_scenario
+from ckptd.sim.script.job_drawing import draw_jobs
 from ckptd.sim.script.scenario import Scenario
 
 NEVER_NS: Final = 24 * 3600 * SECOND
@@ -52,7 +56,8 @@ class Ablation:
         seeds: Some that miss it.
         problem: What is said where it is missed.
         numbers: Options that switch it off, ``group.name``.
-        rules: What is put in the place of which function of the core.
+        rules: What is put in the place of which function of the core, or of the simulator.
+        draw: Which clusters miss it.
     """
 
     safeguard: str
@@ -60,14 +65,16 @@ class Ablation:
     problem: str
     numbers: Mapping[str, Any] = field(default_factory=dict)
     rules: Mapping[str, object] = field(default_factory=dict)
+    draw: Callable[[int], Scenario] = draw_scenario
 
     def miss(self, seed: int) -> str:
         """Run the clusters of a seed without it; say what went wrong, or nothing."""
         with self._in_force():
             try:
-                Cluster(self._without(draw_scenario(seed))).run()
-                case = draw_close_call(seed)
-                replace(case, scenario=self._without(case.scenario)).hold()
+                Cluster(self._without(self.draw(seed))).run()
+                if self.draw is draw_scenario:
+                    case = draw_close_call(seed)
+                    replace(case, scenario=self._without(case.scenario)).hold()
             except AssertionError as failed:
                 return str(failed)
         return ""
@@ -76,7 +83,8 @@ class Ablation:
     def _in_force(self) -> Iterator[None]:
         with ExitStack() as stack:
             for name, rule in self.rules.items():
-                stack.enter_context(mock.patch(f"ckptd.core.{name}", rule))
+                room = "" if name.startswith("sim.") else "core."
+                stack.enter_context(mock.patch(f"ckptd.{room}{name}", rule))
             yield
 
     def _without(self, scenario: Scenario) -> Scenario:
@@ -152,7 +160,34 @@ def _same_patience(link: Link, options: Options) -> int:
     return options.silence.first_byte_floor_ns
 
 
+def _nobody_announced(*_: object, **__: object) -> dict[Version, list[NodeId]]:
+    return {}
+
+
+def _newest_shard_here(node: Node, job: CheckpointName) -> Version | None:
+    shards = (version for version, _ in node.places.values())
+    splits = ((version.version, split_shard(version.checkpoint)) for version in shards)
+    return max((version for version, split in splits if split and split[0] == job), default=None)
+
+
 ABLATIONS: Final = (
+    Ablation(
+        "nodes say which version of a job they recover",
+        (27, 39),
+        ", r0 with",
+        rules={
+            "jobs.choosing.announced": _nobody_announced,
+            "jobs.agreeing.announced": _nobody_announced,
+        },
+        draw=draw_jobs,
+    ),
+    Ablation(
+        "a shard alone is no mark",
+        (20, 22),
+        "has not ended, and",
+        rules={"sim.node.node.Node.mark_of": _newest_shard_here},
+        draw=draw_jobs,
+    ),
     Ablation(
         "another epoch is another peer",
         (70,),

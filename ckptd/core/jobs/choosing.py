@@ -34,11 +34,13 @@ class Choice:
         layout: Which version.
         contents: Of each shard, by number, the contents that are whole.
         why: Why this one, for a person.
+        is_reliable: It is so by peers that did not lead the recovery astray.
     """
 
     layout: Layout
     contents: dict[int, list[Digest]]
     why: str
+    is_reliable: bool = True
 
 
 def announced(state: State, job: CheckpointName, *, now: int) -> dict[Version, list[NodeId]]:
@@ -74,26 +76,31 @@ def eligible(step: Step, recovery: Recovery) -> Iterator[Layout]:
 def choose(step: Step, recovery: Recovery) -> Choice | None:
     """Choose a version by what is claimed; ``None``: none is whole.
 
+    Claims of peers that led this recovery astray count only where nothing else does.
+
     Cost: O(shards) for each version that is whole, or as far as its first shard that is not.
     """
     others = announced(step.state, recovery.checkpoint, now=step.now)
     layouts = list(eligible(step, recovery))
     if recovery.wanted_version is None and others:
         layouts.sort(key=lambda each: each.version not in others)  # stable: the newest first
-    for layout in layouts:
-        if is_failed(step, recovery, layout):
-            continue
-        looked = look_at(step, recovery, layout)
-        if not looked.lacking:
-            why = _why(recovery, layout, others.get(layout.version, []))
-            return Choice(layout, looked.contents, why)
+    for is_reliable in (True, False) if recovery.search.claimants else (True,):
+        for layout in layouts:
+            if is_failed(step, recovery, layout):
+                continue
+            looked = look_at(step, recovery, layout, is_reliable=is_reliable)
+            if not looked.lacking:
+                why = _why(recovery, layout, others.get(layout.version, []))
+                return Choice(layout, looked.contents, why, is_reliable)
     return None
 
 
 def is_failed(step: Step, recovery: Recovery, layout: Layout) -> bool:
     """Tell whether a version was not whole when it was tried, just now."""
     failed = recovery.joining.failed.get(layout)
-    return failed is not None and step.now < failed.until_ns
+    if failed is None or step.now >= failed.until_ns:
+        return False
+    return failed.returns == step.state.job_claims.returns
 
 
 def explain(step: Step, recovery: Recovery, layout: Layout, why: str) -> ExplainedChoice:

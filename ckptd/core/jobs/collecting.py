@@ -14,10 +14,10 @@ from ckptd.core.effects import FetchManifest
 from ckptd.core.events import ManifestArrived, ManifestMissed, ManifestRefused
 from ckptd.core.explain.narration import report_withdrawn
 from ckptd.core.jobs.choosing import Choice
-from ckptd.core.jobs.wholeness import look_at
+from ckptd.core.jobs.wholeness import counting_peers, look_at
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.stages import manifest_search
-from ckptd.core.stages.claims_on_content import counts, is_distrusted
+from ckptd.core.stages.claims_on_content import counts
 from ckptd.core.stages.ending import retry_or_fail
 from ckptd.core.stages.manifest_faults import blame_for_content, blame_for_manifest
 from ckptd.core.stages.questions import drop_question
@@ -33,7 +33,9 @@ AT_ONCE_MAX: Final = 16
 
 def begin(step: Step, recovery: Recovery, choice: Choice) -> Attempt:
     """Begin to collect the manifests of a version that are not known yet."""
-    attempt = Attempt(choice.layout, choice.contents, why=choice.why)
+    attempt = Attempt(
+        choice.layout, choice.contents, why=choice.why, is_reliable=choice.is_reliable
+    )
     _renew_patience(step, recovery, attempt)
     _line_up(step, recovery, attempt)
     recovery.joining.attempt = attempt
@@ -51,7 +53,7 @@ def refresh(step: Step, recovery: Recovery, attempt: Attempt) -> str:
     if recovery.joining.seen_revision == revision:
         return ""
     recovery.joining.seen_revision = revision
-    looked = look_at(step, recovery, attempt.layout)
+    looked = look_at(step, recovery, attempt.layout, is_reliable=attempt.is_reliable)
     if not looked.lacking:
         attempt.contents = looked.contents
         _line_up(step, recovery, attempt)
@@ -69,17 +71,14 @@ def _line_up(step: Step, recovery: Recovery, attempt: Attempt) -> None:
     }
     attempt.queues = {}
     own = {held.digest for held in recovery.own}
-    able = {
-        peer.path: peer
-        for peer in step.state.peers.values()
-        if peer.is_live and not is_distrusted(step, recovery, peer)
-    }
+    able = counting_peers(step, recovery, is_reliable=attempt.is_reliable)
     shards = step.state.job_claims.shards(recovery.checkpoint, attempt.layout)
     for digest, index in attempt.wanted.items():
         if digest in own:
             attempt.queues.setdefault(None, deque()).append(digest)
         for path in shards.get(index, {}).get(digest, ()):
-            if path in able and counts(step, recovery, able[path], digest):
+            is_able = path in able and digest in able[path].holdings
+            if is_able and (not attempt.is_reliable or counts(step, recovery, able[path], digest)):
                 attempt.queues.setdefault(path, deque()).append(digest)
 
 
@@ -130,7 +129,7 @@ def give_up(step: Step, recovery: Recovery, attempt: Attempt, why: str) -> None:
     It is held against those who could be asked, once for each, however much it is.
     """
     until_ns = step.now + step.options.manifests.patience_max_ns
-    recovery.joining.failed[attempt.layout] = Failed(why, until_ns)
+    recovery.joining.failed[attempt.layout] = Failed(why, until_ns, step.state.job_claims.returns)
     origins: dict[Origin, Digest] = {}
     for path in attempt.queues:
         peer = None if path is None else step.state.peers.get(path)
@@ -269,6 +268,9 @@ def _miss(
         if recovery.joining.attempt is not None:
             recovery.joining.attempt.rests_ns[event.source] = peer.usable_at_ns
         return
+    attempt = recovery.joining.attempt
+    if attempt is not None and not attempt.is_reliable:
+        attempt.rests_ns[event.source] = step.now + step.options.commits.retry_ns
     _look_again(recovery)
 
 

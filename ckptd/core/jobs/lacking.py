@@ -17,8 +17,13 @@ def wait_or_fail(step: Step, recovery: Recovery) -> None:
     is_settled = step.state.is_settled
     rollback = _rollback(step, recovery) if is_settled else ""
     is_hopeless = rollback and not any(eligible(step, recovery))
-    if is_hopeless or is_out_of_patience(
-        step, recovery, is_starved=is_settled, at_most_ns=_unknown_patience_ns(step, recovery)
+    is_refused = recovery.search.signature_refusal and step.state.is_everybody_heard
+    if (
+        is_hopeless
+        or is_refused
+        or is_out_of_patience(
+            step, recovery, is_starved=is_settled, at_most_ns=_unknown_patience_ns(step, recovery)
+        )
     ):
         fail(step, recovery, *_explain(step, recovery, rollback))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from ckptd.core.stages.claims_on_content import counts, is_distrusted, unsigned_contents
+from ckptd.core.stages.claims_on_content import counts, is_distrusted
 from ckptd.core.stages.discounted import why_claim_discounted, why_discounted
 from ckptd.core.state.job_claims import Claims, Layout
 from ckptd.core.state.peer import Peer
@@ -37,8 +37,14 @@ class Looked(NamedTuple):
     lacking: str
 
 
-def look_at(step: Step, recovery: Recovery, layout: Layout) -> Looked:
+def look_at(step: Step, recovery: Recovery, layout: Layout, *, is_reliable: bool = True) -> Looked:
     """Look whether every shard of a version is whole; the first one that is not ends it.
+
+    Args:
+        step: The event being handled.
+        recovery: For which recovery.
+        layout: Which version.
+        is_reliable: Claims of peers that led this recovery astray do not count.
 
     Cost: O(shards), and O(runs) of those of which no peer has all; if nobody claims one, next to
     nothing.
@@ -49,46 +55,106 @@ def look_at(step: Step, recovery: Recovery, layout: Layout) -> Looked:
         numbers = range(layout.shard_count)
         index = next(each for each in numbers if each not in shards and each not in own)
         return Looked({}, _why_lacking(step, recovery, layout, index))
-    able = {
-        peer.path: peer
-        for peer in step.state.peers.values()
-        if peer.is_live and not is_distrusted(step, recovery, peer)
-    }
-    refused = unsigned_contents(step, recovery) | step.state.refused_contents.keys()
-    is_plain = not (refused or own or recovery.search.claimants)
+    view = _View(step, recovery, is_reliable=is_reliable)
     contents: dict[int, list[Digest]] = {}
     for index in range(layout.shard_count):
         claims = shards.get(index, _NO_CLAIMS)
-        if is_plain and len(claims) == 1 and (whole := _only_content(recovery, claims, able)):
-            contents[index] = whole  # as nearly all are
-            continue
-        if index in own:
-            whole = _whole_here(step, recovery, claims, own[index], able)
-        else:
-            whole = _whole_at_peers(step, recovery, claims, able)
-        if refused:
-            whole = [digest for digest in whole if digest not in refused]
+        whole = view.only_content(claims) if index not in own else []
+        whole = whole or view.whole_contents(claims, own.get(index, ()))
         if not whole:
             return Looked({}, _why_lacking(step, recovery, layout, index))
         contents[index] = whole
     return Looked(contents, "")
 
 
-def _only_content(
-    recovery: Recovery,
-    claims: Mapping[Digest, dict[PathId, None]],
-    able: Mapping[PathId, Peer],
-) -> list[Digest]:
-    """Return the one content of a shard, if a peer that counts has all of it."""
-    [(digest, paths)] = claims.items()
-    known = recovery.joining.known.get(digest)
-    for path in paths:
-        holding = able[path].holdings.get(digest) if path in able else None
-        if holding is None or not holding.is_complete:
-            continue
-        if known is None or known.block_count == holding.block_count:
-            return [digest]
-    return []
+def counting_peers(step: Step, recovery: Recovery, *, is_reliable: bool) -> dict[PathId, Peer]:
+    """Return the live peers that are not in quarantine, by path.
+
+    Args:
+        step: The event being handled.
+        recovery: For which recovery.
+        is_reliable: Only those that did not lead it astray.
+    """
+    return {
+        peer.path: peer
+        for peer in step.state.peers.values()
+        if peer.is_live
+        and peer.standing.quarantined_until_ns <= step.now
+        and not (is_reliable and is_distrusted(step, recovery, peer))
+    }
+
+
+class _View:
+    """What counts for a recovery at one moment.
+
+    Args:
+        step: The event being handled.
+        recovery: Which recovery.
+        is_reliable: Claims of peers that led it astray do not count.
+    """
+
+    def __init__(self, step: Step, recovery: Recovery, *, is_reliable: bool) -> None:
+        self._step = step
+        self._recovery = recovery
+        self._able = counting_peers(step, recovery, is_reliable=is_reliable)
+        self._has_missed = is_reliable and bool(recovery.search.claimants)
+        self._refused = step.state.refused_contents
+        self._at_most = step.options.rivals.at_once_max
+
+    def only_content(self, claims: Mapping[Digest, dict[PathId, None]]) -> list[Digest]:
+        """Return the one content of a shard if a peer has all of it, as nearly always."""
+        if len(claims) != 1 or self._has_missed:
+            return []
+        [(digest, paths)] = claims.items()
+        known = self._recovery.joining.known.get(digest)
+        for path in paths:
+            holding = self._able[path].holdings.get(digest) if path in self._able else None
+            if holding is None or not holding.is_complete or digest in self._refused:
+                continue
+            if known is None or known.block_count == holding.block_count:
+                return [digest]
+        return []
+
+    def whole_contents(
+        self, claims: Mapping[Digest, dict[PathId, None]], own: Sequence[Holding]
+    ) -> list[Digest]:
+        """Return the contents of a shard that are whole; that of most peers first.
+
+        Args:
+            claims: What peers claim of the shard.
+            own: What this node has of it; goes before all others, with what peers have of it.
+        """
+        for holding in own:
+            held = [holding, *self._holdings(holding.digest, claims.get(holding.digest, {}))]
+            is_usable = holding.digest not in self._refused
+            if is_usable and is_covered(self._recovery, holding.digest, held):
+                return [holding.digest]
+        holders = [(digest, self._holdings(digest, paths)) for digest, paths in claims.items()]
+        whole = [
+            (-len(held), digest)
+            for digest, held in holders
+            if held and digest not in self._refused and is_covered(self._recovery, digest, held)
+        ]
+        if len(whole) > 1:
+            had = [each for each in whole if each[1] in self._recovery.request.had]
+            whole = had if len(had) == 1 else sorted(whole)
+        return [digest for _, digest in whole[: self._at_most]]
+
+    def _holdings(self, digest: Digest, paths: Iterable[PathId]) -> list[Holding]:
+        """Return what peers that count have of a content, once for each node."""
+        found: list[Holding] = []
+        nodes: set[str] = set()
+        for path in paths:
+            peer = self._able.get(path)
+            holding = None if peer is None else peer.holdings.get(digest)
+            if peer is None or holding is None:
+                continue
+            if self._has_missed and not counts(self._step, self._recovery, peer, digest):
+                continue
+            if peer.node not in nodes or not holding.is_complete:
+                found.append(holding)
+            nodes.add(peer.node)
+        return found
 
 
 def own_shards(recovery: Recovery, layout: Layout) -> dict[int, list[Holding]]:
@@ -103,77 +169,6 @@ def own_shards(recovery: Recovery, layout: Layout) -> dict[int, list[Holding]]:
             recovery.checkpoint, layout.shard_count,
         ):  # fmt: skip
             found.setdefault(split[1].index, []).append(holding)
-    return found
-
-
-def _whole_at_peers(
-    step: Step,
-    recovery: Recovery,
-    claims: Mapping[Digest, dict[PathId, None]],
-    able: Mapping[PathId, Peer],
-) -> list[Digest]:
-    """Return the contents of a shard that peers have all of; that of most peers first."""
-    holders = [
-        (digest, _holdings(step, recovery, digest, paths, able)) for digest, paths in claims.items()
-    ]
-    whole = [
-        (-len(holdings), digest)
-        for digest, holdings in holders
-        if holdings and is_covered(recovery, digest, holdings)
-    ]
-    if len(whole) > 1:
-        had = [each for each in whole if each[1] in recovery.request.had]
-        whole = had if len(had) == 1 else sorted(whole)
-    return [digest for _, digest in whole[: step.options.rivals.at_once_max]]
-
-
-def _whole_here(
-    step: Step,
-    recovery: Recovery,
-    claims: Mapping[Digest, dict[PathId, None]],
-    own: Sequence[Holding],
-    able: Mapping[PathId, Peer],
-) -> list[Digest]:
-    """Return the contents of a shard that peers and this node have all of together.
-
-    Args:
-        step: The event being handled.
-        recovery: For which recovery.
-        claims: What peers claim of the shard.
-        own: What this node has of it.
-        able: The peers that count.
-
-    Returns:
-        What this node has goes before all others.
-    """
-    for holding in own:
-        paths = claims.get(holding.digest, {})
-        holdings = [holding, *_holdings(step, recovery, holding.digest, paths, able)]
-        if is_covered(recovery, holding.digest, holdings):
-            return [holding.digest]
-    return _whole_at_peers(step, recovery, claims, able)
-
-
-def _holdings(
-    step: Step,
-    recovery: Recovery,
-    digest: Digest,
-    paths: Iterable[PathId],
-    able: Mapping[PathId, Peer],
-) -> list[Holding]:
-    """Return what peers that count have of a content, once for each node."""
-    found: list[Holding] = []
-    nodes: set[str] = set()
-    for path in paths:
-        peer = able.get(path)
-        holding = None if peer is None else peer.holdings.get(digest)
-        if peer is None or holding is None:
-            continue
-        if recovery.search.claimants and not counts(step, recovery, peer, digest):
-            continue
-        if peer.node not in nodes or not holding.is_complete:
-            found.append(holding)
-        nodes.add(peer.node)
     return found
 
 

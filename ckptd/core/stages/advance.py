@@ -300,7 +300,7 @@ def _transfer(step: Step, recovery: Recovery) -> None:
         return
     if recovery.commit.blocks:
         _commit(step, recovery, at_once=is_all_here)
-    elif is_all_here and step.now >= recovery.joining.settles_ns:
+    elif is_all_here and recovery.joining.is_settled_at(step.now):
         recovery.move(Stage.PLACING)
         _place(step, recovery)
 

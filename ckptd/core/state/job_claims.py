@@ -41,10 +41,12 @@ class JobClaims:
 
     Attributes:
         revision: Grows with each change of what may be whole.
+        returns: Grows when a peer is lost or found, or recovers something else.
     """
 
     def __init__(self) -> None:
         self.revision = 0
+        self.returns = 0
         self._jobs: dict[CheckpointName, dict[Layout, dict[int, Claims]]] = {}
         self._by_path: dict[PathId, dict[Digest, Holding]] = {}
 
@@ -76,8 +78,9 @@ class JobClaims:
         self.revision += is_changed
 
     def note_change(self) -> None:
-        """Take in that who counts is not as before: a peer was lost or announces something else."""
+        """Take in that who counts is not as before: a peer was lost, found, or recovers another."""
         self.revision += 1
+        self.returns += 1
 
     def forget(self, path: PathId) -> None:
         """Know nothing any more that was claimed on a path."""

@@ -12,6 +12,7 @@ from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
     OWN_DISKS,
+    CheckpointName,
     Digest,
     Epoch,
     LaneId,
@@ -21,6 +22,7 @@ from ckptd.model.ids import (
     PathId,
     RecoveryId,
     TransferId,
+    Version,
 )
 from ckptd.model.words import Criticality, RivalVerdict
 from ckptd.sim.node.node import Node
@@ -256,6 +258,7 @@ class NodeBook:
         attempts: The recovery of each transfer that has not ended.
         said: What each peer said last, less what it turned out not to have.
         said_ns: When it said so.
+        recovering: Which versions of jobs it said it recovers.
         epochs: The life in which it said so.
         origins: Whose blame it is what comes on each path.
         lives: The last life of each origin.
@@ -276,6 +279,9 @@ class NodeBook:
     attempts: dict[TransferId, RecoveryAccount] = field(default_factory=dict)
     said: dict[PathId, dict[Digest, Holding]] = field(default_factory=dict)
     said_ns: dict[PathId, int] = field(default_factory=dict)
+    recovering: dict[PathId, tuple[tuple[CheckpointName, Version], ...]] = field(
+        default_factory=dict
+    )
     epochs: dict[PathId, Epoch] = field(default_factory=dict)
     origins: dict[PathId, Origin] = field(default_factory=dict)
     lives: dict[Origin, Epoch] = field(default_factory=dict)

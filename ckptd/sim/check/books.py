@@ -29,6 +29,7 @@ from ckptd.core.events import (
     HoldingConfirmed,
     HoldingsArrived,
     ManifestMissed,
+    ManifestsJoined,
     NeedEnded,
     PeerLost,
     RangeEnded,
@@ -174,6 +175,9 @@ class Books(Watch):
                 book.recoveries.setdefault(event.recovery, account).chosen = event.digest
             case StagingPrepared():
                 _note_prepared(book, event)
+            case ManifestsJoined():
+                for source in book.said:
+                    _note_joined(book, source)
             case _:
                 pass
 
@@ -361,7 +365,18 @@ def _note_holdings(book: NodeBook, event: HoldingsArrived) -> None:
     book.origins[event.path] = event.origin
     book.said_ns[event.path] = book.node.now
     book.said[event.path] = {holding.digest: holding for holding in event.holdings}
+    book.recovering[event.path] = event.recovering
+    _note_joined(book, event.path)
     _give_second_chances(book)
+
+
+def _note_joined(book: NodeBook, source: PathId) -> None:
+    """Note what a source has of versions that were joined of shards, by what it says of these."""
+    said, nothing = book.said[source], BlockSet()
+    for digest, joined in book.node.server.joints.items():
+        blocks = joined.of_members(lambda each: said[each].blocks if each in said else nothing)
+        if blocks:
+            said[digest] = joined.holding(blocks)
 
 
 def _note_confirmation(book: NodeBook, event: HoldingConfirmed) -> None:

@@ -23,7 +23,7 @@ LINES_MAX: Final = 20_000
 """Most lines that are kept; the last ones."""
 
 _UNSPELLED: Final = frozenset(
-    {"space", "final", "holdings", "digest", "explanation", "why", "rivals"}
+    {"space", "final", "holdings", "digest", "explanation", "why", "rivals", "joint"}
 )
 
 
@@ -111,4 +111,5 @@ def _spell_holdings(item: object) -> str:
         f"{held.checkpoint}@{held.version}:{len(held.blocks)}/{held.block_count}"
         for held in item.holdings
     )
-    return f"HoldingsArrived {item.node} {item.epoch} {counts}"
+    recovering = "".join(f" recovers {job}@{version}" for job, version in item.recovering)
+    return f"HoldingsArrived {item.node} {item.epoch} {counts}{recovering}"

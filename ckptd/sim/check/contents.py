@@ -40,7 +40,7 @@ class Contents(Check):
     def at_order(self, book: NodeBook, effect: Effect) -> None:
         """Look at what is chosen, and whether orders keep to it."""
         match effect:
-            case ChooseVersion():
+            case ChooseVersion() if book.recoveries[effect.recovery].request.job is None:
                 self._check_choice(book, effect)
             case PrepareStaging() | FetchRange():
                 if effect.digest != book.recoveries[effect.recovery].chosen:
@@ -49,7 +49,7 @@ class Contents(Check):
                 recovery = book.recoveries[effect.recovery]
                 if recovery.known_version().digest != recovery.chosen:
                     raise CheckFailed(book, f"{effect.recovery} places what was not chosen")
-                if recovery.chosen not in self._real:
+                if recovery.request.job is None and recovery.chosen not in self._real:
                     raise CheckFailed(book, f"{effect.recovery} places what nobody has")
             case EndRecovery(cause=FailureCause.CONFLICT):
                 listed = {rival.digest for rival in effect.rivals}

@@ -12,13 +12,25 @@ from ckptd.core.options import Options
 from ckptd.core.scheduler import Scheduler
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import Digest, Epoch, LaneId, NeedId, NodeId, Origin, PathId, RecoveryId
+from ckptd.model.ids import (
+    CheckpointName,
+    Digest,
+    Epoch,
+    LaneId,
+    NeedId,
+    NodeId,
+    Origin,
+    PathId,
+    RecoveryId,
+    Version,
+)
+from ckptd.model.shards import split_shard
 from ckptd.sim.node.shelf import Shelf
 from ckptd.sim.node.simulated_runner import SimulatedRunner, Surroundings, UsualLane
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.world.disk import Disk
-from ckptd.sim.world.layouts import SavedVersion
+from ckptd.sim.world.layouts import JoinedVersion, SavedVersion
 from ckptd.sim.world.mishaps import Mishaps
 from ckptd.sim.world.network import Network
 from ckptd.sim.world.virtual_time import World
@@ -87,6 +99,7 @@ class Node:
         stagings: What it recovers. A crash leaves of each the request, the version and what
             was committed.
         places: What stands on its disk under a final name, by digest.
+        marks: The newest version of each job that was whole when it was placed here.
         ends: When its recoveries ended, and how.
         on_ended: Called with each.
         thawed_ns: When it went on after it stood still last.
@@ -115,6 +128,7 @@ class Node:
         self.disk = disk
         self.stagings: dict[RecoveryId, SimulatedStaging] = {}
         self.places: dict[Digest, tuple[SavedVersion, BlockSet]] = {}
+        self.marks: dict[CheckpointName, Version] = {}
         self.shelf = Shelf(shelf_disk, self.server, self.places)
         self.ends: dict[RecoveryId, tuple[int, EndRecovery]] = {}
         self.on_ended: Callable[[EndRecovery], None] = lambda _: None
@@ -122,6 +136,7 @@ class Node:
         self.lane_count = 0
         self.request_count = 0
         self.path_count = 1
+        self._said_recovering: tuple[tuple[CheckpointName, Version], ...] = ()
         self.readers: dict[NeedId, Callable[[], None]] = {}
         self._need_count = 0
         self._world = world
@@ -189,7 +204,10 @@ class Node:
         server, origin = self.server, Origin(self.name)
         node, epoch = server.ruse.states or self.name, Epoch(self.life + server.epochs)
         claims = server.claims()
-        return tuple(HoldingsArrived(node, epoch, claims, path, origin) for path in self.paths)
+        recovering = (*self.scheduler.recovering(), *server.announces)
+        return tuple(
+            HoldingsArrived(node, epoch, claims, path, origin, recovering) for path in self.paths
+        )
 
     # Life and death
 
@@ -207,6 +225,7 @@ class Node:
             stagings=self.stagings,
             places=self.places,
             report=self.report,
+            placed=self._placed,
             delivered=self._delivered,
             swept=self._swept,
             ended=self._ended,
@@ -230,6 +249,9 @@ class Node:
                     digest=version.digest,
                     is_named=request.version is not None,
                 )
+                if request.job is not None and isinstance(version, JoinedVersion):
+                    members = tuple(version.joint.shards)
+                    request = replace(request, job=replace(request.job, members=members))
                 if self._options.is_swarming:
                     _, placed = self.places.get(version.digest, (None, BlockSet()))
                     self.server.hold(version, staging.committed | placed)
@@ -275,6 +297,23 @@ class Node:
         self.places[version.digest] = (version, blocks)
         self.server.hold(version, blocks)
 
+    def mark_of(self, job: CheckpointName) -> Version | None:
+        """Return below which version it does not go back by itself: one that was whole here.
+
+        What it has of a version alone, as a shard that it published, does not count.
+        """
+        return self.marks.get(job)
+
+    def _placed(self, version: SavedVersion, blocks: BlockSet) -> None:
+        """Have a version at a place; one that was joined stands there as its shards."""
+        if not isinstance(version, JoinedVersion):
+            self.places[version.digest] = (version, blocks)
+            return
+        for digest, member in version.members.items():
+            self.places[digest] = (member, version.joint.to_member(digest, blocks))
+        known = self.marks.get(version.checkpoint, version.version)
+        self.marks[version.checkpoint] = max(known, version.version)
+
     # Events
 
     def want(self, request: RecoveryRequested) -> None:
@@ -282,9 +321,11 @@ class Node:
         own = tuple(
             version.holding(blocks)
             for version, blocks in self.places.values()
-            if version.checkpoint == request.checkpoint
+            if _is_of(version, request)
         )
         request = replace(request, own=own)
+        if request.job is not None:
+            request = replace(request, not_below=self.mark_of(request.checkpoint))
         self.stagings[request.recovery] = SimulatedStaging(request, self.disk)
         if self.is_up:
             self.report(request)
@@ -304,6 +345,9 @@ class Node:
                 watch.handled(self, events, effects)
             for effect in effects:
                 self._runner.carry_out(effect)
+            if self._said_recovering != self.scheduler.recovering():
+                self._said_recovering = self.scheduler.recovering()
+                self.server.on_changed()
         self._is_handling = False
         if self._runner.lanes and not self._is_ticking:
             self._plan_tick()
@@ -373,3 +417,11 @@ class Node:
             self.report(TimePassed())
         else:
             self._arm()
+
+
+def _is_of(version: SavedVersion, request: RecoveryRequested) -> bool:
+    """Tell whether a version is of what is asked for; of a job, one of its shards."""
+    if request.job is None:
+        return version.checkpoint == request.checkpoint
+    split = split_shard(version.checkpoint)
+    return split is not None and split[0] == request.checkpoint

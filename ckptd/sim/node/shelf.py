@@ -56,16 +56,23 @@ class Shelf:
 
     def believed(self, digest: Digest) -> BlockSet:
         """Return the blocks of a version that are thought to lie here."""
-        _, standing = self._places.get(digest, (None, BlockSet()))
+        standing = self._standing(digest)
         older = self._older.get(digest)
         blocks = standing if older is None else standing | older.blocks
         return blocks - self._known_wrong.get(digest, BlockSet())
 
     def right(self, digest: Digest) -> BlockSet:
         """Return the blocks of a version that lie here and are right."""
-        _, standing = self._places.get(digest, (None, BlockSet()))
+        standing = self._standing(digest)
         right, older = standing - self._server.spoiled(digest, standing), self._older.get(digest)
         return right if older is None else right | (older.blocks - older.wrong - older.gone)
+
+    def _standing(self, digest: Digest) -> BlockSet:
+        """Return the blocks of a version that stand at places, of a joined one in its shards."""
+        joined = self._server.joints.get(digest)
+        if joined is not None:
+            return joined.of_members(self._standing)
+        return self._places[digest][1] if digest in self._places else BlockSet()
 
     def are_gone(self, digest: Digest, blocks: BlockSet) -> bool:
         """Return whether none of some blocks can be read."""

@@ -34,6 +34,7 @@ from ckptd.core.events import (
     CommitFailed,
     Event,
     HoldingConfirmed,
+    ManifestsJoined,
     PlacementFailed,
     Refusal,
     Reporting,
@@ -52,11 +53,11 @@ from ckptd.model.words import Confirmation, Criticality, RivalVerdict
 from ckptd.sim.node.shelf import Shelf
 from ckptd.sim.node.simulated_disk_lane import SimulatedDiskLane
 from ckptd.sim.node.simulated_lane import Delivered, SimulatedLane
-from ckptd.sim.node.simulated_manifests import SimulatedManifests
+from ckptd.sim.node.simulated_manifests import JOURNAL_NS, SimulatedManifests
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.world.disk import FULL, LOST, Disk
-from ckptd.sim.world.layouts import SavedVersion
+from ckptd.sim.world.layouts import JoinedVersion, SavedVersion
 from ckptd.sim.world.network import Network
 from ckptd.sim.world.virtual_time import World
 
@@ -88,6 +89,7 @@ class Surroundings:
         stagings: What the node recovers; outlives it.
         places: What stands on its disk under a final name, by digest; outlives it too.
         report: Takes events for the scheduler.
+        placed: Called with what stands at a place from now on.
         delivered: Called with blocks that come off a lane.
         swept: Called with blocks that somebody removed from staging.
         ended: Called with recoveries that are over.
@@ -102,6 +104,7 @@ class Surroundings:
     stagings: dict[RecoveryId, SimulatedStaging]
     places: dict[Digest, tuple[SavedVersion, BlockSet]]
     report: Reporting
+    placed: Callable[[SavedVersion, BlockSet], None]
     delivered: Delivered
     swept: Callable[[RecoveryId, BlockSet], None]
     ended: Callable[[EndRecovery], None]
@@ -165,7 +168,7 @@ class SimulatedRunner:
             case DropManifest():
                 self._manifests.drop(effect)
             case JoinManifests():
-                raise AssertionError("no simulated node recovers a job")
+                self._join(effect)
             case ExamineRival():
                 self._examine(effect)
             case ConfirmHolding():
@@ -232,6 +235,24 @@ class SimulatedRunner:
             if version is not None:
                 self._arrived[order.recovery, order.digest] = version
         return version
+
+    def _join(self, order: JoinManifests) -> None:
+        """Join the manifests of shards: those that came, or that are in the journal or catalog."""
+        around, staging = self._around, self._around.stagings[order.recovery]
+        known: dict[Digest, SavedVersion] = {}
+        if isinstance(staging.version, JoinedVersion):
+            known |= staging.version.members
+        known |= {digest: version for digest, (version, _) in around.places.items()}
+        known |= {
+            digest: version
+            for (recovery, digest), version in self._arrived.items()
+            if recovery == order.recovery
+        }
+        joined = JoinedVersion(order.job, [known[digest] for digest in order.members])
+        joined = self._server.joints.setdefault(joined.digest, joined)
+        self._arrived[order.recovery, joined.digest] = joined
+        event = ManifestsJoined(order.recovery, joined.digest, joined.joint)
+        self._after(JOURNAL_NS, lambda: self._report(event))
 
     def _examine(self, order: ExamineRival) -> None:
         def verdict(verdict: RivalVerdict, size_bytes: int = 0) -> None:
@@ -301,7 +322,7 @@ class SimulatedRunner:
         staging, disk = self._around.stagings[order.recovery], self._around.disk
         arrived = self._arrived.get((order.recovery, order.digest), staging.version)
         if staging.version is not None and staging.version is not arrived:
-            self._server.disclaim(staging.version.digest)  # another content was chosen
+            self._disclaim(staging.version)  # another content was chosen
             staging.committed = BlockSet()
         staging.version = arrived
 
@@ -371,7 +392,7 @@ class SimulatedRunner:
                 self._report(PlacementFailed(order.recovery, refusal))
                 return
             blocks = version.space.of_whole_units(order.missing)
-            self._around.places[version.digest] = (version, blocks)
+            self._around.placed(version, blocks)
             self._server.hold(version, blocks)
             self._report(VersionPlaced(order.recovery))
 
@@ -393,12 +414,17 @@ class SimulatedRunner:
         staging = self._around.stagings[order.recovery]
         staging.committed = BlockSet()
         if staging.version is not None:
-            digest = staging.version.digest
+            self._disclaim(staging.version)
+        discarded = StagingDiscarded(order.recovery)
+        self._around.disk.work(0, self._in_this_life(lambda: self._report(discarded)))
+
+    def _disclaim(self, version: SavedVersion) -> None:
+        """Offer nothing of a version any more but what stands at a place."""
+        members = version.members if isinstance(version, JoinedVersion) else {version.digest: None}
+        for digest in members:
             self._server.disclaim(digest)
             if digest in self._around.places:
                 self._server.hold(*self._around.places[digest])
-        discarded = StagingDiscarded(order.recovery)
-        self._around.disk.work(0, self._in_this_life(lambda: self._report(discarded)))
 
     # This life
 

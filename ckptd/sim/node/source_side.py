@@ -8,9 +8,9 @@ from random import Random
 
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import Digest, NodeId
+from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
 from ckptd.model.words import Confirmation, RangeOutcome, Urgency
-from ckptd.sim.world.layouts import SavedVersion
+from ckptd.sim.world.layouts import JoinedVersion, SavedVersion
 from ckptd.sim.world.mishaps import Mishap, Mishaps
 from ckptd.traffic.workload import Workload
 
@@ -51,6 +51,8 @@ class Server:
         load_bytes: What it was asked for and has not sent.
         workloads: Decide which bodies of each class it takes on.
         mishaps: What goes wrong of all it does.
+        joints: What nodes joined of shards, by its identity; who asks for it asks for the shards.
+        announces: Versions of jobs that it says it recovers, and does not.
         on_changed: Called when it has something else to say about what it holds.
     """
 
@@ -68,6 +70,8 @@ class Server:
         self.memory_bad_share = 0.0
         self.load_bytes = 0
         self.workloads = {urgency: Workload() for urgency in Urgency}
+        self.joints: dict[Digest, JoinedVersion] = {}
+        self.announces: tuple[tuple[CheckpointName, Version], ...] = ()
         self.on_changed: Callable[[], None] = lambda: None
         self._rng = rng
         self._held: dict[Digest, tuple[SavedVersion, BlockSet]] = {}
@@ -83,7 +87,13 @@ class Server:
         return self.is_up and not self.is_exhausted
 
     def hold(self, version: SavedVersion, blocks: BlockSet) -> None:
-        """Have some blocks of a version from now on, and say so."""
+        """Have some blocks of a version from now on, and say so; of a joined one, of its shards."""
+        if isinstance(version, JoinedVersion):
+            for digest, member in version.members.items():
+                held = version.joint.to_member(digest, blocks)
+                if held - self.good_blocks(digest):
+                    self.hold(member, held | self.good_blocks(digest))
+            return
         self._held[version.digest] = (version, blocks)
         self._claimed[version.digest] = version.holding(blocks)
         self._changed.pop(version.digest, None)
@@ -118,7 +128,7 @@ class Server:
         self._rotted[digest] = self._rotted.get(digest, BlockSet()) | blocks
 
     def disclaim(self, digest: Digest) -> None:
-        """Claim a version no longer."""
+        """Claim a version no longer; the shards of one that was joined are looked at one by one."""
         self._held.pop(digest, None)
         self._claimed.pop(digest, None)
         self._changed.pop(digest, None)
@@ -130,12 +140,16 @@ class Server:
 
     def good_blocks(self, digest: Digest) -> BlockSet:
         """Return the blocks of a version that it can send; correct ones unless it lies."""
+        if digest in self.joints:
+            return self.joints[digest].of_members(self.good_blocks)
         if digest not in self._held or digest in self._changed:
             return BlockSet()
         return self._held[digest][1] - self._rotted.get(digest, BlockSet())
 
     def spoiled(self, digest: Digest, blocks: BlockSet) -> BlockSet:
         """Return those of some blocks on its disks that are not what they were, or not there."""
+        if digest in self.joints:
+            return blocks - self.good_blocks(digest)
         if digest not in self._held or digest in self._changed:
             return blocks
         return blocks & self._rotted.get(digest, BlockSet())
@@ -149,6 +163,8 @@ class Server:
         """Return how a request for a range is refused; ``None``: the bytes follow."""
         if self.is_busy:
             return RangeOutcome.BUSY
+        if digest in self.joints:
+            digest, run = self._where(self.joints[digest], run)
         held = self._held.get(digest)
         if held is None or not BlockSet((run,)).issubset(held[1]):
             return RangeOutcome.NOT_HELD
@@ -171,6 +187,8 @@ class Server:
         Returns:
             What it says, and which of the blocks were wrong if it says so of some.
         """
+        if digest in self.joints:
+            return self._confirm_joined(self.joints[digest], asked)
         if self.ruse.answer is not None:
             self.on_changed()  # claims again what it denied
             return self.ruse.answer, None
@@ -192,6 +210,10 @@ class Server:
 
     def bad_among(self, digest: Digest, start: int, end: int) -> tuple[int, ...]:
         """Draw which blocks of a run are sent wrongly."""
+        if digest in self.joints:
+            member, there = self._where(self.joints[digest], BlockRun(start, end))
+            wrong = self.bad_among(member, *there)
+            return tuple(block - there.start + start for block in wrong)
         if digest in self._changed:
             return tuple(range(start, end))
         rotted = self._rotted.get(digest)
@@ -201,6 +223,36 @@ class Server:
         if not share:
             return ()
         return tuple(block for block in range(start, end) if self._rng.random() < share)
+
+    def _where(self, joined: JoinedVersion, run: BlockRun) -> tuple[Digest, BlockRun]:
+        """Return which run of which shard is asked for, of several the one that it has."""
+        there = joined.joint.to_members(run)
+        for digest, of_member in there:
+            held = self._held.get(digest)
+            if held is not None and BlockSet((of_member,)).issubset(held[1]):
+                return digest, of_member
+        return there[0]
+
+    def _confirm_joined(
+        self, joined: JoinedVersion, asked: BlockSet
+    ) -> tuple[Confirmation, BlockSet | None]:
+        """Look at blocks of shards again; what is wrong of any of them is said of that."""
+        answers: list[Confirmation] = []
+        denied = BlockSet()
+        for digest in joined.members:
+            of_member = joined.joint.to_member(digest, asked)
+            if not of_member or digest not in self._held:
+                continue
+            answer, wrong = self.confirm(digest, of_member)
+            answers.append(answer)
+            if answer is Confirmation.NOT_HELD:
+                wrong = of_member if wrong is None else wrong
+                denied |= joined.joint.from_member(digest, wrong)
+        if Confirmation.NO_ANSWER in answers:
+            return Confirmation.NO_ANSWER, None
+        if not answers:
+            return Confirmation.NOT_HELD, None
+        return (Confirmation.NOT_HELD, denied) if denied else (Confirmation.HELD, None)
 
     def lies_about_manifest(self) -> bool:
         """Draw whether a manifest is sent that is not what was asked for."""

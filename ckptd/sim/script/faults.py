@@ -11,6 +11,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, NodeId
 from ckptd.model.words import RangeOutcome
 from ckptd.sim.script.fault import ClusterParts, Fault, Undo
+from ckptd.sim.world.layouts import SavedVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,3 +301,44 @@ class Trouble(Fault):
             mishaps.share = 0.0
 
         return end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish(Fault):
+    """No fault: versions are saved on a node, or what was lost is there again."""
+
+    versions: tuple[SavedVersion, ...]
+
+    def begin(self, cluster: ClusterParts) -> None:
+        """Have them at a place, and offer them; a daemon that is down does so when it starts."""
+        node = cluster.nodes[self.node]
+        for version in self.versions:
+            node.stand(version, version.blocks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split(Fault):
+    """The nodes fall into two halves that do not reach each other; the first one is named."""
+
+    half: frozenset[NodeId]
+
+    def begin(self, cluster: ClusterParts) -> Undo:
+        """Cut every path between the halves, both ways."""
+        pairs = [
+            (one, other)
+            for one in cluster.nodes
+            for other in cluster.nodes
+            if (one in self.half) != (other in self.half)
+        ]
+        for one, other in pairs:
+            cluster.network.cut(one, other)
+        for name in cluster.nodes:
+            for one, other in pairs:
+                if one == name:
+                    cluster.peering.suspect(one, other)
+
+        def mend() -> None:
+            for one, other in pairs:
+                cluster.network.mend(one, other)
+
+        return mend

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ckptd.core.events import JobRequest
 from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import CheckpointName, NodeId, Version
 from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.node.shelf import NearbyBlocks
 from ckptd.sim.node.source_side import Ruse
@@ -42,6 +43,7 @@ class NodePlan:
         nearby_bytes_per_s: How fast that is copied; ``None``: as fast as the disk is.
         latency_ns: Its part of the way to any other node.
         holds: What it has.
+        announces: Versions of jobs that it says it recovers, and does not.
         invents: What it claims to have, and nobody has.
         bad_share: Share of the blocks it sends that are wrong although it stands by them.
         ruse: How it gets around being blamed for them.
@@ -59,6 +61,7 @@ class NodePlan:
     nearby: tuple[NearbyBlocks, ...] = ()
     nearby_bytes_per_s: int | None = None
     holds: tuple[InitialHolding, ...] = ()
+    announces: tuple[tuple[CheckpointName, Version], ...] = ()
     invents: tuple[SavedVersion, ...] = ()
     bad_share: float = 0.0
     ruse: Ruse = field(default_factory=Ruse)
@@ -81,6 +84,7 @@ class Wish:
         is_name_awaited: A name of which nobody has anything is waited for.
         is_chosen: Somebody said that it is this content, of several.
         from_node: Somebody said that it is the content of this node.
+        job: These shards of a job are wanted; the version is what they are joined to.
     """
 
     node: NodeId
@@ -93,6 +97,7 @@ class Wish:
     is_name_awaited: bool = True
     is_chosen: bool = False
     from_node: NodeId | None = None
+    job: JobRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)

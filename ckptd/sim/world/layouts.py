@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
+from zlib import crc32
 
 from ckptd.limits import DIGEST_BYTES
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.joint import Joint, Member
 from ckptd.model.manifest import DIGEST_OF_NOTHING, FORMAT, OPTIONAL_FLAG, Manifest, Unit, urgency
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
@@ -33,6 +35,7 @@ class SavedVersion:
         units: What it consists of.
         block_size_bytes: Size of its blocks.
         content: Which content, if there are several that look alike.
+        prefix: What the paths of its units begin with.
 
     Attributes:
         space: Where its blocks lie.
@@ -50,10 +53,12 @@ class SavedVersion:
         units: Sequence[UnitPlan],
         block_size_bytes: int,
         content: str = "",
+        prefix: str = "",
     ) -> None:
+        self._prefix = prefix
         laid_out = [
             Unit(
-                path=f"{plan.criticality.label}-{index:05}",
+                path=f"{prefix}{plan.criticality.label}-{index:05}",
                 size_bytes=plan.size_bytes,
                 digest=bytes(DIGEST_BYTES) if plan.size_bytes else DIGEST_OF_NOTHING,
                 block_size_bytes=block_size_bytes,
@@ -69,26 +74,27 @@ class SavedVersion:
             version=version,
             units=tuple(sorted(laid_out, key=urgency)),
         )
-        self.space = AddressSpace(manifest)
+        space = AddressSpace(manifest)
         name = f"{checkpoint}@{version}{content}".encode().hex()
-        self.digest = Digest(name[-64:].rjust(64, "0"))
-        self.blocks = BlockSet.full(self.space.block_count)
-        self.classes = {
-            criticality: self.space.of_criticality(criticality) for criticality in Criticality
-        }
-        self.optional = self.space.optional_blocks()
         zero_counts = {
             unit.path: plan.zero_count for unit, plan in zip(laid_out, units, strict=True)
         }
-        self.zeros = BlockSet(
+        zeros = BlockSet(
             (end - zero_count, end)
             for index, unit in enumerate(manifest.units)
-            for _, end in (self.space.unit_run(index),)
+            for _, end in (space.unit_run(index),)
             if (zero_count := zero_counts[unit.path])
         )
-        self._starts = [
-            self.space.block_start(block) for block in range(self.space.block_count + 1)
-        ]
+        self._measure(space, Digest(name[-64:].rjust(64, "0")), zeros)
+
+    def _measure(self, space: AddressSpace, digest: Digest, zeros: BlockSet) -> None:
+        self.space, self.digest, self.zeros = space, digest, zeros
+        self.blocks = BlockSet.full(space.block_count)
+        self.classes = {
+            criticality: space.of_criticality(criticality) for criticality in Criticality
+        }
+        self.optional = space.optional_blocks()
+        self._starts = [space.block_start(block) for block in range(space.block_count + 1)]
 
     def alike(self, content: str, *, ahead: int = 0) -> SavedVersion:
         """Return other content under the same name, laid out as this one.
@@ -119,7 +125,9 @@ class SavedVersion:
         ]
         block_size_bytes = manifest.units[0].block_size_bytes
         version = manifest.version + ahead
-        return SavedVersion(manifest.checkpoint, version, units, block_size_bytes, content)
+        return SavedVersion(
+            manifest.checkpoint, version, units, block_size_bytes, content, self._prefix
+        )
 
     @property
     def checkpoint(self) -> CheckpointName:
@@ -173,3 +181,41 @@ class SavedVersion:
             blocks,
             self.optional,
         )
+
+
+class JoinedVersion(SavedVersion):
+    """Some shards of a version of a job as one, on nodes that recover it.
+
+    Args:
+        job: The job.
+        members: The shards.
+
+    Attributes:
+        joint: Where its blocks stand in the shards.
+        members: The shards, by digest.
+    """
+
+    def __init__(self, job: CheckpointName, members: Sequence[SavedVersion]) -> None:
+        self._prefix = ""
+        self.members = {each.digest: each for each in members}
+        version = members[0].version
+        self.joint = Joint(
+            job, version, [Member(each.digest, each.space.manifest) for each in members]
+        )
+        zeros = union(self.joint.from_member(each.digest, each.zeros) for each in members)
+        digest = self.digest_of(members)
+        self._measure(self.joint.space, digest, zeros)
+
+    @classmethod
+    def digest_of(cls, members: Iterable[SavedVersion]) -> Digest:
+        """Return by what name a joined version goes on nodes."""
+        name = "+".join(sorted(each.name for each in members))
+        return Digest(f"{crc32(name.encode()):064x}")
+
+    def of_members(self, held: Callable[[Digest], BlockSet]) -> BlockSet:
+        """Return the blocks that are in the shards' blocks which somebody has.
+
+        Args:
+            held: Says what of a shard.
+        """
+        return union(self.joint.from_member(digest, held(digest)) for digest in self.members)

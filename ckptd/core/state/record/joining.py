@@ -40,6 +40,7 @@ class Attempt:
         rests_ns: Until when a source is not asked again that did not deliver.
         give_way_at_ns: When another version is tried if no manifest came by then.
         why: Why this version, for a person.
+        is_reliable: It is whole by peers that did not lead the recovery astray.
     """
 
     layout: Layout
@@ -50,6 +51,7 @@ class Attempt:
     rests_ns: dict[PathId | None, int] = field(default_factory=dict)
     give_way_at_ns: int = 0
     why: str = ""
+    is_reliable: bool = True
 
 
 class Failed(NamedTuple):
@@ -57,11 +59,13 @@ class Failed(NamedTuple):
 
     Attributes:
         why: Which shard, and why.
-        until_ns: It is not tried again before.
+        until_ns: It is not tried again before …
+        returns: … unless a peer is lost or found.
     """
 
     why: str
     until_ns: int
+    returns: int
 
 
 class Dispute(NamedTuple):
@@ -107,3 +111,7 @@ class Joining:
     seen_revision: int = -1
     look_again_ns: int = 0
     is_giving_way: bool = False
+
+    def is_settled_at(self, now: int) -> bool:
+        """Return whether what is complete may be placed: no other version is looked at."""
+        return now >= self.settles_ns and self.attempt is None

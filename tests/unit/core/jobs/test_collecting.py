@@ -98,8 +98,10 @@ def test_signatures_that_do_not_suffice_are_what_a_failure_names() -> None:
     script = JobScript()
     script.mute = {B}
     script.begin(script.have(A, TWO[0]), script.have(B, TWO[1]), patience_ms=1_000)
-    script.tell(ManifestMissed(R, B, is_lie=False, refusal="no key that is trusted signed it"))
-    [end] = ends(script.wait(1_000))
+    refusal = "no key that is trusted signed it"
+    effects = script.tell(ManifestMissed(R, B, is_lie=False, refusal=refusal))
+    effects += script.wait(20_000)
+    [end] = ends(effects)
     assert end.cause is FailureCause.VERIFICATION
     assert end.message.startswith("no key that is trusted signed it; 100 in 2 shards lacks one")
 

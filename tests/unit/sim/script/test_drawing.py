@@ -3,6 +3,7 @@ from ckptd.model.manifest import check_manifest
 from ckptd.sim.script.chaos import draw_chaos
 from ckptd.sim.script.drawing import DRAWN_BLOCKS_MAX, NODES_MAX, draw_scenario
 from ckptd.sim.script.fault import Fault
+from ckptd.sim.script.job_drawing import draw_jobs
 from ckptd.sim.script.requests import Cancel
 from ckptd.sim.script.scenario import Scenario
 
@@ -49,8 +50,8 @@ def test_every_kind_of_fault_is_drawn() -> None:
     def kinds(fault: type[Fault]) -> set[type[Fault]]:
         return {fault} | {kind for child in fault.__subclasses__() for kind in kinds(child)}
 
-    chaos = [draw_chaos(seed) for seed in range(100)]
-    drawn = {type(fault) for scenario in (*DRAWN, *chaos) for fault in scenario.faults}
+    others = [draw(seed) for draw in (draw_chaos, draw_jobs) for seed in range(100)]
+    drawn = {type(fault) for scenario in (*DRAWN, *others) for fault in scenario.faults}
     # Dataclasses with slots are made twice; only the last of a name counts.
     missing = {kind.__name__ for kind in kinds(Fault)} - {kind.__name__ for kind in drawn}
     assert missing == {"Fault"}
