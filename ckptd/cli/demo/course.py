@@ -9,13 +9,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shutil
-import signal
-import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Final
 
 from ckptd.cli.demo.demo_checkpoint import (
@@ -31,9 +26,18 @@ from ckptd.cli.demo.demo_checkpoint import (
 from ckptd.cli.demo.demo_daemon import LocalDaemon, pause
 from ckptd.cli.demo.demo_place import Material, choose_place, material_of, place_beside, places
 from ckptd.cli.demo.demo_report import Findings, Killing, report_lines
+from ckptd.cli.demo.demo_workspace import (
+    blame,
+    daemon_in,
+    say,
+    show_log,
+    signals_as_ctrl_c,
+    start,
+    workspace_in,
+)
 from ckptd.cli.pki.authority import Authority
 from ckptd.cli.render.live import Show, showing
-from ckptd.cli.render.text import picture_of, printable, publishing_picture
+from ckptd.cli.render.text import picture_of, publishing_picture
 from ckptd.control.messages.checkpoints import PublishProgress, PublishRequest
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
@@ -48,6 +52,7 @@ _CHECKPOINT: Final = "demo/rank-0"
 _VERSION: Final = 1200
 _SEED: Final = 20_240_601
 
+_WHAT: Final = "Five daemons with mutual TLS"
 _PATIENCE_S: Final = 30.0
 """Nobody comes back here: better fail than wait for ever."""
 _DISCOVERY_TIMEOUT_S: Final = 15.0
@@ -84,12 +89,12 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         CkptdError: It cannot be played.
         KeyboardInterrupt: Ctrl-C, or a signal that would end the process.
     """
-    with _signals_as_ctrl_c():
+    with signals_as_ctrl_c():
         if arguments.directory is None:
             findings = _with_made_up(arguments)
         elif arguments.size is None:
             material = material_of(arguments.directory)
-            with _workspace(place_beside(material), keep=arguments.keep) as workspace:
+            with workspace_in(place_beside(material), _WHAT, keep=arguments.keep) as workspace:
                 findings = _play(workspace, material)
         else:
             raise UsageError("--size", "says how much to make up, and DIR is there already")
@@ -103,8 +108,8 @@ def _with_made_up(arguments: argparse.Namespace) -> Findings:
         raise UsageError("--size", f"is less than {format_size(SIZE_BYTES_MIN)}")
     place, size_bytes = choose_place(places(), asked_bytes, copies=2)
     if size_bytes < asked_bytes:
-        _say(f"{place} has no room for more than {format_size(size_bytes)}, twice.")
-    with _workspace(place, keep=arguments.keep) as workspace:
+        say(f"{place} has no room for more than {format_size(size_bytes)}, twice.")
+    with workspace_in(place, _WHAT, keep=arguments.keep) as workspace:
         return _play(workspace, _make_up(workspace, size_bytes))
 
 
@@ -114,7 +119,7 @@ def _make_up(workspace: str, size_bytes: int) -> Material:
     files = plan_checkpoint(size_bytes)
     started_s = time.monotonic()
     write_checkpoint(directory, files, seed=_SEED)
-    _say(
+    say(
         f"A checkpoint: {format_size(size_bytes)} in {len(files)} files "
         f"({format_duration(time.monotonic() - started_s)})."
     )
@@ -126,54 +131,27 @@ def _play(workspace: str, material: Material) -> Findings:
     with contextlib.ExitStack() as processes:
         authority = Authority(os.path.join(workspace, "ca"))
         authority.create()
-        sources = [_daemon(workspace, node, material.root, authority) for node in SOURCES]
+        sources = [daemon_in(workspace, node, material.root, authority) for node in SOURCES]
         everybody = list(sources)
         try:
-            _start(sources, processes)
+            start(sources, processes)
             receiver_root = os.path.join(workspace, "recovered")
             os.mkdir(receiver_root)
             peers = [source.address for source in sources]
-            receiver = _daemon(workspace, RECEIVER, receiver_root, authority, peers, "256MiB")
+            receiver = daemon_in(workspace, RECEIVER, receiver_root, authority, peers, "256MiB")
             everybody.append(receiver)
-            _start([receiver], processes)
+            start([receiver], processes)
             _publish(sources, material)
             _wait_for_sources(receiver)
-            _say(f"{RECEIVER} has nothing. It recovers; a source is killed half-way.")
+            say(f"{RECEIVER} has nothing. It recovers; a source is killed half-way.")
             result, killing = recover(receiver, sources)
         except CkptdError as error:
-            raise _blame(error, everybody) from error
+            raise blame(error, everybody) from error
         if result.result is not Result.COMPLETE:
-            _show_log(receiver)
+            show_log(receiver)
             return Findings(result, killing, None)
-    _say("Comparing what was published with what was recovered, byte by byte.")
+    say("Comparing what was published with what was recovered, byte by byte.")
     return Findings(result, killing, compare(material.directory, result.target))
-
-
-def _daemon(
-    workspace: str,
-    node: str,
-    root: str,
-    authority: Authority,
-    peers: Sequence[str] = (),
-    buffers: str = "32MiB",
-) -> LocalDaemon:
-    directory = os.path.join(workspace, node)
-    os.mkdir(directory)
-    return LocalDaemon(
-        directory, node=node, root=root, peers=peers, buffers=buffers, authority=authority
-    )
-
-
-def _start(daemons: Sequence[LocalDaemon], processes: contextlib.ExitStack) -> None:
-    """Start daemons side by side; whatever happens then, they are ended with ``processes``."""
-    for daemon in daemons:
-        processes.callback(daemon.kill)
-    # Ctrl-C is raised in the main thread only: in another one, a process that was started is
-    # known before it.
-    with ThreadPoolExecutor(len(daemons)) as threads:
-        list(threads.map(LocalDaemon.start, daemons))
-    for daemon in daemons:
-        daemon.wait_ready()
 
 
 def _publish(sources: Sequence[LocalDaemon], material: Material) -> None:
@@ -192,7 +170,7 @@ def _publish(sources: Sequence[LocalDaemon], material: Material) -> None:
                 if isinstance(event, PublishProgress):
                     picture = publishing_picture(event)
                     show(picture._replace(line=f"{source.node} {picture.line}"))
-    _say(
+    say(
         f"{', '.join(SOURCES)} have hashed and published it where it lies "
         f"({format_duration(time.monotonic() - started_s)}).\n"
         "They share one directory here, which saves three copies; on a cluster each has its own."
@@ -261,53 +239,3 @@ def _show_view(show: Show, view: RecoveryView, killing: Killing | None) -> None:
             lines=(*picture.lines, note),
         )
     show(picture)
-
-
-def _blame(error: CkptdError, daemons: Sequence[LocalDaemon]) -> CkptdError:
-    """Show the log of a daemon that ended by itself, and return the error for it."""
-    for daemon in daemons:
-        if daemon.has_failed:
-            _show_log(daemon)
-            return CkptdError(f"daemon {daemon.node}", f"ended with exit code {daemon.exit_code}")
-    return error
-
-
-def _show_log(daemon: LocalDaemon) -> None:
-    print(f"Last lines of {daemon.node}'s log:", file=sys.stderr)
-    for line in daemon.log_tail():
-        print(f"  {printable(line)}", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _workspace(place: str, *, keep: bool) -> Iterator[str]:
-    """Make a directory for everything, and remove it in the end."""
-    workspace = tempfile.mkdtemp(prefix="ckptd-demo-", dir=place)
-    _say(f"Five daemons with mutual TLS, in {workspace}; Ctrl-C ends them and cleans up.")
-    try:
-        yield workspace
-    finally:
-        if keep:
-            _say(f"Kept: {workspace}")
-        else:
-            # A second Ctrl-C must not interrupt the removal of a gigabyte.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            shutil.rmtree(workspace, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _signals_as_ctrl_c() -> Iterator[None]:
-    """Let signals that would end the process clean up first, as Ctrl-C does."""
-    before = {
-        number: signal.signal(number, signal.default_int_handler)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is not signal.SIG_IGN  # nohup
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
