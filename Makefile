@@ -1,7 +1,7 @@
 # Everything there is to do here. Needs make, Python 3.11 or newer and, where a dependency has
 # no wheel for the machine, a C compiler. Nothing is installed outside of .venv, but by install-service.
 #
-#   make demo DIR=/data/llama/1200     make test PYTHON=/opt/python3.12/bin/python3
+#   make demo DIR=/data/llama/1200     make demo JOB=yes     make test PYTHON=/opt/python3.12/bin/python3
 
 PYTHON ?= python3
 SIZE ?=
@@ -17,6 +17,7 @@ UNDER ?=
 EXECUTIONS ?=
 TARGET ?=
 DIR ?=
+JOB ?=
 WORKERS ?= 4
 DESTDIR ?=
 PREFIX ?=
@@ -41,8 +42,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/.installed ## Lose a checkpoint and recover it from several daemons on this machine (SIZE=, DIR=)
-	@$(BIN)/ckptctl demo $(if $(SIZE),--size '$(SIZE)') $(if $(DIR),'$(DIR)')
+demo: .venv/.installed ## Lose a checkpoint and recover it from several daemons on this machine (SIZE=, DIR=, JOB=yes)
+	@$(BIN)/ckptctl demo $(if $(JOB),--job) $(if $(SIZE),--size '$(SIZE)') $(if $(DIR),'$(DIR)')
 
 test: install ## Run the tests: WORKERS=4
 	@$(TESTS)

@@ -24,9 +24,12 @@ from tests.support.cluster import Cluster, eventually, make_checkpoint, tree_dig
 from tests.support.control import StandInDaemon, serving
 from tests.support.control_samples import RESULT, VIEW
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 replace = msgspec.structs.replace
+
+FINISHED_S = 240
+"""Ten daemons start one after the other on a machine that is busy with other tests."""
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def demo(place: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     with process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=FINISHED_S)
     return process.returncode, out, err
 
 
@@ -74,6 +77,22 @@ def test_the_demonstration_loses_a_checkpoint_and_gets_it_back(place: Path) -> N
         "before a source could be killed.",  # on a machine that is faster than the demonstration
     }
     assert "\x1b" not in out + err
+    assert (os.listdir(place), processes_in(place)) == ([], [])
+
+
+def test_two_nodes_of_a_job_get_back_the_version_that_is_whole_and_so_has_everybody(
+    place: Path,
+) -> None:
+    code, out, err = finish(demo(place, "--job", "--size", "16MiB"))
+    assert code == ExitCode.DONE, out + err
+    assert "shard 2/8 is missing" in out
+    assert "llama@1200 with 8 shards, say all 8 nodes" in out
+    # Six nodes have four files of each of two ranks, two have one config.json for both.
+    assert "62 files on all nodes, 32 MiB" in out
+    assert out.splitlines()[-1] == (
+        "One version on all nodes, bit for bit, although a newer one was half published."
+    )
+    assert len((out + err).splitlines()) < 24
     assert (os.listdir(place), processes_in(place)) == ([], [])
 
 

@@ -35,6 +35,8 @@ from ckptd.cli.demo.demo_workspace import (
     start,
     workspace_in,
 )
+from ckptd.cli.demo.job_course import play_job
+from ckptd.cli.demo.job_report import job_report_lines
 from ckptd.cli.pki.authority import Authority
 from ckptd.cli.render.live import Show, showing
 from ckptd.cli.render.text import picture_of, publishing_picture
@@ -68,6 +70,8 @@ examples:
   ckptctl demo                   a checkpoint of 1 GiB is made up
   ckptctl demo --size 4GiB
   ckptctl demo /data/llama/1200  a directory of yours, which is only read
+  ckptctl demo --job             a job: 8 daemons with a shard each lose two
+                                 nodes while a newer version is half published
 """
 
 
@@ -77,6 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = _DESCRIPTION
     parser.add_argument("directory", nargs="?", metavar="DIR", help="use this; it is only read")
     parser.add_argument("--size", metavar="SIZE", help="of what is made up; default: 1GiB")
+    parser.add_argument(
+        "--job",
+        action="store_true",
+        help="play the loss of two of eight nodes with a shard each; default size: 256MiB",
+    )
     parser.add_argument(
         "--keep", action="store_true", help="keep what was recovered, and the daemons' logs"
     )
@@ -89,6 +98,8 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         CkptdError: It cannot be played.
         KeyboardInterrupt: Ctrl-C, or a signal that would end the process.
     """
+    if arguments.job:
+        return _run_job(arguments)
     with signals_as_ctrl_c():
         if arguments.directory is None:
             findings = _with_made_up(arguments)
@@ -102,10 +113,25 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     return findings.exit_code
 
 
-def _with_made_up(arguments: argparse.Namespace) -> Findings:
-    asked_bytes = parse_size(arguments.size or "1GiB")
-    if asked_bytes < SIZE_BYTES_MIN:
+def _run_job(arguments: argparse.Namespace) -> ExitCode:
+    if arguments.directory is not None:
+        raise UsageError("--job", "makes up what is lost, and DIR is something else")
+    asked_bytes = _asked_bytes(arguments.size or "256MiB")
+    with signals_as_ctrl_c():
+        findings = play_job(asked_bytes, keep=arguments.keep)
+    print("\n".join(job_report_lines(findings)))
+    return findings.exit_code
+
+
+def _asked_bytes(text: str) -> int:
+    size_bytes = parse_size(text)
+    if size_bytes < SIZE_BYTES_MIN:
         raise UsageError("--size", f"is less than {format_size(SIZE_BYTES_MIN)}")
+    return size_bytes
+
+
+def _with_made_up(arguments: argparse.Namespace) -> Findings:
+    asked_bytes = _asked_bytes(arguments.size or "1GiB")
     place, size_bytes = choose_place(places(), asked_bytes, copies=2)
     if size_bytes < asked_bytes:
         say(f"{place} has no room for more than {format_size(size_bytes)}, twice.")

@@ -17,8 +17,8 @@ from ckptd.control.client import ControlClient
 from ckptd.errors import CkptdError, DaemonUnreachable
 from ckptd.model.ids import parse_node_id
 
-READY_TIMEOUT_S: Final = 30.0
-"""A start takes 0.5 s; on a machine that is busy with something else, much more."""
+READY_TIMEOUT_S: Final = 120.0
+"""A start takes 0.5 s; of eight on a machine that is busy with something else, much more."""
 
 POLL_INTERVAL_S: Final = 0.02
 """Often enough to catch a recovery half-way that takes half a second."""
@@ -190,6 +190,21 @@ class LocalDaemon:
         """
         assert not self.is_running, f"{self.node} runs already"
         self._is_asked_to_end = False
+        self._write_config()
+        with open(self.log_path, "ab") as log:
+            self._process = self._run(["run", "--config", self.config_path, *options], log.fileno())
+
+    def follow(self, peers: Sequence[str]) -> None:
+        """Have it follow other peers than so far, at once and after every start.
+
+        Args:
+            peers: Their addresses; its own may be among them.
+        """
+        self._settings["peers"] = list(peers)
+        self._write_config()
+        self.client.reload()
+
+    def _write_config(self) -> None:
         # Strings and lists of JSON are the same in TOML.
         settings = {name: json.dumps(value) for name, value in self._settings.items()}
         with open(self.config_path, "w", encoding="utf-8") as file:
@@ -206,8 +221,6 @@ class LocalDaemon:
                 file.write(
                     _TLS.format(**{key: json.dumps(path) for key, path in self._tls.items()})
                 )
-        with open(self.log_path, "ab") as log:
-            self._process = self._run(["run", "--config", self.config_path, *options], log.fileno())
 
     def _run(self, arguments: Sequence[str], log_fd: int) -> Process:
         return subprocess.Popen(  # noqa: S603  our own program

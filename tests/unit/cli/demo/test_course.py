@@ -149,6 +149,8 @@ def test_help_fits_80_columns_and_gives_examples(
         (["--size", "1MiB"], "ckptctl: --size: is less than 16 MiB"),
         (["--size", "much"], "ckptctl: size 'much': is not a number and a unit"),
         (["/", "--size", "1GiB"], "ckptctl: --size: says how much to make up"),
+        (["/", "--job"], "ckptctl: --job: makes up what is lost"),
+        (["--job", "--size", "1MiB"], "ckptctl: --size: is less than 16 MiB"),
     ],
 )
 def test_what_makes_no_sense_ends_with_2(
