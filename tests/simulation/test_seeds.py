@@ -23,6 +23,7 @@ ONCE_FAILED = (
     1156,  # the same, and it was the last one
     1232,  # the books gave another chance to a source before it had said what it stands by
     1246,  # woke up at once after waking up, for a hedge on a lane the disk held up
+    8046,  # stood still for a faster source that had something more urgent to bring
 )
 
 

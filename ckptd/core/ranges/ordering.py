@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from heapq import heapify, heappop, heappush
 
 from ckptd.core.effects import FetchRange
@@ -117,12 +118,18 @@ def _race(step: Step, recovery: Recovery, peer: Peer) -> bool:
 
 def _has_better_use(step: Step, offer: Offer, blocks: BlockRun) -> bool:
     """Return whether somebody else should do this, or the source should do something else."""
-    peers, recoveries = step.state.sources(), step.state.recoveries.values()
+    recoveries = step.state.recoveries.values()
+    # A recovery never stands still for a source that has to bring something more urgent first.
+    free = (
+        peer
+        for peer in step.state.sources()
+        if not has_to_wait(recoveries, replace(offer, peer=peer), now=step.now)
+    )
     if has_to_wait(recoveries, offer, now=step.now):
         narration.report_outranked(step, offer)
     elif is_left_to(offer.recovery, offer.peer):
         return False
-    elif is_detour(offer.recovery, offer.peer, blocks, peers, step.options, now=step.now):
+    elif is_detour(offer.recovery, offer.peer, blocks, free, step.options, now=step.now):
         narration.report_detour(step, offer, blocks)
     else:
         return is_left_to_others(offer.recovery, offer, step.options, now=step.now)

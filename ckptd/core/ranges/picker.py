@@ -149,7 +149,7 @@ def is_detour(
         recovery: Which recovery.
         peer: The source.
         blocks: Which blocks.
-        peers: All peers.
+        peers: Those that have nothing more urgent to do.
         options: The scheduler's numbers.
         now: The moment, in nanoseconds.
     """

@@ -26,6 +26,7 @@ from tests.support.scheduling import (
     NO_COMMITS,
     R2,
     A,
+    B,
     R,
     Saved,
     Script,
@@ -210,3 +211,20 @@ def test_a_recovery_alone_gives_nothing_up_for_itself() -> None:
     lane = scene.lane(recovery, source, (4, 8))
     preempt(scene.step, [source])
     assert not lane.is_closing
+
+
+def test_nobody_stands_still_for_a_faster_source_that_has_more_urgent_work() -> None:
+    """The slower one has failed once, so that it would be a detour."""
+    script = Script(options=NO_COMMITS)
+    urgent, other = saved(critical=(512,)), saved(2, version=7, checkpoint="llama/other")
+    script.start(urgent, A)
+    script.tell(holds(A, urgent, other), holds(B, other))
+    [order] = ranges(script.start(other, recovery=R2))
+    assert order.source == B, "it is not known yet how fast the other one is"
+    script.end(order, RangeOutcome.UNREACHABLE)
+    while not (asked := [order for order in script.in_flight if order.source == B]):
+        [of_urgent] = script.in_flight[:1]
+        script.deliver(of_urgent, after_ms=50)
+        script.wait(1)
+    assert {order.recovery for order in asked} == {R2}
+    assert script.recovery(R).coverage.unclaimed
