@@ -13,6 +13,7 @@ from ckptd.net.connection.resolving import (
     Resolver,
     look_up_name,
 )
+from tests.support.serving import until
 
 Address = tuple[str, int]
 GOOD = (("10.0.0.1", 7),)
@@ -99,7 +100,8 @@ async def test_a_name_that_was_silent_waits_until_no_other_does(server: NameServ
 async def test_look_ups_and_their_threads_are_bounded(server: NameServer) -> None:
     resolver = Resolver(server, late_after_s=0.01, late_max=16)
     asking = await silent(resolver, 100)
-    await asyncio.sleep(0.2)
+    await until(lambda: len(server.asked) >= 24)
+    await asyncio.sleep(0.1)
     assert len(server.asked) == 24
     server.speaks.set()
     with pytest.raises(OSError, match="Temporary failure"):
