@@ -32,7 +32,8 @@ export PYTHONDONTWRITEBYTECODE :=
 
 BIN := .venv/bin
 # Half of the tests wait for real daemons, so there may be more workers than processors.
-TESTS := $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist worksteal
+PYTEST := $(BIN)/python -m pytest --quiet
+TESTS := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -51,7 +52,8 @@ test: install ## Run the tests: WORKERS=4
 check: install ## Run everything a change must pass: format, lint, types, layers, tests
 	@echo "== format" && $(BIN)/ruff format --quiet --check . || { echo "Run $(BIN)/ruff format"; exit 1; }
 	@echo "== lint" && $(BIN)/ruff check --quiet .
-	@echo "== types" && $(BIN)/mypy --no-error-summary
+	@# Beside it tests are compiled, once: workers that begin at the same time would each do it.
+	@echo "== types" && { $(PYTEST) --collect-only >/dev/null & $(BIN)/mypy --no-error-summary && wait; }
 	@echo "== layers" && $(BIN)/lint-imports --no-logo
 	@echo "== tests" && $(TESTS)
 
@@ -86,7 +88,7 @@ fault-bench: install ## Measure over bad links: ROUNDS=3, RATE=6MiB/s of each so
 	@$(BIN)/python -m tests.benchmarks.faults $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(RATE),--rate '$(RATE)') $(if $(SIZE),--size '$(SIZE)') $(ROWS)
 
 fault-test: install ## Put faulty links and faulty peers between real daemons; on a machine that is not overloaded
-	@$(BIN)/python -m pytest --quiet tests/faults
+	@$(PYTEST) tests/faults
 
 bench-stallers: install ## Recover beside a thousand stallers and without, in turn: ROUNDS=, SIZE=
 	@$(BIN)/python -m tests.benchmarks.stallers $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SIZE),--size '$(SIZE)')
