@@ -9,6 +9,7 @@ from typing import Final
 from ckptd.core.effects import EndRecovery
 from ckptd.core.events import RecoveryRequested
 from ckptd.limits import SECOND
+from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, NodeId, Origin, PathId, RecoveryId
 from ckptd.model.words import FailureCause, Result
 from ckptd.sim.check.agreement import WAITING_NS, Agreement
@@ -258,7 +259,7 @@ class Cluster:
             from_node=wish.from_node,
             job=wish.job,
         )
-        self.nodes[wish.node].want(request)
+        self.nodes[wish.node].want(request, wish.choice)
 
     def _ask_again(self, recovery: RecoveryId) -> None:
         """Want the version of a recovery that ended without it, under another name."""
@@ -279,7 +280,7 @@ class Cluster:
         self.world.after(LOOK_NS, self._look)
 
     def _note_end(self, end: EndRecovery) -> None:
-        if self.scenario.asks_again and end.result is not Result.COMPLETE:
+        if self.scenario.asks_again and end.result not in {Result.COMPLETE, Result.CHOSEN}:
             self._ask_again(end.recovery)
         else:
             self._open -= 1
@@ -295,7 +296,7 @@ class Cluster:
     def _set_limit(self) -> None:
         """Work out by when everything has to be over, now that nothing goes wrong any more."""
         left = [
-            (node, version, version.blocks - node.committed(recovery))
+            (node, version, self._left_of(node, recovery, version))
             for recovery, wish in self._wishes.items()
             if recovery not in (node := self.nodes[wish.node]).ends
             for version in (self._content_of(recovery, wish),)
@@ -336,6 +337,8 @@ class Cluster:
                     excuses |= _MISSING
                     if wish.allow_partial:
                         excuses.add(Result.PARTIAL)
+                if wish.choice is not None:
+                    excuses.add(Result.CHOSEN)
                 if not wish.is_name_awaited:
                     excuses.add(FailureCause.UNKNOWN)
                 if self._is_contested(wish):
@@ -344,7 +347,7 @@ class Cluster:
             elif node.is_up and self.scenario.limit_ns is None and wish.job is None:
                 version = self._content_of(recovery, wish)
                 is_obtainable = Ideal(self.nodes, self.network).is_obtainable(
-                    version, version.blocks - node.committed(recovery)
+                    version, self._left_of(node, recovery, version)
                 )
                 check_waiting(book, book.recoveries[recovery], is_obtainable=is_obtainable)
         for check in self.books.checks:
@@ -356,6 +359,12 @@ class Cluster:
         chosen = known.chosen if known else None
         taken = None if chosen is None else self._real.get(chosen) or self._joints.get(chosen)
         return taken or wish.version
+
+    def _left_of(self, node: Node, recovery: RecoveryId, version: SavedVersion) -> BlockSet:
+        """Return what a recovery still has to bring of a version, if it has not ended."""
+        staging = node.stagings.get(recovery)
+        wanted = version.blocks if staging is None else staging.wanted(version)
+        return wanted - node.committed(recovery)
 
     def _is_contested(self, wish: Wish) -> bool:
         """Tell whether several contents go by what is wished for, and nobody said which."""

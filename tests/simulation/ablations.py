@@ -24,6 +24,7 @@ from ckptd.core.events import HoldingsArrived
 from ckptd.core.options import Options
 from ckptd.core.peers import claims
 from ckptd.core.ranges import picker, transfers
+from ckptd.core.stages import restaging
 from ckptd.core.state import eligibility
 from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.link import Link
@@ -32,6 +33,7 @@ from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import NodeHandler, Step
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, NodeId, Version
 from ckptd.model.shards import split_shard
 from ckptd.sim.cases.close_calls import draw_close_call
@@ -101,6 +103,7 @@ class Ablation:
 _on_holdings_arrived: Final = claims.on_holdings_arrived
 _preferred_run: Final = picker.preferred_run
 _credit: Final = transfers._credit
+_order_staging: Final = restaging.order_staging
 
 
 def _never(*_: object, **__: object) -> bool:
@@ -114,6 +117,15 @@ def _nothing(*_: object, **__: object) -> None:
 def _leave_nothing(step: Step, recovery: Recovery) -> None:
     del step
     recovery.coverage.left_to_disks = BlockSet()
+
+
+def _stage_all(step: Step, recovery: Recovery) -> None:
+    recovery.coverage.unchosen = BlockSet()
+    _order_staging(step, recovery)
+
+
+def _as_it_is(_: Recovery, holding: Holding) -> Holding:
+    return holding
 
 
 def _take_for_the_old_one(step: Step, event: HoldingsArrived) -> None:
@@ -297,6 +309,18 @@ ABLATIONS: Final = (
         (4,),
         "cannot serve",
         rules={"ranges.transfers.note_unusable": _nothing},
+    ),
+    Ablation(
+        "what nobody asked for does not travel",
+        (4, 32),
+        "what nobody asked for",
+        rules={"stages.manifest_search.order_staging": _stage_all},
+    ),
+    Ablation(
+        "the newest version needs only what is chosen of it",
+        (8, 22),
+        "chosen: versions",
+        rules={"stages.claims_on_content.as_chosen": _as_it_is},
     ),
     Ablation("lanes without work are closed", (1, 3), "has been idle", {"lanes.idle_ns": NEVER_NS}),
     Ablation(

@@ -24,6 +24,7 @@ REACHED = (
     "bad",
     "predicted",
     "reused",
+    "chosen",
 )
 
 MISSED = ("… where some sources have a part",)

@@ -27,6 +27,7 @@ from ckptd.sim.cases.case import (
     one_recovery,
     took_s,
 )
+from ckptd.sim.cases.choosing import draw_choosing
 from ckptd.sim.cases.reusing import with_nearby
 from ckptd.sim.check.rerouting import Rerouting
 from ckptd.sim.check.summary import Report
@@ -37,6 +38,9 @@ from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 
 _NEARBY_SHARE: Final = 0.1
 """In so many clusters the version lies on a slow disk of the node that wants it."""
+
+_CHOOSING_SHARE: Final = 0.05
+"""In so many clusters a part of a version is wanted."""
 
 _DISTANT_MAX_NS: Final = 60 * SECOND
 """A recovery from distant sources may take this long."""
@@ -54,6 +58,9 @@ def draw_close_call(seed: int) -> Case:
     nearby = Random(f"nearby call/{seed}")  # noqa: S311 (no secret)
     if nearby.random() < _NEARBY_SHARE:
         case = _nearby(nearby, seed)
+    choosing = Random(f"choosing call/{seed}")  # noqa: S311 (no secret)
+    if choosing.random() < _CHOOSING_SHARE:
+        case = draw_choosing(choosing, seed)
     return replace(case, scenario=replace(case.scenario, checks_every=0))
 
 

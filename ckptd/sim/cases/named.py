@@ -26,6 +26,7 @@ from ckptd.sim.cases.case import (
     one_recovery,
     took_s,
 )
+from ckptd.sim.cases.choosing import chosen
 from ckptd.sim.cases.predicting import predicted
 from ckptd.sim.cases.reusing import reused
 from ckptd.sim.cases.starting_over import starting_over
@@ -363,6 +364,7 @@ CASES: Final[dict[str, Callable[[int], Case]]] = {
     "bad": bad,
     "predicted": predicted,
     "reused": reused,
+    "chosen": chosen,
     "swarm": swarm,
     "herd": herd,
 }

@@ -68,6 +68,8 @@ class RecoveryAccount:
         chosen: Which content it was last said to be for.
         version: Which version it is for, once known.
         written: Blocks of which a right copy lies in staging.
+        unchosen: Blocks for which there is no room in staging, for nobody wanted them.
+        left_out: Blocks that nobody wanted when it was ordered to be placed.
         reported: Blocks that were reported to the scheduler as verified.
         nearby: Blocks that this node's disks are thought to have.
         prioritized: Blocks that go first in this life, whether or not they are here.
@@ -90,6 +92,8 @@ class RecoveryAccount:
     asked_ns: int
     chosen: Digest | None = None
     version: SavedVersion | None = None
+    unchosen: BlockSet = field(default_factory=BlockSet)
+    left_out: BlockSet = field(default_factory=BlockSet)
     written: BlockSet = field(default_factory=BlockSet)
     reported: BlockSet = field(default_factory=BlockSet)
     nearby: BlockSet = field(default_factory=BlockSet)
@@ -127,7 +131,7 @@ class RecoveryAccount:
 
     def unclaimed(self) -> BlockSet:
         """Return the blocks that are not here and not under way."""
-        missing = self.known_version().blocks - self.reported
+        missing = self.known_version().blocks - self.reported - self.unchosen
         for attempt in self.attempts.values():
             if attempt.next_block < attempt.order.blocks.end:
                 missing = missing.without_run((attempt.next_block, attempt.order.blocks.end))

@@ -20,6 +20,7 @@ from ckptd.core.effects import (
     EndRecovery,
     FetchManifest,
     FetchRange,
+    PlaceVersion,
     PrepareStaging,
 )
 from ckptd.core.events import (
@@ -39,6 +40,7 @@ from ckptd.core.events import (
     RecoveryRequested,
     RivalExamined,
     StagingPrepared,
+    StagingWidened,
     UnitsPrioritized,
 )
 from ckptd.model.blocks import BlockRun, BlockSet, union
@@ -178,6 +180,8 @@ class Books(Watch):
             case ManifestsJoined():
                 for source in book.said:
                     _note_joined(book, source)
+            case StagingWidened():
+                _note_widened(book.recoveries[event.recovery], event)
             case _:
                 pass
 
@@ -204,6 +208,10 @@ class Books(Watch):
                 book.recoveries[effect.recovery].committing = effect.blocks
             case PrepareStaging() | DiscardStaging():
                 book.recoveries[effect.recovery].note_removal(effect)
+                if isinstance(effect, PrepareStaging):
+                    book.recoveries[effect.recovery].unchosen = effect.unchosen
+            case PlaceVersion():
+                book.recoveries[effect.recovery].left_out = effect.unchosen
             case EndRecovery():
                 # A late answer is not looked at.
                 for pair in [pair for pair in book.describing if pair[0] == effect.recovery]:
@@ -262,6 +270,15 @@ def _note_prepared(book: NodeBook, event: StagingPrepared) -> None:
     for origin, digest in book.doubts:
         _use_last(book, origin, digest)
     _give_second_chances(book)
+
+
+def _note_widened(recovery: RecoveryAccount, event: StagingWidened) -> None:
+    """Take over that more is wanted; zeros of it are here."""
+    recovery.unchosen -= event.blocks
+    zeros = event.zeros - recovery.committed
+    recovery.committed |= zeros
+    recovery.reported |= zeros
+    recovery.written |= zeros
 
 
 def _note_progress(book: NodeBook, event: RangeProgressed) -> None:

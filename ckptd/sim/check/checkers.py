@@ -23,7 +23,7 @@ from ckptd.core.effects import (
 from ckptd.core.events import Event, HoldingConfirmed, ManifestMissed, RangeEnded, StagingPrepared
 from ckptd.core.state.invariants import check_invariants
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import NodeId, Origin
+from ckptd.model.ids import NodeId, Origin, RecoveryId
 from ckptd.model.words import Confirmation, Criticality, Result
 from ckptd.sim.check.accounts import NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check, CheckFailed
@@ -76,22 +76,42 @@ class Verification(Check):
             case PlaceVersion():
                 recovery = book.recoveries[effect.recovery]
                 here = recovery.known_version().blocks - effect.missing
+                if effect.unchosen & wanted(book, effect.recovery):
+                    raise CheckFailed(book, f"{effect.recovery} leaves out what was asked for")
                 if recovery.committed != here:
                     raise CheckFailed(book, f"{effect.recovery} places what is not committed")
-                _check_permitted(book, recovery, effect.missing)
+                _check_permitted(book, recovery, effect.missing - effect.unchosen)
                 if recovery.written != here:
                     raise CheckFailed(book, f"{effect.recovery} leaves out blocks that are here")
-            case EndRecovery(result=Result.COMPLETE | Result.PARTIAL as result):
-                recovery = book.recoveries[effect.recovery]
-                lacking = recovery.known_version().blocks - recovery.committed
-                if len(lacking) != effect.final.missing_blocks:
-                    problem = f"{effect.recovery} is {result} but for {effect.final.missing_blocks}"
-                    raise CheckFailed(book, f"{problem} blocks; {len(lacking)} are not here")
-                required = lacking - recovery.known_version().optional
-                if bool(required) is (result is Result.COMPLETE):
-                    raise CheckFailed(book, f"{effect.recovery} is {result} without {required}")
+            case FetchRange():
+                if not BlockSet.of_run(effect.blocks).issubset(wanted(book, effect.recovery)):
+                    raise CheckFailed(book, f"{effect} is for what nobody asked for")
+            case EndRecovery(result=result) if result.is_success:
+                _check_result(book, effect)
             case _:
                 pass
+
+
+def wanted(book: NodeBook, recovery: RecoveryId) -> BlockSet:
+    """Return the blocks of a recovery that somebody asked for by now."""
+    version, staging = book.recoveries[recovery].known_version(), book.node.stagings.get(recovery)
+    return version.blocks if staging is None else staging.wanted(version)
+
+
+def _check_result(book: NodeBook, end: EndRecovery) -> None:
+    """Check that a recovery that placed something says rightly what is not there, and why."""
+    recovery = book.recoveries[end.recovery]
+    version, left_out = recovery.known_version(), recovery.left_out
+    lacking = version.blocks - recovery.committed
+    if len(lacking - left_out) != end.final.missing_blocks:
+        problem = f"{end.recovery} is {end.result} but for {end.final.missing_blocks}"
+        raise CheckFailed(book, f"{problem} blocks; {len(lacking - left_out)} are not here")
+    required = lacking - version.optional
+    result = Result.CHOSEN if required else Result.COMPLETE
+    if required - left_out:
+        result = Result.PARTIAL
+    if end.result is not result:
+        raise CheckFailed(book, f"{end.recovery} is {end.result} without {required}")
 
 
 def _check_permitted(book: NodeBook, recovery: RecoveryAccount, missing: BlockSet) -> None:

@@ -90,7 +90,7 @@ def _check_missing(book: NodeBook, order: PlaceVersion) -> None:
     """Check that blocks are given up only if no source says it has them."""
     recovery = book.recoveries[order.recovery]
     for source in book.said:
-        held = order.missing & book.servable(recovery, source)
+        held = (order.missing - order.unchosen) & book.servable(recovery, source)
         if held:
             raise CheckFailed(book, f"{order.recovery} gives up {held}; {source} has that")
 

@@ -25,6 +25,7 @@ from ckptd.model.ids import (
     Version,
 )
 from ckptd.model.shards import split_shard
+from ckptd.model.unit_choice import Choice
 from ckptd.sim.node.shelf import Shelf
 from ckptd.sim.node.simulated_runner import SimulatedRunner, Surroundings, UsualLane
 from ckptd.sim.node.simulated_staging import SimulatedStaging
@@ -316,17 +317,22 @@ class Node:
 
     # Events
 
-    def want(self, request: RecoveryRequested) -> None:
-        """Ask for a version; a daemon that is down begins with it when it starts."""
+    def want(self, request: RecoveryRequested, choice: Choice | None = None) -> None:
+        """Ask for a version; a daemon that is down begins with it when it starts.
+
+        Args:
+            request: What is asked for.
+            choice: Which units of it; ``None``: all.
+        """
         own = tuple(
             version.holding(blocks)
             for version, blocks in self.places.values()
             if _is_of(version, request)
         )
-        request = replace(request, own=own)
+        request = replace(request, own=own, is_by_choice=choice is not None)
         if request.job is not None:
             request = replace(request, not_below=self.mark_of(request.checkpoint))
-        self.stagings[request.recovery] = SimulatedStaging(request, self.disk)
+        self.stagings[request.recovery] = SimulatedStaging(request, self.disk, choice)
         if self.is_up:
             self.report(request)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -10,6 +10,7 @@ from ckptd.core.effects import DropManifest, FetchManifest
 from ckptd.core.events import Event, ManifestArrived, ManifestMissed, Reporting
 from ckptd.limits import MS
 from ckptd.model.ids import Digest, PathId, RecoveryId
+from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.world.layouts import SavedVersion
 
@@ -42,6 +43,7 @@ class SimulatedManifests:
         report: Takes what comes of them.
         own_version: What this node has the manifest of, in its journal or catalog.
         arrived: Takes the versions whose manifests came.
+        stagings: Know which units are wanted.
     """
 
     def __init__(
@@ -51,12 +53,14 @@ class SimulatedManifests:
         report: Reporting,
         own_version: Callable[[FetchManifest], SavedVersion | None],
         arrived: dict[tuple[RecoveryId, Digest], SavedVersion],
+        stagings: Mapping[RecoveryId, SimulatedStaging],
     ) -> None:
         self._ask = ask
         self._after = after
         self._report = report
         self._own_version = own_version
         self._arrived = arrived
+        self._stagings = stagings
         self._questions: dict[tuple[RecoveryId, PathId], object] = {}
 
     def fetch(self, order: FetchManifest) -> None:
@@ -65,10 +69,11 @@ class SimulatedManifests:
         missed = ManifestMissed(order.recovery, source, is_lie=False)
         if source is None:
             version = self._own_version(order)
-            found: Event = missed
-            if version is not None:
-                found = ManifestArrived(order.recovery, None, version.space)
-            self._after(JOURNAL_NS, lambda: self._report(found))
+
+            def look() -> None:
+                self._report(missed if version is None else self._arrival(order, version))
+
+            self._after(JOURNAL_NS, look)
             return
         name = (order.recovery, source)
         question = self._questions[name] = object()
@@ -81,7 +86,7 @@ class SimulatedManifests:
         def arrive(version: SavedVersion) -> None:
             if self._questions.get(name) is question:
                 self._arrived[order.recovery, order.digest] = version
-                end(ManifestArrived(order.recovery, source, version.space))
+                end(self._arrival(order, version))
 
         def answered(server: Server) -> None:
             version = server.held_version(order.digest)
@@ -97,6 +102,12 @@ class SimulatedManifests:
                 self._after(JOURNAL_NS, lambda: arrive(version))
 
         self._ask(source, answered, lambda: end(missed))
+
+    def _arrival(self, order: FetchManifest, version: SavedVersion) -> ManifestArrived:
+        """Say that a manifest came, and which blocks of the version are wanted by now."""
+        staging = self._stagings[order.recovery]
+        chosen = None if staging.choice is None else staging.wanted(version)
+        return ManifestArrived(order.recovery, order.source, version.space, chosen)
 
     def drop(self, order: DropManifest) -> None:
         """Wait for a manifest no longer: the question ends as missed, soon."""

@@ -138,7 +138,12 @@ class SimulatedRunner:
         self._was_any_full = False
         self._arrived: dict[tuple[RecoveryId, Digest], SavedVersion] = {}
         self._manifests = SimulatedManifests(
-            self._ask, self._after, self._report, self._own_version, self._arrived
+            self._ask,
+            self._after,
+            self._report,
+            self._own_version,
+            self._arrived,
+            around.stagings,
         )
 
     def stop(self) -> None:

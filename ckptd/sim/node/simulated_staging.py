@@ -6,6 +6,7 @@ from ckptd.core.events import RecoveryRequested, Refusal
 from ckptd.limits import COPIED_PER_FETCHED, uncommitted_bytes_max
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import RecoveryId
+from ckptd.model.unit_choice import Choice
 from ckptd.sim.world.disk import Disk
 from ckptd.sim.world.layouts import SavedVersion
 from ckptd.sim.world.mishaps import Mishaps
@@ -15,14 +16,18 @@ class SimulatedStaging:
     """What a node has of a version that it recovers.
 
     Attributes:
-        request: What was asked for; in the journal, with ``version`` and ``committed``.
+        request: What was asked for; in the journal, with ``choice``, ``version`` and ``committed``.
+        choice: Which units are wanted; ``None``: all.
         version: Which version, once its manifest is here.
         committed: Blocks that survive a crash.
         uncommitted_bytes: Bytes of blocks that would not; what was copied on the node counts less.
     """
 
-    def __init__(self, request: RecoveryRequested, disk: Disk) -> None:
+    def __init__(
+        self, request: RecoveryRequested, disk: Disk, choice: Choice | None = None
+    ) -> None:
         self.request = request
+        self.choice = choice
         self.version: SavedVersion | None = None
         self.committed = BlockSet()
         self.uncommitted_bytes = 0
@@ -50,6 +55,10 @@ class SimulatedStaging:
         """Return the version; only called once it is known."""
         assert self.version is not None, f"{self.recovery}: no manifest yet"
         return self.version
+
+    def wanted(self, version: SavedVersion) -> BlockSet:
+        """Return the blocks of a version that are wanted by now."""
+        return version.blocks if self.choice is None else self.choice.blocks_in(version.space)
 
     def open(self) -> None:
         """Begin with what was committed; whatever else lay there is lost."""

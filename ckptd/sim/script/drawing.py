@@ -19,6 +19,7 @@ from ckptd.model.ids import NodeId, RecoveryId
 from ckptd.model.words import Criticality
 from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script import faults, requests
+from ckptd.sim.script.choosing import draw_choices
 from ckptd.sim.script.fault import Fault
 from ckptd.sim.script.reading import draw_reading
 from ckptd.sim.script.rotting import draw_rot
@@ -78,25 +79,24 @@ def draw_scenario(seed: int) -> Scenario:
     urgency = Random(f"urgency/{seed}")  # noqa: S311 (no secret)
     races = Random(f"redundancy/{seed}")  # noqa: S311 (no secret)
     redundancy = 2 if _likely(races, RACING_SHARE) else 1
+    wishes = tuple(
+        replace(
+            wish,
+            is_background=_likely(urgency, BACKGROUND_SHARE),
+            allow_partial=_likely(completeness, PARTIAL_SHARE),
+            is_name_awaited=not _likely(completeness, NOT_AWAITED_SHARE),
+        )
+        for wish in wishes
+    )
+    wishes, drawn = draw_choices(
+        seed, wishes, (*drawn, *_draw_priorities(urgency, wishes), *draw_rot(seed, nodes))
+    )
     return Scenario(
         name="drawn",
         seed=seed,
         nodes=draw_nearby(seed, nodes, wishes),
-        wishes=tuple(
-            replace(
-                wish,
-                is_background=_likely(urgency, BACKGROUND_SHARE),
-                allow_partial=_likely(completeness, PARTIAL_SHARE),
-                is_name_awaited=not _likely(completeness, NOT_AWAITED_SHARE),
-            )
-            for wish in wishes
-        ),
-        faults=(
-            *drawn,
-            *_draw_priorities(urgency, wishes),
-            *draw_rot(seed, nodes),
-            *draw_reading(seed, wishes),
-        ),
+        wishes=wishes,
+        faults=(*drawn, *draw_reading(seed, wishes)),
         options=NodeOptions(Options(hedging=HedgingOptions(redundancy=redundancy))),
         jitter=jitter,
     )

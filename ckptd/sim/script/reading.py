@@ -71,18 +71,19 @@ def draw_reading(seed: int, wishes: Sequence[Wish]) -> tuple[Fault, ...]:
     reads: list[Fault] = []
     for number in range(rng.randint(1, 4)):
         index = rng.randrange(len(wishes))
+        is_all_wanted = wishes[index].choice is None
         count = rng.choice((1, 3, 10, 30))
         is_sequential = rng.random() < 0.5  # noqa: PLR2004 (half of them)
         offsets = [None if at and is_sequential else rng.random() for at in range(count)]
-        reads.append(
-            Read(
-                node=wishes[index].node,
-                at_ns=int(_WITHIN_NS * rng.random() ** 2),
-                recovery=RecoveryId(f"{wishes[index].node}.{index}"),
-                reader=rng.choice(("", f"reader-{number}")),
-                share=rng.random(),
-                offsets=tuple(offsets),
-                size_bytes=rng.choice(_SIZES),
-            )
+        read = Read(
+            node=wishes[index].node,
+            at_ns=int(_WITHIN_NS * rng.random() ** 2),
+            recovery=RecoveryId(f"{wishes[index].node}.{index}"),
+            reader=rng.choice(("", f"reader-{number}")),
+            share=rng.random(),
+            offsets=tuple(offsets),
+            size_bytes=rng.choice(_SIZES),
         )
+        if is_all_wanted:
+            reads.append(read)
     return tuple(reads)

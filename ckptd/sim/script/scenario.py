@@ -8,6 +8,7 @@ from ckptd.core.events import JobRequest
 from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import CheckpointName, NodeId, Version
+from ckptd.model.unit_choice import Choice
 from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.node.shelf import NearbyBlocks
 from ckptd.sim.node.source_side import Ruse
@@ -85,6 +86,7 @@ class Wish:
         is_chosen: Somebody said that it is this content, of several.
         from_node: Somebody said that it is the content of this node.
         job: These shards of a job are wanted; the version is what they are joined to.
+        choice: Which units are wanted; ``None``: all.
     """
 
     node: NodeId
@@ -98,6 +100,7 @@ class Wish:
     is_chosen: bool = False
     from_node: NodeId | None = None
     job: JobRequest | None = None
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from ckptd.core.effects import (
 )
 from ckptd.core.events import HoldingConfirmed, StagingPrepared, TimePassed
 from ckptd.limits import MS, SECOND
+from ckptd.model import unit_choice
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import LaneId, NodeId, TransferId, Version
 from ckptd.model.words import Confirmation, Criticality, Result
@@ -197,6 +198,30 @@ def test_placing_a_directory_with_nothing_in_it_is_seen() -> None:
     recovery.committed = recovery.written = BlockSet([(0, 3)])
     nothing_whole = PlaceVersion(R0, BlockSet([(3, 4)]))
     assert "places nothing" in fails(Verification(), book, nothing_whole)
+
+
+def test_what_was_asked_for_is_not_left_out_and_nothing_else_is_fetched(book: NodeBook) -> None:
+    book.node.stagings[R0].choice = unit_choice.Choice(min_criticality=Criticality.CRITICAL)
+    Verification().at_order(book, order(S0, 63, Criticality.CRITICAL))
+    beyond = order(S0, 64, Criticality.NORMAL)
+    assert "is for what nobody asked for" in fails(Verification(), book, beyond)
+    one_too_many = PlaceVersion(R0, BlockSet([(63, 128)]), BlockSet([(63, 128)]))
+    assert "leaves out what was asked for" in fails(Verification(), book, one_too_many)
+
+
+@pytest.mark.parametrize("result", list(Result)[:3])
+def test_what_nobody_asked_for_is_said_to_be_left_out_by_choice_alone(
+    ended: tuple[NodeBook, EndRecovery], result: Result
+) -> None:
+    book, end = ended
+    recovery = book.recoveries[R0]
+    left_out = BlockSet([(64, 128)])
+    recovery.left_out, recovery.committed = left_out, VERSION.blocks - left_out
+    said = replace(end, result=result)
+    if result is Result.CHOSEN:
+        Verification().at_order(book, said)
+    else:
+        assert f"is {result} without" in fails(Verification(), book, said)
 
 
 @pytest.mark.parametrize("result", [Result.COMPLETE, Result.PARTIAL])
