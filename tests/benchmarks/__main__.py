@@ -202,7 +202,7 @@ def measure_parts(told: Told, parts: Sequence[Part], needed_bytes: int) -> None:
         "machine": facts,
         "size_bytes": told.size_bytes,
         "rounds": told.rounds,
-        "rows": [_row_document(line) for line in lines],
+        "rows": [row_document(line) for line in lines],
         "cases": cases,
     }
     print(f"\n{keep_result(document)}")
@@ -283,7 +283,8 @@ def _bound(row: rows.Row) -> str:
     return f"{'>=' if row.is_least else '<='} {row.to_reach:g}"
 
 
-def _row_document(line: Line) -> dict[str, object]:
+def row_document(line: Line) -> dict[str, object]:
+    """Return a row for the JSON file."""
     return {
         "case": line.case,
         "row": line.row.name,
@@ -308,6 +309,7 @@ def _document(name: str, case: Case, results: Mapping[str, Measured]) -> dict[st
                 "version": measured.competitor.version(),
                 "what": measured.competitor.what,
                 "verifies": measured.competitor.verifies,
+                "congestion": getattr(measured.competitor, "congestion", ""),
                 "seconds": [round(turn.seconds, 4) for turn in measured.turns],
                 "median_s": round(measured.seconds, 4),
                 "median_rate_bytes_per_s": round(measured.rate_bytes_per_s),

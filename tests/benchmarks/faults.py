@@ -33,6 +33,7 @@ from ckptd.model.quantities import format_rate, format_size, parse_rate, parse_s
 from ckptd.model.words import Result, StoryKind
 from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.places import RESULTS, choose_place
+from tests.benchmarks.sway import verdict
 from tests.support.cluster import Cluster, Node, eventually, make_checkpoint
 from tests.support.exchanges import Exchange
 from tests.support.fault_proxy import FaultProxy, fault_proxy
@@ -315,8 +316,9 @@ class Row:
         return statistics.median(self.values)
 
     @property
-    def is_reached(self) -> bool:
-        return self.median <= self.to_reach
+    def called(self) -> str:
+        """What is said of it."""
+        return verdict(self.values, is_reached=self.median <= self.to_reach)
 
 
 def measure(arena: Arena, names: Sequence[str], rounds: int) -> list[Row]:
@@ -348,7 +350,7 @@ def report(rows: Sequence[Row]) -> None:
                 row.name,
                 f"{row.median:.3f}",
                 f"{row.to_reach:.3f}",
-                "ok" if row.is_reached else "MISSED",
+                row.called,
                 f"{min(row.values):.3f}",
                 f"{max(row.values):.3f}",
             )
@@ -357,10 +359,10 @@ def report(rows: Sequence[Row]) -> None:
     )))  # fmt: skip
     for name in dict.fromkeys(row.case for row in rows):
         print(f"{name}: {CASES[name].__doc__}")
-    missed = [row for row in rows if not row.is_reached]
-    for row in missed:
-        print(f"MISSED {row.case}: {row.name}: {row.median:.3f}, to reach {row.to_reach:.3f}")
-    if not missed:
+    open_rows = [row for row in rows if row.called != "ok"]
+    for row in open_rows:
+        print(f"{row.called} {row.case}: {row.name}: {row.median:.3f}, to reach {row.to_reach:.3f}")
+    if not open_rows:
         print("All numbers are reached.")
 
 
@@ -396,7 +398,7 @@ def main() -> int:
                 "values": row.values,
                 "measured": row.median,
                 "to_reach": row.to_reach,
-                "is_reached": row.is_reached,
+                "verdict": row.called,
             }
             for row in rows
         ],

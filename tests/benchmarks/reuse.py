@@ -37,6 +37,7 @@ from tests.benchmarks.__main__ import (
     keep_result,
     print_facts,
     report,
+    row_document,
 )
 from tests.benchmarks.disks import can_throttle, disk_of, drop_from_cache, on_loop, read_throttled
 from tests.benchmarks.memory import kept_warm, touch_memory
@@ -489,17 +490,7 @@ def main() -> int:
         "machine": facts,
         "size_bytes": told.size_bytes,
         "rounds": told.rounds,
-        "rows": [
-            {
-                "case": line.case,
-                "row": line.row.name,
-                "measured": line.number.value,
-                "to_reach": line.row.to_reach,
-                "detail": line.number.detail,
-                "rounds": list(line.number.rounds),
-            }
-            for line in lines
-        ],
+        "rows": [row_document(line) for line in lines],
     }
     print(f"\n{keep_result(document, '-reuse')}")
     return 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ckptd.limits import MIB
-from tests.benchmarks.sway import is_steady, sway
+from tests.benchmarks.sway import is_steady, sway, verdict
 from tests.benchmarks.turns import Measured
 
 Results = Mapping[str, Measured]
@@ -48,12 +48,13 @@ class Row:
     is_class: bool = False
 
     def verdict(self, measured: Number) -> str:
-        """Return what to say of a number: none where the rounds sway too much."""
-        if measured.value is None or self.to_reach is None:
+        """Return what to say of a number: that it sways where the rounds do by too much."""
+        if measured.value is None:
             return ""
-        if not self.is_class and not is_steady(measured.rounds):
-            return f"sways by {sway(measured.rounds):.0%}"
-        return "ok" if self.is_reached(measured.value) else "NOT"
+        if self.to_reach is None:
+            return "" if is_steady(measured.rounds) else f"sways by {sway(measured.rounds):.0%}"
+        rounds = () if self.is_class else measured.rounds
+        return verdict(rounds, is_reached=self.is_reached(measured.value))
 
     def is_reached(self, value: float) -> bool:
         """Tell whether a number is what it has to be."""

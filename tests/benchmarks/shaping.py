@@ -33,6 +33,7 @@ from ckptd.model.words import Result
 from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.memory import kept_warm, touch_memory
 from tests.benchmarks.places import RESULTS, choose_place
+from tests.benchmarks.sway import verdict
 from tests.support.cluster import Cluster, Node, eventually, make_checkpoint
 from tests.support.namespaces import PAYLOAD_SHARE, Counters, Host, Switch
 
@@ -476,7 +477,7 @@ def report(rows: Sequence[tuple[str, list[Measure]]]) -> None:
                 middle.name,
                 f"{median:.3f}",
                 f"{bound} {middle.to_reach:.2f}",
-                "ok" if middle.is_reached else "MISSED",
+                verdict([each.value for each in measures], is_reached=middle.is_reached),
             )
         )
     print("\n".join(table(("ROW", "", "MEASURED", "TO REACH", ""), cells)))

@@ -23,3 +23,10 @@ def sway(rounds: Sequence[float]) -> float:
 def is_steady(rounds: Sequence[float]) -> bool:
     """Tell whether a row may be called by these rounds."""
     return sway(rounds) <= SWAY_MAX
+
+
+def verdict(rounds: Sequence[float], *, is_reached: bool) -> str:
+    """Return what to say of a row with a bound: nothing of the bound where its rounds sway."""
+    if not is_steady(rounds):
+        return f"sways by {sway(rounds):.0%}"
+    return "ok" if is_reached else "MISSED"

@@ -54,7 +54,7 @@ def test_nobody_to_compare_with_is_no_number() -> None:
 def test_steady_rounds_are_called() -> None:
     row = faster("mine", "other", 0.8)
     assert row.verdict(Number(0.8, "", (0.75, 0.8, 0.9))) == "ok"
-    assert row.verdict(Number(0.79, "", (0.75, 0.79, 0.9))) == "NOT"
+    assert row.verdict(Number(0.79, "", (0.75, 0.79, 0.9))) == "MISSED"
 
 
 def test_rounds_that_sway_by_more_than_a_third_are_not_called() -> None:
@@ -70,3 +70,8 @@ def test_classes_do_not_sway_because_their_bounds_lie_far_apart() -> None:
 
 def test_what_is_for_information_is_not_called() -> None:
     assert faster("mine", "other", None).verdict(Number(1.0, "", (1.0, 1.0))) == ""
+
+
+def test_what_is_for_information_is_said_to_sway() -> None:
+    row = faster("mine", "other", None)
+    assert row.verdict(Number(1.0, "", (0.9, 1.0, 1.3))) == "sways by 40%"
