@@ -11,7 +11,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from blake3 import blake3
 
@@ -29,6 +29,10 @@ _HOLE_GRAIN_BYTES: Final = 256 * KIB
 """Where only the whole file counts: shorter holes are read like data."""
 _ZEROS_BYTES: Final = 4 * MIB
 """What is hashed of a hole in one call."""
+
+
+Read: TypeAlias = Callable[[int, int, memoryview], memoryview]
+"""Fills the front of a buffer from an offset of a file with so many bytes; returns that part."""
 
 
 def digest_of(data: bytes | memoryview) -> bytes:
@@ -134,7 +138,15 @@ class UnitHasher:
         self.done_bytes = 0
         self._hasher = blake3(max_threads=1)
 
-    def advance(self, fd: int, end: int, buffer: memoryview, *, check: Callable[[], None]) -> None:
+    def advance(
+        self,
+        fd: int,
+        end: int,
+        buffer: memoryview,
+        *,
+        check: Callable[[], None],
+        read: Read | None = None,
+    ) -> None:
         """Hash more of the file. Holes are not read.
 
         Args:
@@ -143,6 +155,7 @@ class UnitHasher:
             buffer: Where it is read to, as much at once as it holds.
             check: Called after each piece; what it raises ends the hashing, and the next call
                 goes on from there.
+            read: Reads the file in another way than as usual.
 
         Raises:
             ContentChanged: The file is shorter.
@@ -154,7 +167,10 @@ class UnitHasher:
                     piece = next(_zeros(left_bytes))
                 else:
                     size_bytes = min(len(buffer), left_bytes)
-                    piece = read_exactly(fd, self.done_bytes, size_bytes, buffer)
+                    if read is None:
+                        piece = read_exactly(fd, self.done_bytes, size_bytes, buffer)
+                    else:
+                        piece = read(self.done_bytes, size_bytes, buffer)
                 self._hasher.update(piece)
                 self.done_bytes += len(piece)
                 check()

@@ -546,7 +546,7 @@ class Staging:
             files = self._put_right(self._standing, tree, skipped, has_marker=bool(marker))
         self._placed = files
         self.is_placed = True
-        cold = blocks_of(self._space, sorted(self._files.shared_units))
+        cold = blocks_of(self._space, self._space.units_of(self._files.shared))
         lost = self._warmth.place(self.warm, missing | cold)
         drop_files(root, map(self.path_of, self._space.units_of(lost)))
         directories.remove_empty_staging_directory(root)
@@ -615,6 +615,7 @@ class Staging:
                 is_warm=lambda unit: self._space.unit_run(unit)[0] in self.warm.kept,
                 begun=self.zeros,
                 is_proven=self._is_proven,
+                cold=lambda: self._files.shared,
             )
         return self._hashing
 

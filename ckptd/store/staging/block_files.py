@@ -67,7 +67,7 @@ class BlockFiles:
         kept: Returns the blocks that stay in the page cache, whole units; they never get more.
 
     Attributes:
-        shared_units: Those that have extents of other files, which memory has of those at most.
+        shared: Blocks that have extents of other files, which memory has of those at most.
     """
 
     def __init__(
@@ -81,7 +81,8 @@ class BlockFiles:
         self._open_unit = open_unit
         self._kept = kept
         self._is_direct = mode is WriteMode.DIRECT
-        self.shared_units: set[int] = set()
+        self.shared = BlockSet()
+        self._sharing = threading.Lock()
         self._files = OpenFiles(self._open, files_max=_OPEN_FILES_MAX)
         self._turns = tuple(threading.Lock() for _ in range(_TURNS))
 
@@ -132,7 +133,10 @@ class BlockFiles:
         """
         with self._files.borrow(unit) as fd:
             share_extents(source, at, size_bytes, fd, offset)
-        self.shared_units.add(unit)
+        grain_bytes = self._space.manifest.units[unit].block_size_bytes
+        first = self._space.unit_run(unit)[0] + offset // grain_bytes
+        with self._sharing:
+            self.shared |= BlockSet.of_run((first, first + -(-size_bytes // grain_bytes)))
 
     def sync(self, units: Collection[int]) -> bool:
         """Make what was written to some units durable, if that takes few calls; blocks.

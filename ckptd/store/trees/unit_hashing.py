@@ -35,6 +35,7 @@ from ckptd.store.files.hashing import UnitHasher, unit_digest, wrong_blocks
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.files.uncached_reading import UncachedReading
 from ckptd.store.published.hash_runs import FilesOf, HashRun
 from ckptd.store.trees.directories import swept
 
@@ -83,9 +84,10 @@ class UnitHashing:
         begun: Blocks that are there before any is written.
         is_proven: Says of which units it is known that their digests and those of their blocks
             belong together.
+        cold: Returns the blocks that are not in the page cache, and are read past it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what it works with, each named)
         self,
         tree: Root,
         space: AddressSpace,
@@ -94,12 +96,14 @@ class UnitHashing:
         is_warm: Callable[[int], bool] = lambda _: True,
         begun: BlockSet | None = None,
         is_proven: Callable[[int], bool] = lambda _: False,
+        cold: Callable[[], BlockSet] = BlockSet,
     ) -> None:
         self._tree = tree
         self._space = space
         self._check = check
         self._is_warm = is_warm
         self._is_proven = is_proven
+        self._cold = cold
         self._changed = threading.Condition()
         self._committed = begun or BlockSet()
         self._is_ended = False
@@ -168,11 +172,13 @@ class UnitHashing:
 
     def _finish_unit(self, hashed: _Hashed, names: Names, buffer: memoryview) -> None:
         unit, begun = hashed.unit, self._begun.pop(hashed.number, None)
+        if begun is not None:
+            piece = buffer[:_PIECE_BYTES]
+            self._read_on(names, hashed.number, begun, unit.size_bytes, piece, self._check)
         with self._open(names, hashed.number) as fd:
             if begun is None:
                 digest = unit_digest(fd, unit.size_bytes, buffer=buffer, check=self._check)
             else:
-                begun.advance(fd, unit.size_bytes, buffer[:_PIECE_BYTES], check=self._check)
                 digest = begun.digest()
             if digest != unit.digest:
                 raise self._fault_of(fd, unit, buffer)
@@ -233,8 +239,7 @@ class UnitHashing:
         upto = min((min(run.end, end) - first) * unit.block_size_bytes, unit.size_bytes)
         hasher = self._begun.setdefault(index, UnitHasher())
         try:
-            with self._open(names, index) as fd:
-                hasher.advance(fd, upto, buffer, check=self._check_going_on)
+            self._read_on(names, index, hasher, upto, buffer, self._check_going_on)
         except (CkptdError, OSError):
             del self._begun[index]
             raise
@@ -242,6 +247,32 @@ class UnitHashing:
             del self._begun[index]
             if hasher.digest() == unit.digest:
                 self._right.add(index)
+
+    def _read_on(
+        self,
+        names: Names,
+        index: int,
+        hasher: UnitHasher,
+        upto: int,
+        buffer: memoryview,
+        check: Callable[[], None],
+    ) -> None:
+        """Hash more of a unit's file; past the page cache what is not in it."""
+        while hasher.done_bytes < upto:
+            end, is_cold = self._next_stretch(index, hasher.done_bytes)
+            with self._open(names, index) as fd:
+                read = UncachedReading(fd).read_exactly if is_cold else None
+                hasher.advance(fd, min(end, upto), buffer, check=check, read=read)
+
+    def _next_stretch(self, index: int, start: int) -> tuple[int, bool]:
+        """Return up to which byte of a unit all is cold, or nothing, and whether it is."""
+        grain_bytes = self._space.manifest.units[index].block_size_bytes
+        first, end = self._space.unit_run(index)
+        block = first + start // grain_bytes
+        run = self._cold().first_run(block)
+        is_cold = run is not None and run.start == block
+        stop = end if run is None else run.end if is_cold else run.start
+        return (stop - first) * grain_bytes, is_cold
 
     def _check_going_on(self) -> None:
         self._check()

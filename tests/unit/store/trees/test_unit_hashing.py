@@ -16,6 +16,8 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.roots import Root
+from ckptd.store.files.uncached_reading import UncachedReading
+from ckptd.store.trees import unit_hashing
 from ckptd.store.trees.unit_hashing import UnitHashing
 from tests.support.manifests import make_manifest
 from tests.support.stagings import Site, content_of, go_on
@@ -147,6 +149,32 @@ class TestUnitsOfSeveralBlocks:
         made = UnitHashing(tree, site.space, check=go_on, is_proven=lambda _: True)
         with pytest.raises(VerificationFailed, match="critical"):
             made.finish(())
+
+    def test_what_is_not_in_memory_is_read_past_the_page_cache(
+        self, site: Site, tree: Root, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = "shards/deep/3.bin"  # five blocks
+        first, end = site.space.unit_run(site.unit(path))
+        cold = BlockSet([(first + 1, first + 3), (end - 1, end)])
+        asked: list[tuple[int, int]] = []
+
+        class Noted(UncachedReading):
+            def read_exactly(self, offset: int, size_bytes: int, buffer: memoryview) -> memoryview:
+                asked.append((offset, size_bytes))
+                return super().read_exactly(offset, size_bytes, buffer)
+
+        monkeypatch.setattr(unit_hashing, "UncachedReading", Noted)
+        reading = Reading()
+        made = UnitHashing(tree, site.space, check=reading, cold=lambda: cold)
+        committed(made, site.space, (first, end - 1))
+        reading.wait(3)
+        made.finish(set(range(len(CONTENTS))) - {site.unit(path)})
+        places = [each for run in cold.runs() for each in site.space.places(run)]
+        assert sum(size for _, size in asked) == sum(each.size_bytes for each in places)
+        assert {offset for offset, _ in asked} == {places[0].offset, places[2].offset}
+        site.placed(path).write_bytes(bytes(1200 * KIB))
+        with pytest.raises(VerificationFailed):
+            hashing(tree, site.space.manifest).finish(())
 
     def test_a_critical_one_is_the_manifests_fault_as_well(self, site: Site, tree: Root) -> None:
         manifest = with_digest(site.space.manifest, "shards/1.bin", bytes(32))
