@@ -169,9 +169,6 @@ def _checkpoint_row(
     places: _Places,
 ) -> CheckpointRow:
     whole = sorted(owner for owner, holding in offers if holding.is_whole)
-    reachable = BlockSet()  # or optional
-    for _, holding in offers:
-        reachable |= holding.blocks | holding.optional
     facts = held.holding if held else offers[0][1]
     return CheckpointRow(
         checkpoint=key[0],
@@ -179,7 +176,7 @@ def _checkpoint_row(
         digest=key[2],
         size_bytes=facts.size_bytes,
         held=Location.HERE if node in whole else Location.PEERS,
-        is_complete=len(reachable) == facts.block_count,
+        is_complete=bool(whole) or _is_covered(offers, facts.block_count),
         is_stale=held is not None and held.main.state is PlaceState.STALE,
         nodes=tuple(whole),
         directory=places.path(held.main) if held else None,
@@ -188,6 +185,14 @@ def _checkpoint_row(
         links=held.main.links if held else None,
         empty_directories=held.main.empty_directories if held else None,
     )
+
+
+def _is_covered(offers: Sequence[tuple[NodeId, Holding]], block_count: int) -> bool:
+    """Return whether all together have every block of required units; nobody has them alone."""
+    reachable = BlockSet()  # or optional
+    for _, holding in offers:
+        reachable |= holding.blocks | holding.optional
+    return len(reachable) == block_count
 
 
 def _peer_rows(
