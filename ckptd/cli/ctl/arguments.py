@@ -16,6 +16,7 @@ from ckptd.cli.ctl import (
     observe_verbs,
     offline_verbs,
     prioritize_verbs,
+    publish_verbs,
     recovery_verbs,
     verify_verbs,
     version_verbs,
@@ -48,6 +49,7 @@ The daemon is found at --socket, else $CKPTD_SOCKET, else /run/ckptd/ckptd.sock.
 VERBS: Final = {
     verb.name: verb
     for verb in (
+        *publish_verbs.VERBS,
         *version_verbs.VERBS,
         *job_verbs.VERBS,
         *life_cycle_verbs.VERBS,
