@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterator
 from typing import Final
 
+import msgspec
+
+from ckptd.cli.ctl.shard_files import ShardFiles, paths_below
 from ckptd.cli.ctl.verb import Verb, absolute, client_of, duration_s, say, utf8
 from ckptd.cli.render.live import follow_publishing
 from ckptd.cli.render.rivals_text import rival_warning_lines
@@ -47,6 +51,8 @@ examples:
   ckptctl publish . --checkpoint a --version 3 --require .metadata --settled 5s
   srun ckptctl publish /data/llama/1200 --checkpoint llama --version 1200 \\
       --shard auto
+  ckptctl publish /data/global_step1200 --checkpoint ds --version 1200 \\
+      --shards-by 'zero_pp_rank_{shard}_*.pt' --shard-count 16
   ckptctl publish /data/out/checkpoint-1200 --checkpoint out \\
       --version-from 'checkpoint-([0-9]+)'
   ckptctl publish lit/epoch=3-step=1000.ckpt --checkpoint lit \\
@@ -64,10 +70,22 @@ def _add_publish(parser: ArgumentParser) -> None:
         metavar="REGEX",
         help="take it from the name of DIR, or of one above: its first group",
     )
-    parser.add_argument(
+    shard = parser.add_mutually_exclusive_group()
+    shard.add_argument(
         "--shard",
         metavar="RANK/COUNT",
         help="it is one of the shards of a job, from 0: 3/8; auto: as the launcher says",
+    )
+    shard.add_argument(
+        "--shards-by",
+        metavar="GLOB",
+        help="several ranks saved into DIR: their files, {shard} for the rank; others are all's",
+    )
+    parser.add_argument(
+        "--shard-count",
+        metavar="N",
+        type=int,
+        help="with --shards-by: how many shards the job has; default: as many as are in DIR",
     )
     for option, purpose in (
         ("critical", "units that are recovered first"),
@@ -154,8 +172,39 @@ def _published_path(typed: str) -> str:
     return utf8(f"{absolute(directory, is_resolved=True).rstrip('/')}/{name}")
 
 
+def _object_to_publish(arguments: Namespace) -> str:
+    is_lonely = arguments.shard_count is not None and arguments.shards_by is None
+    return "--shard-count needs --shards-by" if is_lonely else ""
+
+
 def _publish(arguments: Namespace) -> ExitCode:
-    request = PublishRequest(
+    request = _request(arguments)
+    if arguments.shards_by is None:
+        return _publish_one(arguments, request)
+    for each in _of_shards(arguments, request):
+        code = _publish_one(arguments, each)
+        if code is not ExitCode.DONE:
+            return code
+    return ExitCode.DONE
+
+
+def _of_shards(arguments: Namespace, request: PublishRequest) -> Iterator[PublishRequest]:
+    """Yield what is to be published of each rank that saved into a directory."""
+    job = parse_checkpoint_name(arguments.checkpoint)
+    files = ShardFiles(utf8(arguments.shards_by))
+    numbers = files.numbers(paths_below(request.directory))
+    count = arguments.shard_count or max(numbers) + 1
+    for number in sorted(numbers):
+        yield msgspec.structs.replace(
+            request,
+            checkpoint=shard_name(job, parse_shard(f"{number}/{count}")),
+            exclude=(*request.exclude, *files.of_others(numbers, number)),
+            allow_incomplete=True,  # what others saved is missing, as it should be
+        )
+
+
+def _request(arguments: Namespace) -> PublishRequest:
+    return PublishRequest(
         directory=_published_path(arguments.directory),
         checkpoint=_checkpoint(arguments),
         version=_version(arguments),
@@ -172,6 +221,9 @@ def _publish(arguments: Namespace) -> ExitCode:
         keeps_links=arguments.links,
         passes_files=not arguments.no_pass_files,
     )
+
+
+def _publish_one(arguments: Namespace, request: PublishRequest) -> ExitCode:
     as_json = arguments.output == "json"
     try:
         result = follow_publishing(client_of(arguments), request, as_json=as_json)
@@ -184,5 +236,12 @@ def _publish(arguments: Namespace) -> ExitCode:
 
 
 VERBS: Final = (
-    Verb("publish", "serve a directory as a version", _publish, _PUBLISH, _add_publish),
+    Verb(
+        "publish",
+        "serve a directory as a version",
+        _publish,
+        _PUBLISH,
+        _add_publish,
+        _object_to_publish,
+    ),
 )
