@@ -25,7 +25,6 @@ from ckptd.store.records.version_rows import (
     read_version,
     read_versions,
     renew_files,
-    unpack_manifest,
     unpack_place,
     unpack_version,
     write_place,
@@ -80,21 +79,8 @@ class VersionRecords:
         return stored
 
     async def manifest_bytes(self, digest: Digest) -> bytes | memoryview:
-        """Return an encoded manifest.
-
-        Raises:
-            NotFound: There is no such version.
-            DamagedState: What is kept is not that manifest.
-        """
-        used = self._used.get(digest)
-        if used is not None:
-            return encoding_of(used)
-        stored = await self.read(digest)
-        try:
-            return await asyncio.to_thread(unpack_manifest, stored.row, self.path)
-        except DamagedState as error:
-            self._on_damage(stored.places, error)
-            raise
+        """Return an encoded manifest; raises what :meth:`manifest` does."""
+        return encoding_of(await self.manifest(digest))
 
     async def manifest(self, digest: Digest) -> Manifest:
         """Return a manifest, the same one to everybody who has it at a time.
