@@ -284,6 +284,7 @@ class Daemon:
                 inherited=parts.sockets.get(CONTROL),
                 note_answer=self._measuring.note_answer,
                 note_order=_log_order,
+                prepare=self._keeping.first_looks.before,
             )
         )
         _log.info(

@@ -171,6 +171,7 @@ async def open_parts(
     catalog = Catalog(database, roots, wall_clock)
     for held in await catalog.load():
         _log_state(held)
+    catalog.on_stale = _log_state
     shelf = SignatureShelf(database)
     await shelf.prune()
     attributes = AttributeShelf(database)

@@ -529,6 +529,8 @@ class PlaceState(enum.StrEnum):
     """A recovery left required units out; nothing is wrong with the others."""
     SUSPECT = "suspect"
     """Files have other metadata than when they were hashed: to be hashed again."""
+    UNSEEN = "unseen"
+    """Not looked at yet since the daemon started, and not on offer until it is."""
     STALE = "stale"
     """Content is known to have changed, or to be gone; other units may still be right."""
     WITHDRAWN = "withdrawn"

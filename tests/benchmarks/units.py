@@ -25,7 +25,7 @@ from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.control.messages.verifications import VerifyRequest, VerifyResult
 from ckptd.limits import KIB, MIB
-from ckptd.model.words import Result
+from ckptd.model.words import PlaceState, Result
 from tests.benchmarks.daemons import CHECKPOINT, Cost, publish, wait_for_holders
 from tests.benchmarks.places import choose_place
 from tests.benchmarks.processes import peak_bytes, reset_peak
@@ -40,6 +40,7 @@ PEAK_MAX_BYTES = 400 * MIB
 LAG_MAX_S = 0.1
 START_MAX_S = 1.0
 REST_S = 2.0
+LOOK_S = 0.05
 
 
 class Row(NamedTuple):
@@ -94,13 +95,16 @@ class Steps:
         self._note(step, daemon, seconds, Cost.of(daemon).since(before))
 
     def start(self, step: str, daemon: LocalDaemon) -> None:
-        """Start a daemon that was ended, until it is ready, and let it look at what it has."""
+        """Start a daemon that was ended, until it is ready; then let it look at what it has."""
         start_s = time.perf_counter()
         daemon.start()
         daemon.wait_ready()
+        self._note(step, daemon, time.perf_counter() - start_s, Cost.of(daemon))
+        while daemon.client.status().places[PlaceState.UNSEEN.value]:
+            time.sleep(LOOK_S)
         seconds = time.perf_counter() - start_s
         time.sleep(REST_S)
-        self._note(step, daemon, seconds, Cost.of(daemon))
+        self._note("… until all is seen", daemon, seconds, Cost.of(daemon))
 
     def _note(self, step: str, daemon: LocalDaemon, seconds: float, cost: Cost) -> None:
         above_bytes = cost.peak_bytes - self._rests[daemon.node]

@@ -117,7 +117,9 @@ def _wrapped(fact: str, width: int) -> list[str]:
 
 def _state(place: PlaceRow, row: CheckpointRow) -> str:
     checked = ""
-    if place.checked_age_s is not None:
+    if place.state is PlaceState.UNSEEN:
+        checked = ": not looked at yet since ckptd started, and not on offer until it is"
+    elif place.checked_age_s is not None:
         checked = f", checked {format_age(place.checked_age_s)} ago"
     match place.state:
         case PlaceState.SUSPECT:

@@ -13,7 +13,15 @@ import asyncio
 import contextlib
 import inspect
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from typing import Final, NamedTuple
 
 import msgspec
@@ -58,7 +66,7 @@ _STOP_TIMEOUT_S: Final = 1.0
 
 
 @contextlib.asynccontextmanager
-async def serve_control(
+async def serve_control(  # noqa: PLR0913 (what the daemon gives it, each named)
     parts: Iterable[object],
     socket_path: str,
     *,
@@ -66,6 +74,7 @@ async def serve_control(
     inherited: socket.socket | None = None,
     note_answer: Callable[[str, int], None] = lambda _route, _code: None,
     note_order: Callable[[Ordered], None] = lambda _: None,
+    prepare: Callable[[str, Sequence[object]], Awaitable[None]] | None = None,
 ) -> AsyncIterator[None]:
     """Serve the control API for as long as the context lasts.
 
@@ -83,6 +92,8 @@ async def serve_control(
         inherited: A socket that listens already, instead of one at the path.
         note_answer: Called for each answer: its route, e.g. ``/v1/peers/{node}``, and its status.
         note_order: Called for each request that is no question, before it is carried out.
+        prepare: Waited for before a request is answered, with the name of its row and what the row
+            takes.
 
     Raises:
         TypeError: A row has no method, a method has no row, or they do not fit.
@@ -91,7 +102,11 @@ async def serve_control(
         StorageError: The path cannot be bound.
     """
     control = _Control(
-        bind(methods_by_name((OwnAnswers(roles), *parts))), roles, note_answer, note_order
+        bind(methods_by_name((OwnAnswers(roles), *parts))),
+        roles,
+        note_answer,
+        note_order,
+        prepare,
     )
     runner = web.AppRunner(
         control.application(),
@@ -178,7 +193,9 @@ class _Control:
         roles: Callable[[], Roles],
         note_answer: Callable[[str, int], None],
         note_order: Callable[[Ordered], None],
+        prepare: Callable[[str, Sequence[object]], Awaitable[None]] | None,
     ) -> None:
+        self._prepare = prepare
         self._handlers = handlers
         self._routes = {(route.method, route.path): route for route in handlers}
         self._roles = roles
@@ -243,6 +260,8 @@ class _Control:
                 caller = _caller(request)
                 user = await self._users.of(caller.uid)
                 self._note_order(Ordered(caller.uid, user, route.verb, _facts(shape.names, taken)))
+            if self._prepare is not None:
+                await self._prepare(route.name, taken)
             handing = Handing(request)
             given: dict[str, object] = {CALLER: _caller(request), HANDING: handing}
             answer = answering(*taken, **{name: given[name] for name in given.keys() & takes})

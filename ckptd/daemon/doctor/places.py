@@ -42,9 +42,10 @@ def judge_places(versions: Iterable[HeldVersion], roots: Roots) -> Iterator[Chec
             "'ckptctl checkpoints' lists all of them.",
         )
     if not bad:
-        suspect = counts[PlaceState.SUSPECT.value]
+        suspect, unseen = counts[PlaceState.SUSPECT.value], counts[PlaceState.UNSEEN.value]
         reading = f"; {suspect} are read again" if suspect else ""
-        yield passed("place", "this node", f"no file is known to have changed{reading}")
+        waiting = f"; {unseen} are not looked at yet since ckptd started" if unseen else ""
+        yield passed("place", "this node", f"no file is known to have changed{reading}{waiting}")
 
 
 def _judge(held: HeldVersion, place: Place, directory: str) -> CheckRow:

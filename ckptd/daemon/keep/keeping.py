@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ckptd.daemon.keep.attributing import Attributing
+from ckptd.daemon.keep.first_looks import FirstLooks
 from ckptd.daemon.keep.looking import Looking
 from ckptd.daemon.keep.place_moments import PlaceMoments
 from ckptd.daemon.keep.reads import Reads
@@ -63,6 +64,7 @@ class Keeping:
         reads: What was read again.
         rechecking: Hashes suspect units again.
         looking: Looks at places.
+        first_looks: Looks at what was not looked at before the daemon was ready.
         moments: Knows when places were recorded and checked.
     """
 
@@ -72,6 +74,7 @@ class Keeping:
         self.moments = PlaceMoments(parts.wall_clock)
         self.reads = Reads(storage.catalog)
         self._attributing = Attributing(parts)
+        self.first_looks = FirstLooks(storage.catalog)
         self.rechecking = Rechecking(
             storage.catalog,
             storage.roots,
@@ -109,6 +112,7 @@ class Keeping:
         self.looking.watching.open()
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.first_looks.run())
                 tasks.create_task(self.looking.run())
                 tasks.create_task(self.looking.watching.run())
                 tasks.create_task(self.rechecking.run())

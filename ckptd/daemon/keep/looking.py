@@ -176,6 +176,8 @@ class Looking:
         if found is None:
             self._forget(number)
             return
+        if found[1].is_unseen:
+            return  # it will be seen, and then looked at
         place, began_s = found[1], self._clock()
         is_new = number not in self._known
         known = self._known.setdefault(number, _Known())

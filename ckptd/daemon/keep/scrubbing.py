@@ -129,7 +129,12 @@ class Scrubbing:
         threads = ThreadPoolExecutor(1, "scrub")
         try:
             while True:
-                places = [each for held in self._catalog.versions() for each in held.places]
+                places = [
+                    each
+                    for held in self._catalog.versions()
+                    for each in held.places
+                    if not each.is_unseen
+                ]
                 known = {each.number for each in places}
                 self._tried_s = {
                     each: at_s for each, at_s in self._tried_s.items() if each in known

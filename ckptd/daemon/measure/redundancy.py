@@ -166,9 +166,12 @@ class Redundancy:
 
 
 def _is_wanted(held: HeldVersion | None) -> bool:
-    """Return whether a version is here and nobody took all of it off offer."""
+    """Return whether a version is here and nobody took all of it off offer.
+
+    Of one that was not looked at yet it is not known whether it is a copy.
+    """
     return held is not None and any(
-        place.state is not PlaceState.WITHDRAWN for place in held.places
+        place.state not in {PlaceState.WITHDRAWN, PlaceState.UNSEEN} for place in held.places
     )
 
 

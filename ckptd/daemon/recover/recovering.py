@@ -237,6 +237,7 @@ class Recovering:
         asked_ns, now = await self.elapsed.load(), self.runtime.now()
         for record in await self._storage.journal.unfinished():
             _log.info("recovery.resumed", recovery=record.recovery, checkpoint=record.checkpoint)
+            await self._storage.catalog.see_family(record.checkpoint)
             since_ns = asked_ns.get(record.recovery, now)
             root = self._storage.roots[record.root]
             members = await self._members(record)

@@ -13,6 +13,9 @@ _BETWEEN: Final = "\0"
 _NUMBER_BITS: Final = 24
 _NUMBER: Final = 2**_NUMBER_BITS - 1
 _HASH: Final = 2 ** (64 - _NUMBER_BITS) - 1
+_PART_SHIFT: Final = 58
+_PARTS: Final = 2 ** (64 - _PART_SHIFT)
+"""Rows are sorted in so many parts: one call for all keeps other threads out for too long."""
 
 
 class PackedPaths(Sequence[str]):
@@ -78,16 +81,20 @@ class PathIndex:
 
     def __init__(self, paths: PackedPaths) -> None:
         assert len(paths) <= _NUMBER, "a row has no room for the number of a path"
-        rows, before = array("Q"), ""
+        parts, before = [array("Q") for _ in range(_PARTS)], ""
         for number, path in enumerate(paths):
-            rows.append(_row(path, number))
+            row = _row(path, number)
+            parts[row >> _PART_SHIFT].append(row)
             directory = path.rpartition("/")[0]
             if directory != before:
                 for each in _new_directories(directory, before):
-                    rows.append(_row(each, number))
+                    row = _row(each, number)
+                    parts[row >> _PART_SHIFT].append(row)
                 before = directory
         self._paths = paths
-        self._rows = array("Q", sorted(rows))
+        self._rows = array("Q")
+        for part in parts:
+            self._rows.extend(sorted(part))
 
     def has(self, path: str) -> bool:
         """Return whether a path is one of them, or a directory above one."""

@@ -88,6 +88,17 @@ def place_of(row: StoredPlace, space: AddressSpace, files: UnitFiles) -> Place:
     )
 
 
+def unseen(row: StoredPlace) -> Place:
+    """Return a place that is to be looked at."""
+    nothing = AddressSpace(_NO_MANIFEST)
+    return replace(place_of(row, nothing, UnitFiles()), is_unseen=True)
+
+
+def no_starts() -> UnitStarts:
+    """Return what is known of the units of a version that is to be looked at."""
+    return UnitStarts(AddressSpace(_NO_MANIFEST))
+
+
 def inspect(stored: StoredVersion, roots: Roots, database: str) -> Inspected:
     """Compare the files of a version at all its places with what was recorded. Blocks.
 

@@ -23,6 +23,7 @@ _BEST_FIRST: Final = (
     PlaceState.CHOSEN,
     PlaceState.PARTIAL,
     PlaceState.SUSPECT,
+    PlaceState.UNSEEN,
     PlaceState.STALE,
     PlaceState.WITHDRAWN,
 )
@@ -80,6 +81,8 @@ class Place:
         links: How many links the version has.
         empty_directories: How many empty directories.
         is_by_choice: Nobody asked for the units that are lacking.
+        is_unseen: It was not looked at since the daemon started: nothing else is known of it than
+            what it is called, and nothing is served from it.
     """
 
     number: int
@@ -101,12 +104,15 @@ class Place:
     links: int = 0
     empty_directories: int = 0
     is_by_choice: bool = False
+    is_unseen: bool = False
 
     @property
     def state(self) -> PlaceState:
         """What there is to say of it in a word."""
         if self.is_withdrawn:
             return PlaceState.WITHDRAWN
+        if self.is_unseen:
+            return PlaceState.UNSEEN
         if self.changed or self.wrong_names or (self.reason and not self.suspect):
             return PlaceState.STALE
         if self.suspect:
@@ -139,7 +145,7 @@ class Place:
     @property
     def is_whole(self) -> bool:
         """Every unit stands here, as far as is known; some may have to be hashed again."""
-        is_readable = not self.reason or bool(self.suspect)
+        is_readable = not self.is_unseen and (not self.reason or bool(self.suspect))
         return is_readable and not (self.absent or self.changed or self.wrong_names)
 
     def standing(self, runs: UnitRuns) -> BlockSet:
@@ -248,6 +254,11 @@ class HeldVersion:
             or (is_empty and place.state is PlaceState.HERE)
             for place in self.places
         )
+
+    @property
+    def is_unseen(self) -> bool:
+        """It has a place that was not looked at since the daemon started."""
+        return any(place.is_unseen for place in self.places)
 
     @property
     def is_stale(self) -> bool:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Final
 from weakref import WeakValueDictionary
 
 from ckptd.errors import DamagedState, NotFound
@@ -17,22 +16,20 @@ from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
 from ckptd.store.records.version_rows import (
+    ListedVersion,
     StoredPlace,
     StoredVersion,
     VersionRow,
     delete_place,
+    list_versions,
     read_places,
     read_version,
-    read_versions,
     renew_files,
     unpack_place,
     unpack_version,
     write_place,
     write_version,
 )
-
-_READ_AT_ONCE: Final = 32
-"""Versions read in one transaction; the manifest of one can have megabytes."""
 
 
 class VersionRecords:
@@ -58,14 +55,9 @@ class VersionRecords:
         """Path of the database, for messages."""
         return self._database.path
 
-    async def batches(self) -> AsyncIterator[list[StoredVersion]]:
-        """Yield everything, some at a time."""
-        after = ""
-        while rows := await self._database.run(
-            partial(read_versions, after=after, count_max=_READ_AT_ONCE)
-        ):
-            yield rows
-            after = rows[-1].row.digest
+    async def listed(self) -> list[ListedVersion]:
+        """Return everything but what is long, the version that was added last in front."""
+        return await self._database.run(list_versions)
 
     async def read(self, digest: Digest) -> StoredVersion:
         """Return what is kept of a version.

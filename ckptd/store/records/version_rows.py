@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
@@ -153,20 +154,46 @@ def read_version(connection: Connection, digest: Digest) -> StoredVersion | None
     return None if row is None else _whole(connection, VersionRow(*row))
 
 
-def read_versions(connection: Connection, after: str, count_max: int) -> list[StoredVersion]:
-    """Return the versions with the next digests after one; ``""`` begins.
+class ListedVersion(NamedTuple):
+    """What of a version is read at once for all of them.
 
-    Fewer than ``count_max`` where one of them has a long manifest: it is the last one.
+    Attributes:
+        stored: The version, without its manifest and the files of its places.
+        record_bytes: How long these are, compressed.
     """
-    rows = connection.execute(
-        "SELECT * FROM versions WHERE digest > ? ORDER BY digest LIMIT ?", (after, count_max)
-    )
-    versions: list[StoredVersion] = []
-    for row in map(VersionRow._make, rows.fetchall()):
-        versions.append(_whole(connection, row))
-        if not row.manifest:
-            break
-    return versions
+
+    stored: StoredVersion
+    record_bytes: int
+
+
+def list_versions(connection: Connection) -> list[ListedVersion]:
+    """Return all versions with their places, the one that was added last in front.
+
+    Cost: O(versions); nothing of what is long is read.
+    """
+    sizes: Counter[Digest] = Counter()
+    places: dict[Digest, list[StoredPlace]] = {}
+    for digest, size_bytes in connection.execute(
+        "SELECT digest, length(manifest) FROM versions UNION ALL"
+        " SELECT digest, length(data) FROM manifest_pieces UNION ALL"
+        " SELECT digest, length(files) FROM places"
+    ):
+        sizes[digest] += size_bytes
+    columns = ", ".join("x''" if name == "files" else name for name in StoredPlace._fields)
+    for row in connection.execute(f"SELECT {columns} FROM places ORDER BY place"):  # noqa: S608
+        place = StoredPlace(*row)
+        places.setdefault(place.digest, []).append(place)
+    found = [
+        ListedVersion(StoredVersion(VersionRow(*row), tuple(places.get(row[0], ()))), sizes[row[0]])
+        for row in connection.execute(
+            "SELECT digest, checkpoint, version, size_bytes, block_count, x'' FROM versions"
+        )
+    ]
+    return sorted(found, key=_last_place, reverse=True)
+
+
+def _last_place(listed: ListedVersion) -> int:
+    return max((row.place for row in listed.stored.places), default=0)
 
 
 def _whole(connection: Connection, row: VersionRow) -> StoredVersion:

@@ -144,6 +144,8 @@ class EqualBlocks:
 
     def _seek(self, wanted: BlockSet, found_bytes: list[int]) -> None:
         """Take down what lies anywhere else, as far as there is room to look for it."""
+        if not self._places:
+            return
         left: dict[bytes, int] = {}
         twins: dict[bytes, list[int]] = {}  # the others, where several are equal
         places = (each for run in wanted.runs() for each in self._space.places(run))

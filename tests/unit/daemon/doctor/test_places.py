@@ -56,6 +56,15 @@ def test_what_is_read_again_is_no_fault(roots: Roots) -> None:
     ]
 
 
+def test_what_was_not_looked_at_yet_is_said(roots: Roots) -> None:
+    assert findings(roots, PLACE, replace(PLACE, number=2, is_unseen=True)) == [
+        (
+            CheckResult.OK,
+            "no file is known to have changed; 1 are not looked at yet since ckptd started",
+        )
+    ]
+
+
 def test_links_that_changed_are_no_units_that_did(roots: Roots, tmp_path: Path) -> None:
     wrong = PLACE.with_wrong_names({"l": f"symbolic link {tmp_path}/v7/l: was removed"})
     [(verdict, finding)] = findings(roots, wrong)

@@ -14,8 +14,9 @@ from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, Version
 from ckptd.model.manifest import OPTIONAL_FLAG, Manifest, encode_manifest
 from ckptd.store.files.hashed_directories import HashedDirectory
-from ckptd.store.files.roots import Root
+from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
+from ckptd.store.records.database import Database
 from tests.support.stores import forget, mark_changed, publish, write_files
 
 BLOCKS = 4
@@ -166,6 +167,23 @@ async def test_an_optional_unit_is_not_missed(scene: Scene, root: Root) -> None:
     held = await scene.add(replace(whole, manifest=manifest, encoded=encoded, digest=digest))
     assert scene.copies((part(held, (0, 1)),)).required == 2
     assert scene.copies((part(held, (1, 4)),)).required == 1
+
+
+async def test_of_what_was_not_looked_at_yet_nothing_is_counted(
+    database: Database, root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Catalog(database, Roots([root]))
+    await before.load()
+    held = await before.add(hashed(root))
+    monkeypatch.setattr("ckptd.store.published.catalog.SEEN_AT_ONCE_BYTES", 0)
+    catalog = Catalog(database, Roots([root]))
+    await catalog.load()
+    redundancy = Redundancy(catalog, lambda: ())
+    await redundancy.refresh()
+    assert redundancy.copies() == Copies(None, None), "that would be an alert"
+    await catalog.see(held.holding.digest)
+    await redundancy.refresh()
+    assert redundancy.copies().required == 1
 
 
 async def test_what_was_withdrawn_is_not_watched(scene: Scene, root: Root) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import os
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,11 +28,12 @@ from ckptd.store.published import catalog as catalog_module
 from ckptd.store.published import open_versions
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.checking import Reading, hash_again
-from ckptd.store.published.inspection import is_removed
+from ckptd.store.published.inspection import Inspected, inspect, is_removed
 from ckptd.store.published.places import HeldVersion, Place
 from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
-from tests.support.stores import CONTENTS, mark_changed, publish, read_served, write_files
+from ckptd.store.records.version_rows import StoredVersion
+from tests.support.stores import CONTENTS, forget, mark_changed, publish, read_served, write_files
 
 NOW_S = 1_800_000_000.0
 CHECKPOINT = CheckpointName("llama/rank-0")
@@ -877,3 +879,104 @@ async def test_a_damaged_row_makes_only_its_version_stale(
     with pytest.raises(DamagedState, match=r"llama/rank-0@100 in .*ckptd\.db: is damaged"):
         await catalog.open_version(hashed.digest)
     assert catalog.holdings() == (sound.holding,)
+
+
+@pytest.fixture
+async def again(
+    database: Database, root: Root, hashed: HashedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> Catalog:
+    """A catalog after a start that had no time to look at what it has."""
+    before = Catalog(database, Roots([root]), lambda: NOW_S)
+    await before.load()
+    await before.add(hashed)
+    monkeypatch.setattr(catalog_module, "SEEN_AT_ONCE_BYTES", 0)
+    catalog = Catalog(database, Roots([root]), lambda: NOW_S)
+    assert await catalog.load() == ()
+    return catalog
+
+
+async def test_what_was_not_looked_at_is_known_and_not_on_offer(
+    again: Catalog, hashed: HashedDirectory
+) -> None:
+    [held] = again.versions()
+    assert [place.state for place in held.places] == [PlaceState.UNSEEN]
+    assert (held.is_offered, held.is_stale, held.main.is_whole) == (False, False, False)
+    assert again.holdings() == ()
+    [standing] = again.standing(CHECKPOINT)
+    assert not standing.blocks
+    assert again.unseen() == (hashed.digest,)
+    assert again.unseen(CheckpointName("other")) == ()
+    assert again.had(CHECKPOINT) == {hashed.digest}
+
+
+async def test_once_it_is_looked_at_it_is_what_it_would_have_been(
+    again: Catalog, database: Database, root: Root, hashed: HashedDirectory, inside: Path
+) -> None:
+    noted: Changes = []
+    again.on_change = lambda: noted.append(again.holdings())
+    stale: list[HeldVersion] = []
+    again.on_stale = stale.append
+    (inside / "v100/weights.bin").unlink()
+    await again.see_family(CHECKPOINT)
+    expected = Catalog(database, Roots([root]), lambda: NOW_S)
+    await expected.load()
+    await expected.see(hashed.digest)
+    assert again.versions() == expected.versions()
+    assert noted == [again.holdings()]
+    assert stale == list(again.versions())
+    assert again.unseen() == ()
+    await again.see(hashed.digest)
+    assert len(noted) == 1, "it is looked at once"
+
+
+async def test_who_wants_to_read_it_has_it_looked_at(
+    again: Catalog, hashed: HashedDirectory
+) -> None:
+    served = await again.open_version(hashed.digest)
+    assert served.digest == hashed.digest
+    assert again.unseen() == ()
+
+
+async def test_what_somebody_decides_while_it_is_looked_at_counts(
+    again: Catalog, root: Root, hashed: HashedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = again.versions()[0].main
+    looks = threading.Event()
+
+    def look_late(stored: StoredVersion, roots: Roots, database: str) -> Inspected:
+        assert looks.wait(60)
+        return inspect(stored, roots, database)
+
+    monkeypatch.setattr(catalog_module, "inspect", look_late)
+    seeing = asyncio.create_task(again.see(hashed.digest))
+    await asyncio.sleep(0)
+    await again.withdraw(hashed.digest)
+    looks.set()
+    await seeing
+    assert [each.state for each in again.versions()[0].places] == [PlaceState.WITHDRAWN]
+    assert (await again.offer(hashed.digest)).main == replace(
+        again.versions()[0].main, is_withdrawn=False
+    )
+    assert again.holdings()[0].is_whole
+    assert place.is_unseen
+
+
+async def test_what_goes_or_comes_while_it_is_looked_at_stays_so(
+    again: Catalog, hashed: HashedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = threading.Event()
+
+    def look_late(stored: StoredVersion, roots: Roots, database: str) -> Inspected:
+        assert looks.wait(60)
+        return inspect(stored, roots, database)
+
+    monkeypatch.setattr(catalog_module, "inspect", look_late)
+    seeing = asyncio.create_task(again.see(hashed.digest))
+    added = await again.add(hashed)
+    looks.set()
+    await seeing
+    assert again.versions() == (added,)
+    assert added.main.state is PlaceState.HERE
+    await forget(again, hashed.digest)
+    await again.see(hashed.digest)
+    assert again.versions() == ()

@@ -168,7 +168,7 @@ def test_places_are_counted_by_state_also_by_those_that_none_is_in() -> None:
         HeldVersion(FACTS, (PLACE.with_changed([A], "written"),)),
     ]
     assert count_by_state(versions) == {
-        "here": 1, "chosen": 0, "partial": 0, "suspect": 0, "stale": 1, "withdrawn": 1,
+        "here": 1, "chosen": 0, "partial": 0, "suspect": 0, "unseen": 0, "stale": 1, "withdrawn": 1,
     }  # fmt: skip
 
 

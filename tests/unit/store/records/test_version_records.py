@@ -60,11 +60,10 @@ async def test_what_was_added_is_read(
         await records.read(row.digest)
 
 
-async def test_everything_is_read_some_at_a_time(
-    records: VersionRecords, row: VersionRow, place: StoredPlace, monkeypatch: pytest.MonkeyPatch
+async def test_everything_is_listed_the_latest_first_without_what_is_long(
+    records: VersionRecords, row: VersionRow, place: StoredPlace
 ) -> None:
-    monkeypatch.setattr(version_records, "_READ_AT_ONCE", 2)
-    assert [batch async for batch in records.batches()] == []
+    assert await records.listed() == []
     digests = sorted(hexdigest_of(bytes([number])) for number in range(5))
     for number, digest in enumerate(digests):
         await records.add(
@@ -73,8 +72,9 @@ async def test_everything_is_read_some_at_a_time(
             [],
             note_nothing,
         )
-    batches = [[stored.row.digest for stored in batch] async for batch in records.batches()]
-    assert batches == [digests[:2], digests[2:4], digests[4:]]
+    listed = await records.listed()
+    assert [each.stored.row.digest for each in listed] == digests[::-1]
+    assert {each.stored.row.manifest for each in listed} == {b""}
 
 
 async def test_what_takes_the_place_of_others_does_so_at_once_or_not_at_all(
@@ -91,8 +91,7 @@ async def test_what_takes_the_place_of_others_does_so_at_once_or_not_at_all(
         await records.add(other, added, [first], refuse)
     assert (await records.read(row.digest)).row == row
     await records.add(other, added, [first], note_nothing)
-    left = [stored.row async for batch in records.batches() for stored in batch]
-    assert left == [other]
+    assert [each.stored.row.digest for each in await records.listed()] == [other.digest]
 
 
 async def test_places_are_withdrawn_and_scrubbed_and_their_files_renewed(

@@ -25,9 +25,9 @@ from ckptd.store.records.version_rows import (
     StoredVersion,
     VersionRow,
     delete_place,
+    list_versions,
     pack_version,
     read_version,
-    read_versions,
     renew_files,
     unpack_manifest,
     unpack_place,
@@ -137,8 +137,10 @@ def test_a_version_is_read_with_its_places_in_the_order_in_which_they_came(
         row, (place._replace(place=first), place._replace(place=second, directory="a"))
     )
     assert read_version(connection, row.digest) == expected
-    assert read_versions(connection, "", 5) == [expected]
-    assert read_versions(connection, row.digest, 5) == []
+    [listed] = list_versions(connection)
+    without = tuple(each._replace(files=b"") for each in expected.places)
+    assert listed.stored == StoredVersion(row._replace(manifest=b""), without)
+    assert listed.record_bytes == len(row.manifest) + 2 * len(place.files)
 
 
 def test_a_directory_is_one_place_of_a_version(
@@ -170,7 +172,7 @@ def test_several_contents_can_have_one_name_and_version(
     for digest in (row.digest, rival):
         write_version(connection, row._replace(digest=digest))
         write_place(connection, place._replace(digest=digest))
-    assert len(read_versions(connection, "", 5)) == 2
+    assert [each.stored.row.digest for each in list_versions(connection)] == [rival, row.digest]
 
 
 def test_a_version_goes_with_its_last_place_and_numbers_are_not_used_again(
@@ -283,7 +285,7 @@ def test_damaged_files_are_not_renewed(
         renew_files(connection, number, {}, (), None)
 
 
-def test_a_version_with_a_long_manifest_comes_back_alone_and_goes_whole(
+def test_a_version_with_a_long_manifest_comes_back_and_goes_whole(
     connection: Connection, row: VersionRow, place: StoredPlace
 ) -> None:
     encoded = Random(1).randbytes(PIECE_BYTES + 1)
@@ -293,10 +295,13 @@ def test_a_version_with_a_long_manifest_comes_back_alone_and_goes_whole(
     long = row._replace(digest=digests[1], manifest=pack(encoded))
     write_version(connection, long)
     number = write_place(connection, place._replace(digest=digests[1]))
-    found = read_versions(connection, "", 9)
-    assert [each.row.digest for each in found] == digests[:2]
-    assert found[1].row == long
-    assert [each.row.digest for each in read_versions(connection, digests[1], 9)] == digests[2:]
+    listed = list_versions(connection)
+    assert [each.stored.row.digest for each in listed][:1] == digests[1:2], "it has a place"
+    pieces = read_packed(connection, digests[1])
+    assert listed[0].record_bytes == sum(map(len, pieces)) + len(place.files)
+    found = read_version(connection, digests[1])
+    assert found is not None
+    assert found.row == long
     delete_place(connection, number)
     assert read_version(connection, digests[1]) is None
     assert read_packed(connection, digests[1]) == ()
