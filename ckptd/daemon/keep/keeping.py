@@ -108,6 +108,7 @@ class Keeping:
         # While the dates of earlier lives and the clock still fit together, as far as they do.
         self.moments.look(place for held in self._catalog.versions() for place in held.places)
         self._catalog.on_place = self._note_place
+        self._catalog.on_seen = lambda number: self.looking.soon([number])
         self._catalog.on_forgotten = _log_forgotten
         self.looking.watching.open()
         try:

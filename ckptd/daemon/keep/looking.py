@@ -177,7 +177,7 @@ class Looking:
             self._forget(number)
             return
         if found[1].is_unseen:
-            return  # it will be seen, and then looked at
+            return  # the catalog looks first, and says so when it has
         place, began_s = found[1], self._clock()
         is_new = number not in self._known
         known = self._known.setdefault(number, _Known())

@@ -59,6 +59,7 @@ class Catalog:
         on_place: Called with a place that was recorded, or that has more units to hash again.
         on_forgotten: Called with a version as it was, its place that the catalog forgot by
             itself, and why.
+        on_seen: Called with a place that was looked at first.
         on_stale: Called with a version with which something may be wrong, when it was looked at
             first after :meth:`load`.
 
@@ -74,6 +75,7 @@ class Catalog:
         self.on_change: Callable[[], None] = lambda: None
         self.on_place: Callable[[int], None] = lambda number: None
         self.on_forgotten: Callable[[HeldVersion, Place, str], None] = lambda held, place, why: None
+        self.on_seen: Callable[[int], None] = lambda number: None
         self.on_stale: Callable[[HeldVersion], None] = lambda held: None
         self._records = VersionRecords(database, self._note_damage)
         self._roots = roots
@@ -150,6 +152,8 @@ class Catalog:
             held = self._held.get(digest)
             if held is not None and held.reason:
                 self.on_stale(held)
+            for number in sorted(numbers):
+                self.on_seen(number)
 
     def _as_seen(self, found: Place) -> Place | None:
         """Return a place as it was found, with what somebody decided meanwhile.

@@ -916,6 +916,8 @@ async def test_once_it_is_looked_at_it_is_what_it_would_have_been(
     again.on_change = lambda: noted.append(again.holdings())
     stale: list[HeldVersion] = []
     again.on_stale = stale.append
+    seen: list[int] = []
+    again.on_seen = seen.append
     (inside / "v100/weights.bin").unlink()
     await again.see_family(CHECKPOINT)
     expected = Catalog(database, Roots([root]), lambda: NOW_S)
@@ -924,6 +926,7 @@ async def test_once_it_is_looked_at_it_is_what_it_would_have_been(
     assert again.versions() == expected.versions()
     assert noted == [again.holdings()]
     assert stale == list(again.versions())
+    assert seen == [again.versions()[0].main.number]
     assert again.unseen() == ()
     await again.see(hashed.digest)
     assert len(noted) == 1, "it is looked at once"
