@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -64,6 +65,28 @@ def test_none_outlives_the_tests(cluster: Cluster) -> None:
     server.close()
     assert select.select([ended], [], [], 0)[0]
     os.close(ended)
+
+
+def test_nor_does_one_that_was_asked_for_at_the_last_moment(cluster: Cluster) -> None:
+    node = cluster.prepare("node")
+    node.start()
+    node.kill()
+    server = ForkServer()
+    request = {
+        "arguments": ["run", "--config", node.config_path],
+        "directory": str(cluster.directory),
+        "environment": dict(os.environ),
+    }
+    ours, theirs = os.pipe()
+    socket.send_fds(server._channel, [json.dumps(request).encode()], [theirs] * 3)
+    os.close(theirs)
+    server.close()
+    while select.select([ours], [], [], 60)[0]:
+        if not os.read(ours, 65536):  # nobody has the other end
+            break
+    else:
+        pytest.fail("somebody runs")
+    os.close(ours)
 
 
 def test_what_only_a_program_that_is_started_has_is_started(cluster: Cluster) -> None:

@@ -24,7 +24,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 _MESSAGE_BYTES_MAX: Final = 64 << 10
 _END_S: Final = 60.0
@@ -171,35 +171,39 @@ def _serve(channel: socket.socket) -> list[str] | None:
         In each process that was forked, its command line; at the end, in this one, ``None``.
     """
     running = set[int]()
-    while True:
-        message, fds, _, _ = socket.recv_fds(channel, _MESSAGE_BYTES_MAX, _STREAMS)
-        if not message:
-            break
-        request = json.loads(message)
-        if "reap" in request:
-            running.remove(request["reap"])
-            _, status = os.waitpid(request["reap"], 0)
-            channel.send(str(os.waitstatus_to_exitcode(status)).encode())
-            continue
-        pid = os.fork()
-        if not pid:
-            os.setpgid(0, 0)
-            os.chdir(request["directory"])
-            os.environ.clear()
-            os.environ.update(request["environment"])
-            for number, fd in enumerate(fds):
-                os.dup2(fd, number)
-                os.close(fd)
-            arguments: list[str] = request["arguments"]
-            return arguments
-        running.add(pid)
-        for fd in fds:
-            os.close(fd)
-        channel.send(str(pid).encode())
+    with contextlib.suppress(ConnectionError):  # nobody hears the answer any more
+        while True:
+            message, fds, _, _ = socket.recv_fds(channel, _MESSAGE_BYTES_MAX, _STREAMS)
+            if not message:
+                break
+            request = json.loads(message)
+            if "reap" in request:
+                running.remove(request["reap"])
+                _, status = os.waitpid(request["reap"], 0)
+                answer = os.waitstatus_to_exitcode(status)
+            elif answer := os.fork():
+                running.add(answer)
+                for fd in fds:
+                    os.close(fd)
+            else:
+                return _become(request, fds)
+            channel.send(str(answer).encode())
     for pid in running:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)  # its number is its own: it is not reaped
     return None
+
+
+def _become(request: dict[str, Any], fds: Sequence[int]) -> list[str]:
+    """Let this process, which was forked, be as if it had been started; return its command line."""
+    os.setpgid(0, 0)
+    os.chdir(request["directory"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    for number, fd in enumerate(fds):
+        os.dup2(fd, number)
+        os.close(fd)
+    arguments: list[str] = request["arguments"]
+    return arguments
 
 
 def main() -> int:
