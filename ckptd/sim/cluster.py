@@ -255,6 +255,7 @@ class Cluster:
             is_background=wish.is_background,
             allow_partial=wish.allow_partial,
             is_name_awaited=wish.is_name_awaited,
+            is_on_demand=wish.is_on_demand,
             digest_prefix=version.digest if wish.is_chosen else "",
             from_node=wish.from_node,
             job=wish.job,

@@ -26,7 +26,7 @@ from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import OWN_DISKS
 from ckptd.model.space import AddressSpace
-from ckptd.model.words import Criticality, SourceState, Stage
+from ckptd.model.words import Criticality, SourceState, Stage, StoryReason
 
 MISSING_UNITS_SHOWN: Final = 20
 """How many names of units a view holds that nobody has."""
@@ -133,6 +133,7 @@ def view_recovery(
         hedged_bytes=recovery.duplicates.hedged_bytes,
         hedge_budget_bytes=int(options.hedging.share * total_bytes),
         is_short=recovery.local.is_short,
+        is_idle=why is not None and why[0] is StoryReason.ON_DEMAND,
     )
 
 

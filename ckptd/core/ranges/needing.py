@@ -13,7 +13,6 @@ from ckptd.core.state.eligibility import (
     has_express_room,
     has_room,
     holds,
-    is_held_up_by_others,
 )
 from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.peer import Peer
@@ -40,6 +39,9 @@ def on_range_needed(step: Step, recovery: Recovery, event: RangeNeeded) -> None:
     if is_new and len(needs.open) >= options.at_once_max:
         return
     space = recovery.content.space
+    before = needs.open.get(event.need)
+    if before is not None and _is_enough(recovery, before, options):
+        return  # so that ranges are not asked for piece by piece
     asked = asked_blocks(space, event, options)
     rest = _blocks(space, event.unit, event.start, event.start + options.ahead_bytes_max)
     rest &= _blocks(space, event.unit, event.start, event.end)
@@ -84,7 +86,8 @@ def _hasten(step: Step, recovery: Recovery, run: BlockRun) -> None:
     budget_bytes = int(options.hedging.share * space.size_bytes)
     if peer is None or duplicates.hedged_bytes + size_bytes > budget_bytes:
         return
-    is_express = is_held_up_by_others(recovery, peer, options, now=step.now)
+    bundle = recovery.work.bundles.get(peer.path)
+    is_express = bundle is not None and bundle.active_count > 0
     order_duplicate(step, recovery, peer, owed, blocks, is_express=is_express)
     duplicates.hedged_bytes += size_bytes
 
@@ -124,6 +127,12 @@ def _able(step: Step, recovery: Recovery, peer: Peer) -> bool:
         return True
     is_idle = peer.path not in recovery.work.bundles
     return is_idle and has_room(recovery, peer, step.options, now=step.now)
+
+
+def _is_enough(recovery: Recovery, need: Need, options: NeedOptions) -> bool:
+    """Return whether at least half of what goes first of a range is still to come."""
+    missing_bytes = recovery.content.space.set_bytes(need.asked & recovery.coverage.needed)
+    return 2 * missing_bytes >= options.asked_bytes_max
 
 
 def on_need_ended(step: Step, recovery: Recovery, event: NeedEnded) -> None:

@@ -20,7 +20,7 @@ from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.limits import MS
-from ckptd.model.blocks import BlockRun
+from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import TransferId
 from ckptd.model.words import Criticality
 
@@ -40,7 +40,22 @@ def order_ranges(step: Step) -> None:
     if not peers:
         return
     preempt(step, peers)
-    offers = _offers(step, peers)
+    while _order_from(step, peers) and _is_needed(step):
+        peers = list(state.sources())  # what others were asked for may let them ask as well
+    if step.options.hedging.redundancy > 1:
+        for peer in peers:
+            for recovery in state.recoveries.values():
+                _race(step, recovery, peer)
+
+
+def _is_needed(step: Step) -> bool:
+    """Return whether somebody waits for a range: for that sources do more, beside other work."""
+    return any(recovery.coverage.needed for recovery in step.state.recoveries.values())
+
+
+def _order_from(step: Step, peers: Sequence[Peer]) -> bool:
+    """Order ranges from some peers until none has room; return whether any was ordered."""
+    state, offers = step.state, _offers(step, peers)
     heapify(offers)
     is_fresh = True  # nothing was ordered since they were made
     while offers:
@@ -63,10 +78,7 @@ def order_ranges(step: Step) -> None:
             current = find_offer(recovery, peer, step.options, now=step.now)
         if current is not None:
             heappush(offers, current)
-    if step.options.hedging.redundancy > 1:
-        for peer in peers:
-            for recovery in state.recoveries.values():
-                _race(step, recovery, peer)
+    return not is_fresh
 
 
 def _to_look_at(step: Step) -> list[Peer]:
@@ -196,7 +208,7 @@ def _order(
         is_prompt=not lane.transfers,
         ordered_ns=step.now,
         is_proof=is_proof(recovery, peer, blocks.start),
-        is_needed=blocks.start in recovery.coverage.needed,
+        need=recovery.needs.first_need(BlockSet.single(blocks.start)),
     )
     state.next_transfer += 1
     state.transfers[transfer.id] = lane.id

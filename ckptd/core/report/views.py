@@ -152,6 +152,7 @@ class RecoverySnapshot:
         predicted_critical_ns: What was said of ``critical_ns`` then.
         waiting_for: Why it stands still; empty if it moves.
         is_short: It is held up for lack of descriptors, memory or threads on this node.
+        is_idle: That is because it is on demand, and nobody needs or reads more of it.
         missing_blocks: How many blocks nobody has.
         missing_units: Paths of the first units they belong to.
         sources: Every peer that can serve it or has served it.
@@ -196,3 +197,4 @@ class RecoverySnapshot:
     hedged_bytes: int
     hedge_budget_bytes: int
     is_short: bool = False
+    is_idle: bool = False

@@ -82,7 +82,7 @@ def has_express_room(recovery: Recovery, peer: Peer, options: Options, *, now: i
 
 
 def is_held_up_by_others(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> bool:
-    """Return whether what somebody waits for would wait at a peer for what nobody does.
+    """Return whether what somebody waits for would wait at a peer for what others want.
 
     Args:
         recovery: Which recovery.
@@ -90,13 +90,15 @@ def is_held_up_by_others(recovery: Recovery, peer: Peer, options: Options, *, no
         options: The scheduler's numbers.
         now: The moment, in nanoseconds.
     """
-    if not has_room(recovery, peer, options, now=now):
-        return True
     bundle = recovery.work.bundles.get(peer.path)
-    if bundle is None or bundle.usual_count < bundle.width:
-        return False
-    lane = lane_with_room(bundle, options)
-    return lane is not None and any(not known.is_needed for known in lane.transfers)
+    lanes = [] if bundle is None else [lane for lane in bundle.lanes if not lane.is_express]
+    if bundle is not None and has_room(recovery, peer, options, now=now):
+        if len(lanes) < bundle.width:
+            return False
+        best = lane_with_room(bundle, options)
+        lanes = [] if best is None else [best]
+    need = recovery.needs.first_need(servable(recovery, peer))
+    return any(known.need != need for lane in lanes for known in lane.transfers)
 
 
 def must_prove(recovery: Recovery, peer: Peer) -> bool:

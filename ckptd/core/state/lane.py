@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ckptd.core.state.link import Link
 from ckptd.model.blocks import BlockRun
-from ckptd.model.ids import LaneId, Origin, PathId, RecoveryId, TransferId
+from ckptd.model.ids import LaneId, NeedId, Origin, PathId, RecoveryId, TransferId
 from ckptd.model.words import CloseReason, Criticality
 
 
@@ -29,7 +29,7 @@ class Transfer:
         is_hedged: It was looked at as late once; there may be a hedge for it.
         ordered_ns: When it was ordered.
         is_proof: It is the one block by which a source shows that a unit is right again.
-        is_needed: Somebody waited for it when it was ordered.
+        need: Who waited for it when it was ordered, if anybody did.
     """
 
     id: TransferId
@@ -45,7 +45,12 @@ class Transfer:
     is_hedged: bool = False
     ordered_ns: int = 0
     is_proof: bool = False
-    is_needed: bool = False
+    need: NeedId | None = None
+
+    @property
+    def is_needed(self) -> bool:
+        """Somebody waited for it when it was ordered."""
+        return self.need is not None
 
 
 @dataclass(slots=True)

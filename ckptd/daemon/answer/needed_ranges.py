@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
+import weakref
+from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,8 +29,8 @@ from ckptd.daemon.answer.needed_units import (
     NeededUnits,
     UnitHere,
     UnitUnderWay,
-    find_unit,
     index_of,
+    no_such_unit,
 )
 from ckptd.daemon.answer.verified_bytes import places_of, read_held, read_staged
 from ckptd.daemon.parts import Storage
@@ -53,6 +54,7 @@ _LOOKS_MAX: Final = 3
 """A file that is moved meanwhile is looked for at its new place."""
 _PROGRESS_S: Final = 1.0
 _READER_CHARACTERS_MAX: Final = 64
+_INDEXES_MAX: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,26 @@ class _Wanted:
         return start, min(start + at_most, first + (self.end - 1) // grain_bytes + 1)
 
 
+class _UnitIndexes:
+    """Where units are in their manifests: of those that were read last."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[str, tuple[weakref.ref[AddressSpace], int]] = OrderedDict()
+
+    async def of(self, space: AddressSpace, name: str) -> int | None:
+        """Return a unit's index; ``None`` if the manifest has no such unit."""
+        known = self._found.get(name)
+        if known is not None and known[0]() is space:
+            return known[1]
+        index = await asyncio.to_thread(index_of, space.manifest, name)
+        if index is not None:
+            self._found[name] = (weakref.ref(space), index)
+            self._found.move_to_end(name)
+            while len(self._found) > _INDEXES_MAX:
+                self._found.popitem(last=False)
+        return index
+
+
 class NeededRanges:
     """Answers needs of ranges. Belongs to the event loop; bytes are read in threads.
 
@@ -100,6 +122,7 @@ class NeededRanges:
         self._units = units
         self._callers: Counter[int] = Counter()
         self._next_need = 0
+        self._indexes = _UnitIndexes()
         self._threads = ThreadPoolExecutor(_THREADS, "reading")
 
     async def stream(
@@ -190,7 +213,9 @@ class NeededRanges:
         if recovery.space is None:
             return
         space = recovery.space
-        unit = await asyncio.to_thread(find_unit, recovery, found.unit)
+        unit = await self._indexes.of(space, found.unit)
+        if unit is None:
+            raise no_such_unit(recovery.id, space, found.unit)
         wanted = _wanted(request, found.unit, space, unit)
         position = wanted.start
         while position < wanted.end:
@@ -200,7 +225,7 @@ class NeededRanges:
                 RangeNeeded(recovery.id, need, request.reader, unit, position, wanted.end),
             )
             reported_ns: int | None = None
-            while not self._is_held(recovery, space, run):
+            while not (held := self._held_of(recovery, space, run)):
                 arrived.clear()
                 if recovery.ended.is_set():
                     return
@@ -210,6 +235,7 @@ class NeededRanges:
                     reported_ns = self._now()
                     yield self._progress(found, wanted, position)
                 await _set_within(arrived)
+            run = (run[0], run[0] + held)
             end = _byte_at(wanted, run[1])
             if request.with_bytes:
                 data = await self._read(recovery, wanted, run)
@@ -229,15 +255,17 @@ class NeededRanges:
             digest=space.manifest.units[unit].digest.hex(),
         )
 
-    def _is_held(self, recovery: OpenRecovery, space: AddressSpace, run: tuple[int, int]) -> bool:
-        """Return whether blocks are verified and in their file."""
+    def _held_of(self, recovery: OpenRecovery, space: AddressSpace, run: tuple[int, int]) -> int:
+        """Return how many blocks of a run, the first ones, are verified and in their file."""
         staging = recovery.staging
         stage = self._scheduler.stages().get(recovery.id)
         if staging is None or recovery.space is not space:
-            return False
+            return 0
         if stage not in {Stage.TRANSFERRING, Stage.PLACING}:
-            return False  # files may be missing, and those of an earlier run are being hashed
-        return not staging.held.missing_count(*run)
+            return 0  # files may be missing, and those of an earlier run are being hashed
+        start, end = run
+        first_missing = (block for block in range(start, end) if block not in staging.held)
+        return next(first_missing, end) - start
 
     async def _read(
         self, recovery: OpenRecovery, wanted: _Wanted, run: tuple[int, int]
@@ -289,7 +317,7 @@ class NeededRanges:
             sent_bytes: So many of them were sent already.
         """
         served = await self._catalog.open_version(found.digest)
-        unit = await asyncio.to_thread(index_of, served.space.manifest, found.unit)
+        unit = await self._indexes.of(served.space, found.unit)
         if unit is None:
             raise NotFound(f"unit {found.unit!r}", "is gone", "Recover the version again.")
         wanted = _wanted(request, found.unit, served.space, unit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Final, NamedTuple
@@ -11,7 +12,7 @@ from typing import Final, NamedTuple
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
 from ckptd.errors import CkptdError, Conflict, ContentChanged, NotFound, UsageError
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
 from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace
 from ckptd.model.unit_names import UnitName, split_unit_name
@@ -25,6 +26,10 @@ _NEAREST_MAX: Final = 5
 
 _COMPARED_MAX: Final = 2000
 """How many paths a name is compared with for that; each takes up to a tenth of a millisecond."""
+
+
+_SEEN_MAX: Final = 256
+"""Units that were found last: of one that is read range by range the manifest is read once."""
 
 
 class UnitUnderWay(NamedTuple):
@@ -63,6 +68,7 @@ class NeededUnits:
         self._book = book
         self._catalog = catalog
         self._roots = roots
+        self._seen: OrderedDict[str, tuple[UnitHere, Place]] = OrderedDict()
 
     async def find(self, text: str) -> UnitUnderWay | UnitHere:
         """Return which unit is meant.
@@ -90,6 +96,9 @@ class NeededUnits:
         for recovery in self._book:
             if recovery.root is root and recovery.target and _is_below(relative, recovery.target):
                 return UnitUnderWay(recovery, relative.removeprefix(f"{recovery.target}/"))
+        seen = self._seen.get(path)
+        if seen is not None and self._is_as_it_was(seen[1]):
+            return seen[0]
         places = (
             (held, place, relative.removeprefix(f"{place.directory}/"))
             for held, place in self._catalog.places_of(root.name)
@@ -151,11 +160,25 @@ class NeededUnits:
             is_held, why_not = await self._look_at(held, place, unit)
             if is_held:
                 path = inside(place.directory, unit)
-                return UnitHere(held.holding.digest, unit, self._roots[place.root], path)
+                here = UnitHere(held.holding.digest, unit, self._roots[place.root], path)
+                self._remember(here, place)
+                return here
             obstacle = obstacle or why_not
         if obstacle is not None:
             raise obstacle
         return None
+
+    def _remember(self, here: UnitHere, place: Place) -> None:
+        """Find a unit again without its manifest, as long as nothing is known against its place."""
+        path = here.root.absolute(here.path)
+        self._seen[path] = (here, place)
+        self._seen.move_to_end(path)
+        while len(self._seen) > _SEEN_MAX:
+            self._seen.popitem(last=False)
+
+    def _is_as_it_was(self, place: Place) -> bool:
+        known = self._catalog.place(place.number)
+        return known is not None and known[1] is place
 
     async def _look_at(
         self, held: HeldVersion, place: Place, name: str
@@ -189,9 +212,13 @@ def find_unit(recovery: OpenRecovery, name: str) -> int:
     space = recovery.known_space()
     unit = index_of(space.manifest, name)
     if unit is None:
-        subject = f"unit {name!r}"
-        raise NotFound(subject, f"is not in what {recovery.id} recovers", nearest(space, name))
+        raise no_such_unit(recovery.id, space, name)
     return unit
+
+
+def no_such_unit(recovery: RecoveryId, space: AddressSpace, name: str) -> NotFound:
+    """Return the error that what a recovery brings has no such unit."""
+    return NotFound(f"unit {name!r}", f"is not in what {recovery} recovers", nearest(space, name))
 
 
 def nearest(space: AddressSpace, text: str) -> str:

@@ -272,7 +272,7 @@ class Measuring:
     def _note_waiting(self, active: Iterable[RecoverySnapshot]) -> None:
         current = {}
         for recovery in active:
-            if recovery.waiting_for:
+            if recovery.waiting_for and not recovery.is_idle:
                 current[recovery.recovery] = recovery
             elif recovery.recovery in self._waiting:
                 _log.info("recovery.moving", recovery=recovery.recovery)

@@ -50,7 +50,7 @@ def interests(
     live = [peer for peer in peers if peer.state is PeerState.LIVE and peer.holdings is not None]
     found: dict[Interest, None] = {}
     for recovery in recoveries:
-        if not recovery.waiting_for or recovery.is_paused:
+        if not recovery.waiting_for or recovery.is_paused or recovery.is_idle:
             continue
         listed = [
             (holding.version, Interest(peer.address, holding.digest))

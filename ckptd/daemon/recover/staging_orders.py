@@ -168,6 +168,7 @@ class StagingOrders:
                 effect.digest, name, manifest.version, recovery.root, recovery.joined
             )
             recovery.space = effect.space
+            recovery.note_growth()  # its units are known
             staging = Staging(
                 recovery.root,
                 recovery.id,

@@ -76,6 +76,11 @@ def note_need(book: NodeBook, event: RangeNeeded | NeedEnded) -> None:
     if known is None or known.described is None:
         return
     space = known.described.space
+    before = recovery.needs.get(event.need)
+    if before is not None:
+        left_bytes = space.set_bytes(before - known.coverage.verified)
+        if 2 * left_bytes >= ASKED_BYTES_MAX:
+            return  # there is enough to do
     unit, (first, _) = space.manifest.units[event.unit], space.unit_run(event.unit)
     end = min(event.end, event.start + ASKED_BYTES_MAX, unit.size_bytes)
     grain_bytes = unit.block_size_bytes

@@ -83,6 +83,7 @@ class Wish:
         is_background: It leaves sources to recoveries that are not.
         allow_partial: It may be placed without required units once patience ends.
         is_name_awaited: A name of which nobody has anything is waited for.
+        is_on_demand: Only what is read is fetched, until somebody wants the rest.
         is_chosen: Somebody said that it is this content, of several.
         from_node: Somebody said that it is the content of this node.
         job: These shards of a job are wanted; the version is what they are joined to.
@@ -97,6 +98,7 @@ class Wish:
     is_background: bool = False
     allow_partial: bool = False
     is_name_awaited: bool = True
+    is_on_demand: bool = False
     is_chosen: bool = False
     from_node: NodeId | None = None
     job: JobRequest | None = None

@@ -112,10 +112,11 @@ class Needs:
         rests = union(need.rest for need in self.open.values())
         return rests | union(reader.blocks for reader in self.readers.values())
 
+    def first_need(self, blocks: BlockSet) -> NeedId | None:
+        """Return who has waited longest for any of some blocks; ``None``: nobody waits."""
+        return next((name for name, each in self.open.items() if each.asked.meets(blocks)), None)
+
     def first_of(self, blocks: BlockSet) -> BlockSet:
         """Return those of some blocks that are waited for longest; empty if none are."""
-        for need in self.open.values():
-            found = need.asked & blocks
-            if found:
-                return found
-        return BlockSet()
+        name = self.first_need(blocks)
+        return BlockSet() if name is None else self.open[name].asked & blocks

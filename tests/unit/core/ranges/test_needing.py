@@ -117,7 +117,13 @@ def test_whoever_needs_everything_takes_turns_with_others() -> None:
     assert script.recovery().coverage.needed == blocks((50, 51), (100, 116))
     assert script.recovery().coverage.ahead == blocks((116, 164)), "the rest is fetched ahead"
     script.tell(need(101, 1000, name=1))
-    assert script.recovery().coverage.needed == blocks((50, 51), (101, 117))
+    assert script.recovery().coverage.needed == blocks((50, 51), (100, 116))
+    while not script.recovery().coverage.verified.meets(blocks((108, 109))):
+        script.deliver(script.in_flight[-1], after_ms=10)
+    first = min(script.recovery().coverage.needed - blocks((50, 51)))
+    script.tell(need(first, 1000, name=1))
+    assert script.recovery().coverage.needed.meets(blocks((first + 15, first + 16)))
+    assert not script.recovery().coverage.needed.meets(blocks((first + 16, 1000)))
 
 
 def test_of_so_many_that_wait_no_more_are_taken() -> None:

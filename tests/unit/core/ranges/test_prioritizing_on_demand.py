@@ -59,6 +59,7 @@ def test_nothing_is_fetched_that_nobody_asked_for_however_long_it_takes() -> Non
     view = script.view()
     assert view.stage is Stage.TRANSFERRING
     assert view.waiting_for == "somebody to read more of it, as it is on demand"
+    assert view.is_idle
     bottleneck = script.scheduler.bottleneck(R, LocalLoad(), now=script.now)
     assert bottleneck is None, "nothing binds it"
     assert StoryKind.STANDSTILL not in script.recovery().story.counts
@@ -67,6 +68,7 @@ def test_nothing_is_fetched_that_nobody_asked_for_however_long_it_takes() -> Non
 def test_what_is_needed_comes_and_nothing_else() -> None:
     script = on_demand(saved(16))
     [order] = ranges(script.tell(need(8, 10)))
+    assert not script.view().is_idle
     assert (order.blocks, order.criticality) == ((8, 10), Criticality.CRITICAL)
     assert ranges(script.deliver(order, after_ms=1)) == []
     script.tell(NeedEnded(R, NeedId(1)))
