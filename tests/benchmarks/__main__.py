@@ -40,7 +40,11 @@ from tests.benchmarks.tools import Aria2, Curl, Rclone, Rsync
 from tests.benchmarks.turns import Case, Measured, measure
 
 SHAPING = "tests.benchmarks.shaping"
-GROUPS = {"reuse": "tests.benchmarks.reuse", "jobs": "tests.benchmarks.jobs"}
+GROUPS = {
+    "reuse": "tests.benchmarks.reuse",
+    "jobs": "tests.benchmarks.jobs",
+    "lazy": "tests.benchmarks.lazy",
+}
 """Rows of a module of their own, which are measured where they are named."""
 SMALL_UNIT_BYTES = 16 * KIB
 SMALL_UNITS = 20_000
