@@ -358,11 +358,13 @@ def _encode(route: Route[..., object], shape: Shape, taken: Sequence[object]) ->
             return target, msgspec.json.encode(request)
         fields = msgspec.to_builtins(request)
         query = {key: _query_value(value) for key, value in fields.items() if value is not None}
-        return f"{target}?{urlencode(query)}", b""
+        return f"{target}?{urlencode(query, doseq=True)}", b""
     return target, b""
 
 
-def _query_value(value: object) -> str:
+def _query_value(value: object) -> str | list[str]:
+    if isinstance(value, list | tuple):
+        return [str(each) for each in value]
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

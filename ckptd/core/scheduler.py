@@ -8,7 +8,7 @@ became known, carries out the orders that come back, and calls again with ``Time
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from random import Random
 from typing import Final, get_args
 
@@ -36,7 +36,11 @@ from ckptd.core.report.rivals import Rival
 from ckptd.core.report.verdicts import Explanation
 from ckptd.core.report.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot
 from ckptd.core.stages import advance, ending, restaging, rival_choice
-from ckptd.core.stages.claims_on_content import claimed_contents, rivals_of_choice
+from ckptd.core.stages.claims_on_content import (
+    claimed_contents,
+    rivals_of_choice,
+    without_unchosen,
+)
 from ckptd.core.stages.version_choice import explain_choice
 from ckptd.core.state.deadlines import next_deadline
 from ckptd.core.state.knowledge import State
@@ -153,6 +157,12 @@ class Scheduler:
         """
         return self._state.recoveries[recovery].coverage.unchosen
 
+    def seen_unchosen(self, recovery: RecoveryId) -> Mapping[Digest, BlockSet] | None:
+        """Return what a recovery does not want of versions that it saw; ``None``: it wants all."""
+        known = self._state.recoveries.get(recovery)
+        is_by_choice = known is not None and known.request.is_by_choice
+        return known.search.unchosen if known is not None and is_by_choice else None
+
     def bytes_by_class(self) -> dict[tuple[bool, Criticality], int]:
         """Return bytes of all recoveries whose manifest is here, by whether they are verified."""
         return bytes_by_class(self._state)
@@ -186,6 +196,8 @@ class Scheduler:
         wanted: Version | None,
         not_below: Version | None = None,
         own: Iterable[Holding] = (),
+        *,
+        unchosen: Mapping[Digest, BlockSet] | None = None,
     ) -> ExplainedChoice:
         """Say which version a recovery would be for if it were requested now, and why.
 
@@ -194,9 +206,13 @@ class Scheduler:
             wanted: A version somebody named; ``None`` for the newest.
             not_below: The newest version that this node ever had.
             own: What stands on this node's disks of the checkpoint.
+            unchosen: If not all units are wanted: which blocks are not, of versions of which
+                that is known.
         """
         at_most = self._options.manifests.claims_max
-        known = (*self._state.claimed(checkpoint, wanted, at_most=at_most), *own)
+        known = [*self._state.claimed(checkpoint, wanted, at_most=at_most), *own]
+        if unchosen is not None:
+            known = [without_unchosen(holding, unchosen) for holding in known]
         return explain_choice(known, checkpoint, wanted, not_below)
 
     def contents(

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.control.messages.plans import PlanRequest
 from ckptd.control.messages.recovery_results import RecoveryResult, exit_code_of
-from ckptd.errors import ExitCode
+from ckptd.errors import ExitCode, NotFound
 from ckptd.limits import MIB
 from ckptd.model.words import FailureCause, Location, PlaceState, Result, Stage
 from ckptd.store.files.layout import PARTIAL_MARKER
@@ -59,6 +60,11 @@ def test_units_that_were_chosen_are_served_and_completed_after_a_restart(
     source.stop()
     second = cluster.node("c", peers=[first.address])
     # The newest of which all that is chosen is within reach: nobody has all of it.
+    plan = second.client.plan(PlanRequest(checkpoint=NAME, units=("model-1*", "small/00")))
+    assert (plan.version, plan.units, plan.missing_blocks) == (100, 3, 0)
+    assert plan.bytes_total == plan.needed_bytes == size_of(source, "model-1*")
+    with pytest.raises(NotFound, match="'modle': matches no unit"):
+        second.client.plan(PlanRequest(checkpoint=NAME, units=("modle",)))
     served = second.recover(version=None, units=["model-1*"])
     assert (served.result, served.version) == (Result.CHOSEN, 100)
     assert {share.node for share in served.sources} == {"b"}

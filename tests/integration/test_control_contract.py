@@ -36,7 +36,7 @@ NAMES = {"node": PEER_VIEW.node, "recovery": VIEW.recovery}
 REQUESTS: dict[object, msgspec.Struct] = {
     type(request): request
     for request in (
-        PlanRequest(checkpoint="llama/rank-0", version=100),
+        PlanRequest(checkpoint="llama/rank-0", version=100, units=("model/*", "a b&c=d")),
         PublishRequest(directory="/data/x", checkpoint="a", version=3),
         VerifyRequest(checkpoint="a", version=3),
         RecoverRequest(checkpoint="a"),

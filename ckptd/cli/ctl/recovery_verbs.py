@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from ckptd.cli.ctl.unit_arguments import add_choice, object_to_choice
 from ckptd.cli.ctl.verb import (
     Verb,
     absolute,
@@ -127,18 +128,7 @@ def _add_recover(parser: ArgumentParser) -> None:
         metavar="SHARDS",
         help="of a job: mine (what this node had), all, or numbers: 3,7 or 0-3/8; default: mine",
     )
-    parser.add_argument(
-        "--units",
-        metavar="PATTERN",
-        action="append",
-        default=[],
-        help="only units whose paths match: 'model/*'; may be given several times",
-    )
-    parser.add_argument(
-        "--min",
-        choices=("critical",),
-        help="end when units so urgent are placed; the rest follows in the background",
-    )
+    add_choice(parser)
     parser.add_argument("--wait", action="store_true", help="show it until it ends")
     parser.add_argument(
         "--timeout", metavar="DURATION", help="with --wait: wait for so long at most: 10m"
@@ -146,8 +136,8 @@ def _add_recover(parser: ArgumentParser) -> None:
 
 
 def _object_to_recover(arguments: Namespace) -> str:
-    if arguments.units and arguments.min:
-        return "--units and --min cannot be given together"
+    if objection := object_to_choice(arguments):
+        return objection
     if arguments.on_demand and (arguments.units or arguments.min):
         return "--units and --min contradict --on-demand: what is read is fetched"
     if arguments.on_demand and arguments.wait:

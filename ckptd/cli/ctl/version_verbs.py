@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Final
 
+from ckptd.cli.ctl.unit_arguments import add_choice, object_to_choice
 from ckptd.cli.ctl.verb import (
     Verb,
     client_of,
@@ -55,6 +56,7 @@ the target, or there is too little room.
 examples:
   ckptctl plan llama/rank-3        # the newest version that can be had
   ckptctl plan llama/rank-3@1200
+  ckptctl plan llama/rank-3 --units 'model/*'  # ... and --min, as recover has
   ckptctl plan llama/rank-3 -o json | jq .predicted_complete_s
 """
 
@@ -97,11 +99,19 @@ def _peers(arguments: Namespace) -> ExitCode:
 
 def _add_plan(parser: ArgumentParser) -> None:
     parser.add_argument("reference", metavar="NAME[@VERSION]", help="e.g. llama/rank-3@1200")
+    add_choice(parser)
 
 
 def _plan(arguments: Namespace) -> ExitCode:
     checkpoint, version = parse_reference(arguments.reference)
-    plan = client_of(arguments).plan(PlanRequest(checkpoint=checkpoint, version=version))
+    plan = client_of(arguments).plan(
+        PlanRequest(
+            checkpoint=checkpoint,
+            version=version,
+            units=tuple(map(utf8, arguments.units)),
+            min_criticality=arguments.min,
+        )
+    )
     print_answer(arguments, plan, plan_lines(plan))
     return exit_code_of_plan(plan)
 
@@ -122,5 +132,12 @@ VERBS: Final = (
         _add_peers,
         _object_to_peers,
     ),
-    Verb("plan", "what a recovery would do, and how long it would take", _plan, _PLAN, _add_plan),
+    Verb(
+        "plan",
+        "what a recovery would do, and how long it would take",
+        _plan,
+        _PLAN,
+        _add_plan,
+        object_to_choice,
+    ),
 )

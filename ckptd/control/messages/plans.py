@@ -15,10 +15,14 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         checkpoint: What would be recovered.
         version: Which version; ``None`` for the newest that is available.
+        units: As in ``RecoverRequest``.
+        min_criticality: Likewise; of the rest, which follows, the plan says nothing.
     """
 
     checkpoint: str
     version: int | None = None
+    units: tuple[str, ...] = ()
+    min_criticality: str | None = None
 
 
 class PassedOverRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,9 +116,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         rivals: Several contents that go by the version, among which somebody would have to choose;
             the rest of the plan is for the first of them. Empty if there is nothing to choose.
         digest: Digest of the manifest.
-        bytes_total: Its length.
-        units: How many units; ``None`` without the manifest.
-        bytes_by_class: Its length by criticality; ``None`` without the manifest.
+        bytes_total: Length of what is wanted of it; of all of it without the manifest.
+        units: How many units those are; ``None`` without the manifest.
+        bytes_by_class: That length by criticality; ``None`` without the manifest.
         manifest_problem: Why the manifest could not be fetched; empty if it could.
         sources: Peers that have some of it, by name.
         missing_blocks: Blocks that neither a live peer nor this node has.
@@ -125,7 +129,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         here: Where it is on this node already; ``None`` if it is not.
         target: The directory that it would have.
         is_target_taken: Something else is there: the recovery would be refused.
-        is_here: It stands at the target already: there is nothing to do.
+        is_here: All that is wanted stands at the target already: there is nothing to do.
         bytes_local: Bytes that need not travel: zeros, and those that are at the target or would
             be copied on this node's disks.
         bytes_reused: Of those, what would be copied.

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar, cast, get_origin
 
 import msgspec
 from aiohttp import web
@@ -89,13 +89,19 @@ async def _pass_over_body(request: web.Request) -> None:
 
 
 def decode_query(request: web.Request, kind: type[_Message]) -> _Message:
-    """Return the query of a request as a message.
+    """Return the query of a request as a message; a field that is an array may be there repeatedly.
 
     Raises:
         UsageError: It is not understood.
     """
+    fields = msgspec.structs.fields(cast("type[msgspec.Struct]", kind))
+    arrays = {field.encode_name for field in fields if get_origin(field.type) is tuple}
+    given = {
+        key: request.query.getall(key) if key in arrays else request.query[key]
+        for key in request.query
+    }
     try:
-        return msgspec.convert(dict(request.query), kind, strict=False)
+        return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
         raise UsageError("query", f"is not understood: {error}") from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Final, NamedTuple
@@ -112,14 +112,24 @@ def _of_peer(
 
 
 def as_chosen(recovery: Recovery, holding: Holding) -> Holding:
-    """Return a holding in which what is not wanted may be missing.
-
-    Where not all units are wanted nobody knows which blocks those are before the manifest was
-    seen: until then it is taken for whole if there is anything of it, of so many versions.
-    """
-    if not recovery.request.is_by_choice or holding.is_whole:
+    """Return a holding in which what a recovery does not want may be missing."""
+    if not recovery.request.is_by_choice:
         return holding
-    seen = recovery.search.unchosen
+    return without_unchosen(holding, recovery.search.unchosen)
+
+
+def without_unchosen(holding: Holding, seen: Mapping[Digest, BlockSet]) -> Holding:
+    """Return a holding in which what is not wanted may be missing, where not all units are wanted.
+
+    Nobody knows which blocks those are before the manifest was seen: until then it is taken for
+    whole if there is anything of it, of so many versions.
+
+    Args:
+        holding: Who has what of a version.
+        seen: Of versions whose manifests were seen: the blocks that are not wanted.
+    """
+    if holding.is_whole:
+        return holding
     unchosen = seen.get(holding.digest)
     if unchosen is None:
         if len(seen) >= _SEEN_MAX or not holding.blocks:

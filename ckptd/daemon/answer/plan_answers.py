@@ -17,6 +17,7 @@ from ckptd.control.messages.plans import (
     ReusedRow,
 )
 from ckptd.control.messages.rivals import RivalRow
+from ckptd.core.report.choice import ExplainedChoice
 from ckptd.core.report.rivals import Rival
 from ckptd.core.report.views import PeerSnapshot
 from ckptd.daemon.answer.plan_figures import PlannedContent, figures_of
@@ -28,6 +29,7 @@ from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import CkptdError, VerificationFailed
 from ckptd.limits import SECOND
+from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
     CheckpointName,
@@ -37,8 +39,9 @@ from ckptd.model.ids import (
     parse_version,
 )
 from ckptd.model.space import AddressSpace
+from ckptd.model.unit_choice import Choice
 from ckptd.store.files.roots import Root
-from ckptd.store.published.places import HeldVersion
+from ckptd.store.published.places import HeldVersion, Place
 
 _MANIFEST_TIMEOUT_S: Final = 5.0
 """How long a person waits for the manifest; without it a plan says less."""
@@ -72,9 +75,8 @@ class PlanAnswers:
         checkpoint = parse_checkpoint_name(request.checkpoint)
         wanted = None if request.version is None else parse_version(request.version)
         own = self._own.holdings(checkpoint)
-        choice = self._scheduler.explain_choice(
-            checkpoint, wanted, self._catalog.newest_ever(checkpoint), own
-        )
+        units = Choice.parse(request.units, request.min_criticality)
+        choice, unchosen = await self._choose(checkpoint, wanted, own, units)
         passed_over = tuple(
             PassedOverRow(version=other.version, digest=other.digest, why=other.why)
             for other in choice.passed_over
@@ -101,11 +103,14 @@ class PlanAnswers:
         mine = next((holding for holding in own if holding.digest == digest), None)
         facts = mine or _holding(holders[0], digest)
         space, problem = await self._find_space((checkpoint, version, digest), holders)
+        if units is not None and space is not None and digest not in unchosen:
+            unchosen[digest] = await self._unchosen_of(space, units)
         held = self._catalog.held(digest)
         root, target = self._own.target_of(checkpoint, version, digest)
         found, free_bytes, memory_bytes = await asyncio.to_thread(_look, root, target)
         place = held.at(root.name, target) if held and found else None
-        is_whole = place is not None and place.is_whole
+        not_wanted = unchosen.get(digest, BlockSet())
+        is_whole = place is not None and _has_all(place, space, not_wanted)
         similar = () if is_whole else await self._own.similar(digest, checkpoint, version, root)
         content = PlannedContent(
             facts=facts,
@@ -116,10 +121,10 @@ class PlanAnswers:
             offered=[_holding(holder, digest) for holder in holders],
             supplies=self._scheduler.supplies(digest, now=self._now()),
             similar=similar,
+            unchosen=not_wanted,
         )
         figures = await asyncio.to_thread(figures_of, content)
         prediction = figures.prediction
-        size_bytes = space.size_bytes if space else facts.size_bytes
         return Plan(
             checkpoint=checkpoint,
             version=version,
@@ -128,8 +133,8 @@ class PlanAnswers:
             is_settled=is_settled,
             rivals=rivals,
             digest=digest,
-            bytes_total=size_bytes,
-            units=len(space.manifest.units) if space else None,
+            bytes_total=figures.size_bytes,
+            units=figures.units,
             bytes_by_class=figures.by_class,
             manifest_problem=problem,
             sources=tuple(
@@ -160,8 +165,56 @@ class PlanAnswers:
             predicted_critical_s=_seconds(prediction.critical_ns),
             predicted_complete_s=_seconds(prediction.complete_ns),
             prediction_remark=_remark(prediction.remark, figures.copied_bytes),
-            size_problem=self._terms.size_problem(size_bytes) if place is None else "",
+            size_problem=self._terms.size_problem(facts.size_bytes) if place is None else "",
         )
+
+    async def _choose(
+        self,
+        checkpoint: CheckpointName,
+        wanted: Version | None,
+        own: Sequence[Holding],
+        units: Choice | None,
+    ) -> tuple[ExplainedChoice, dict[Digest, BlockSet]]:
+        """Return which version would be chosen, and what is not wanted of those that were seen.
+
+        Where not all units are wanted it takes manifests to know of which versions those that are
+        can be had: as long as they show that they cannot, the next one is looked at.
+
+        Args:
+            checkpoint: Of which checkpoint.
+            wanted: The version that is named.
+            own: What stands here.
+            units: Which units are wanted; ``None``: all.
+
+        Raises:
+            NotFound: The version has no such units.
+        """
+        unchosen: dict[Digest, BlockSet] = {}
+        while True:
+            choice = self._scheduler.explain_choice(
+                checkpoint,
+                wanted,
+                self._catalog.newest_ever(checkpoint),
+                own,
+                unchosen=None if units is None else unchosen,
+            )
+            if units is None or choice.chosen is None or choice.chosen[1] in unchosen:
+                return choice, unchosen
+            version, digest = choice.chosen
+            holders = self._scheduler.holders(digest, now=self._now())
+            space, _ = await self._find_space((checkpoint, version, digest), holders)
+            if space is None:
+                return choice, unchosen
+            unchosen[digest] = await self._unchosen_of(space, units)
+
+    async def _unchosen_of(self, space: AddressSpace, units: Choice) -> BlockSet:
+        """Return the blocks of a version that are not wanted.
+
+        Raises:
+            NotFound: It has no units of those that are.
+        """
+        chosen = await asyncio.to_thread(units.blocks_in, space)
+        return BlockSet.full(space.block_count) - chosen
 
     def _contents_of(
         self, checkpoint: CheckpointName, wanted: Version | None, own: Sequence[Holding]
@@ -221,6 +274,14 @@ class PlanAnswers:
         best = sorted(holders, key=lambda holder: (holder.failures, -holder.source.trust))
         for holder in best[:_HOLDERS_ASKED_MAX]:
             yield self._manifests.from_peer(holder.source.path, checkpoint, digest)
+
+
+def _has_all(place: Place, space: AddressSpace | None, not_wanted: BlockSet) -> bool:
+    """Return whether all that is wanted stands at a place, as far as is known."""
+    if space is None or not not_wanted:
+        return place.is_whole
+    wanted = BlockSet.full(space.block_count) - not_wanted
+    return not place.wrong_names and wanted.issubset(place.standing(space))
 
 
 def _remark(remark: str, copied_bytes: int) -> str:

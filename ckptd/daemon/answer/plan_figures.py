@@ -6,7 +6,7 @@ All of it is computed from values that do not change, for a thread: the event lo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ckptd.control.messages.plans import ClassBytes
 from ckptd.core.explain.prediction import (
@@ -40,6 +40,7 @@ class PlannedContent:
         offered: What each holder has.
         supplies: What a prediction is based on.
         similar: Where other versions stand on this node.
+        unchosen: Blocks that are not wanted.
     """
 
     facts: Holding
@@ -50,14 +51,17 @@ class PlannedContent:
     offered: Sequence[Holding]
     supplies: Sequence[Supply]
     similar: tuple[SimilarPlace, ...] = ()
+    unchosen: BlockSet = field(default_factory=BlockSet)
 
 
 @dataclass(frozen=True, slots=True)
 class PlanFigures:
-    """The numbers of a plan.
+    """The numbers of a plan: of what is wanted, where not all is.
 
     Attributes:
-        by_class: Bytes by criticality; ``None`` without a manifest, as what follows.
+        size_bytes: How much is wanted.
+        units: How many units; ``None`` without a manifest, as what follows.
+        by_class: Bytes by criticality.
         missing_blocks: Blocks that nobody has.
         missing_required: How many of those are required.
         missing_critical: How many of those are critical.
@@ -71,6 +75,8 @@ class PlanFigures:
         prediction: How long it takes.
     """
 
+    size_bytes: int
+    units: int | None
     by_class: ClassBytes | None
     missing_blocks: int
     missing_required: int | None
@@ -90,17 +96,18 @@ def figures_of(content: PlannedContent) -> PlanFigures:
     facts, space, mine = content.facts, content.space, content.mine
     stands = content.place.standing(space) if content.place and space else BlockSet()
     # They would be neither fetched nor written.
-    zeros = zero_blocks(space, digest_of_zeros) if space else BlockSet()
-    local = (mine.blocks if mine and space else BlockSet()) | zeros
+    unchosen = content.unchosen
+    zeros = (zero_blocks(space, digest_of_zeros) if space else BlockSet()) - unchosen
+    local = (mine.blocks - unchosen if mine and space else BlockSet()) | zeros
     similar_bytes: tuple[int, ...] = ()
     if space is not None:
-        missing_here = BlockSet.full(space.block_count) - local
+        missing_here = BlockSet.full(space.block_count) - local - unchosen
         equal = EqualBlocks(space, missing_here, content.similar)
         similar_bytes = equal.found_bytes
         local |= equal.blocks
     # A holder may say anything of a version; its manifest is right.
     block_count = space.block_count if space else facts.block_count
-    needed = BlockSet.full(block_count) - local
+    needed = BlockSet.full(block_count) - local - unchosen
     missing = needed - union(holding.blocks for holding in content.offered)
     if space is None:
         needs = [need_of_unknown(facts, needed)]
@@ -108,7 +115,9 @@ def figures_of(content: PlannedContent) -> PlanFigures:
         needs = needs_of(space, space.class_ends(), needed)
     critical = space.of_criticality(Criticality.CRITICAL) if space else BlockSet()
     return PlanFigures(
-        by_class=_by_class(space) if space else None,
+        size_bytes=space.size_bytes - space.set_bytes(unchosen) if space else facts.size_bytes,
+        units=len(space.manifest.units) - space.whole_units(unchosen) if space else None,
+        by_class=_by_class(space, unchosen) if space else None,
         missing_blocks=len(missing),
         missing_required=len(missing - space.optional_blocks()) if space else None,
         missing_critical=len(missing & critical) if space else None,
@@ -130,9 +139,9 @@ def _size_bytes(holding: Holding, space: AddressSpace | None) -> int:
     return need_of_unknown(holding, holding.blocks).size_bytes
 
 
-def _by_class(space: AddressSpace) -> ClassBytes:
+def _by_class(space: AddressSpace, unchosen: BlockSet) -> ClassBytes:
     def size_bytes(criticality: Criticality) -> int:
-        return space.set_bytes(space.of_criticality(criticality))
+        return space.set_bytes(space.of_criticality(criticality) - unchosen)
 
     return ClassBytes(
         critical=size_bytes(Criticality.CRITICAL),

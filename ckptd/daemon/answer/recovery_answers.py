@@ -155,7 +155,7 @@ class RecoveryAnswers:
         await self._book.settle(checkpoint)
         await self._let_end(root, target)
         async with self._beginning:  # of two requests for the same, one begins
-            same = self._find_same(checkpoint, version, root, target, shards)
+            same = self._find_same(checkpoint, version, root, target, shards, terms.choice)
             if same is not None and self._is_of(same, wanted):
                 _check_allows(same.record, request)
                 is_widened: bool | None = False
@@ -247,17 +247,22 @@ class RecoveryAnswers:
         root: Root,
         target: str,
         shards: str,
+        choice: Choice | None,
     ) -> OpenRecovery | None:
         """Return a recovery under way for what is asked for now, on its way to the same target."""
         for other in self._book:
             is_there = other.target == target if target else not other.record.target
             is_alike = other.root is root and is_there and other.record.shards == shards
-            if is_alike and self._is_same(other, checkpoint, version):
+            if is_alike and self._is_same(other, checkpoint, version, choice):
                 return other
         return None
 
     def _is_same(
-        self, other: OpenRecovery, checkpoint: CheckpointName, version: Version | None
+        self,
+        other: OpenRecovery,
+        checkpoint: CheckpointName,
+        version: Version | None,
+        choice: Choice | None,
     ) -> bool:
         """Return whether a recovery that is under way is for what is asked for now."""
         if other.record.checkpoint != checkpoint:
@@ -271,7 +276,10 @@ class RecoveryAnswers:
         if other.record.shards:
             return True
         newest = self._scheduler.explain_choice(
-            checkpoint, None, self._catalog.newest_ever(checkpoint)
+            checkpoint,
+            None,
+            self._catalog.newest_ever(checkpoint),
+            unchosen=None if choice is None else self._scheduler.seen_unchosen(other.id),
         ).chosen
         return chosen is None or (newest is not None and newest[0] == chosen)
 

@@ -58,6 +58,16 @@ def test_what_is_here_need_not_come_and_what_nobody_has_is_named() -> None:
     assert figures.prediction.complete_ns is None
 
 
+def test_of_some_units_everything_is_said_of_those() -> None:
+    planned = content(SPACE, mine=holding(0), offered=(holding(1),))
+    figures = figures_of(replace(planned, unchosen=BlockSet([(0, 1)])))
+    assert (figures.size_bytes, figures.units) == (10, 2)
+    assert figures.by_class is not None
+    assert (figures.by_class.critical, figures.by_class.deferred) == (0, 7)
+    assert (figures.local_bytes, figures.needed_bytes) == (0, 10)
+    assert (figures.missing_blocks, figures.missing_units) == (1, ("c",))
+
+
 def test_what_other_versions_here_have_need_not_come_either(tmp_path: Path) -> None:
     older = AddressSpace(make_manifest({"a": b"a" * 3, "old": b"c" * 7}))
     files = UnitFiles([UnitFile(Fingerprint(0, 0, 0, 0, 0))] * 2)
