@@ -411,6 +411,7 @@ class StoryReason(enum.StrEnum):
     QUESTIONED = "questioned"
     PAUSED = "paused"
     ON_DEMAND = "on_demand"
+    OTHERS = "others"
     DISK = "disk"
     SHORTAGE = "shortage"
     CERTIFICATE = "certificate"

@@ -11,6 +11,7 @@ import pytest
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.control.messages.jobs import NewestRequest
+from ckptd.control.messages.life_cycle import RemoveRequest, RemoveResult
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.errors import Conflict, UsageError
@@ -100,6 +101,7 @@ def test_all_shards_come_into_one_directory_and_are_served_from_there(
     assert (again.result, again.bytes_received) == (Result.COMPLETE, 0)
     for node in holders:
         node.stop()
+    (receiver.path(JOB, "100") / "of the job").write_text("stays")
     other = cluster.node("o", peers=[receiver.address])
     assert recover(other, "1,2").result is Result.COMPLETE
     assert tree_digest(other.path(JOB, "100")) == {
@@ -107,6 +109,11 @@ def test_all_shards_come_into_one_directory_and_are_served_from_there(
         for path, facts in together(*saved).items()
         if not path.startswith(("rank-0/", "rank-3/"))
     }
+    *_, removed = receiver.client.remove(RemoveRequest(checkpoint=JOB, version=100))
+    assert isinstance(removed, RemoveResult)
+    assert len(removed.places) == COUNT
+    assert [path.name for path in receiver.path(JOB, "100").iterdir()] == ["of the job"]
+    assert shards_here(receiver) == []
 
 
 def test_a_node_gets_back_what_it_had_of_the_newest_version_that_is_whole(

@@ -123,6 +123,8 @@ def _why_no_transfer(
     able = list(holders(recovery, state.sources(), wanted))
     if recovery.coverage.unclaimed and not wanted:
         why = StoryReason.ON_DEMAND, "somebody to read more of it, as it is on demand"
+    elif not wanted and now < recovery.joining.settles_ns:
+        why = StoryReason.OTHERS, "nodes that recover the job as well, for the same version"
     elif not wanted:
         why = StoryReason.DISK, _which_disk(recovery, now=now)
     elif recovery.local.retry_at_ns is not None:

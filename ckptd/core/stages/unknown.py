@@ -13,6 +13,7 @@ from ckptd.model.holdings import Holding
 from ckptd.model.ids import Version
 from ckptd.model.nearest import NEAREST_SHOWN, nearest_names
 from ckptd.model.quantities import format_size
+from ckptd.model.shards import job_of, split_shard
 from ckptd.model.words import FailureCause
 
 
@@ -41,7 +42,10 @@ def explain_unknown(state: State, recovery: Recovery) -> tuple[FailureCause, str
     versions = {holding.version for holding in _holdings_of(state, recovery)}
     if not versions:
         said = {holding.checkpoint for holding in state.live_holdings()}
-        known = nearest_names(checkpoint, said.union(recovery.request.own_names))
+        said.update(recovery.request.own_names)
+        # Of a job its own name is what can be recovered, but for who names a shard.
+        names = said if split_shard(checkpoint) else {job_of(name) for name in said}
+        known = nearest_names(checkpoint, names)
         return FailureCause.UNKNOWN, f"nobody has {checkpoint}{_known(known)}"
     if selection:
         named = checkpoint if wanted is None else f"{checkpoint}@{wanted}"

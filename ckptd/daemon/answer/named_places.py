@@ -17,6 +17,7 @@ from ckptd.model.ids import (
     parse_version,
     shortened,
 )
+from ckptd.model.shards import job_of
 from ckptd.store.published.places import HeldVersion, Place
 from ckptd.store.published.removing import has_any, names_to_remove
 
@@ -53,7 +54,7 @@ class NamedPlaces:
     def chosen(
         self, checkpoint_text: str, number: int | None, directory: str | None
     ) -> list[NamedPlace]:
-        """Return the places that are meant.
+        """Return the places that are meant; the name of a job means all its shards.
 
         Raises:
             NotFound: There are none.
@@ -67,8 +68,8 @@ class NamedPlaces:
             where = (root.name, relative)
         chosen = [
             NamedPlace(held, place)
-            for held in self._catalog.versions()
-            if held.holding.checkpoint == checkpoint and version in {None, held.holding.version}
+            for held in self._named(checkpoint)
+            if version in {None, held.holding.version}
             for place in held.places
             if where in {None, (place.root, place.directory)}
         ]
@@ -77,6 +78,13 @@ class NamedPlaces:
         for standing in chosen:
             self._check_no_recovery(standing)
         return chosen
+
+    def _named(self, name: CheckpointName) -> list[HeldVersion]:
+        """Return what goes by a name: that checkpoint, or else the shards of that job."""
+        found = [held for held in self._catalog.versions() if held.holding.checkpoint == name]
+        return found or [
+            held for held in self._catalog.versions() if job_of(held.holding.checkpoint) == name
+        ]
 
     def _check_no_recovery(self, standing: NamedPlace) -> None:
         """Check that no recovery is on its way to a place, above it or below it.
@@ -104,19 +112,22 @@ class NamedPlaces:
                 raise _in_use(chosen[0], problem, other.recovery)
 
     def check_one_content(self, chosen: Sequence[NamedPlace]) -> None:
-        """Check that only one content of a version is meant.
+        """Check that only one content of a version is meant; of a job, of each shard.
 
         Raises:
             UsageError: There are rivals.
         """
-        if len({standing.held.holding.digest for standing in chosen}) > 1:
-            found = ", ".join(
-                f"{shortened(standing.held.holding.digest)} in {self.path(standing.place)}"
-                for standing in chosen
-            )
-            raise UsageError(
-                chosen[0].name, f"is here with several contents: {found}", "Say which with --place."
-            )
+        of_name: dict[CheckpointName, list[NamedPlace]] = {}
+        for standing in chosen:
+            of_name.setdefault(standing.held.holding.checkpoint, []).append(standing)
+        for alike in of_name.values():
+            if len({standing.held.holding.digest for standing in alike}) > 1:
+                found = ", ".join(
+                    f"{shortened(standing.held.holding.digest)} in {self.path(standing.place)}"
+                    for standing in alike
+                )
+                problem = f"is here with several contents: {found}"
+                raise UsageError(alike[0].name, problem, "Say which with --place.")
 
     async def check_alone(self, standing: NamedPlace, chosen: Sequence[NamedPlace]) -> bool:
         """Check that no other place shares files with one that is to be removed.

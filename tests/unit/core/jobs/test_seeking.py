@@ -315,3 +315,19 @@ def test_a_recovery_that_is_paused_asks_nobody() -> None:
     script.mute.clear()
     script.tell(RecoveryResumed(R))
     assert script.chosen() == 100
+
+
+def test_while_others_are_waited_for_it_says_so() -> None:
+    script = JobScript()
+    script.begin(script.have(A, *TWO))
+    script.prepare()
+    while not script.view().waiting_for:
+        script.deliver(script.in_flight[0])
+    assert script.view().waiting_for == "nodes that recover the job as well, for the same version"
+
+
+def test_a_name_that_nobody_has_is_compared_with_those_of_jobs() -> None:
+    script = JobScript()
+    script.tell(script.have(A, *TWO))
+    [end] = ends(script.tell(DiscoverySettled(), RecoveryRequested(R, CheckpointName("gpd"))))
+    assert end.message == "nobody has gpd; known: gpt"
