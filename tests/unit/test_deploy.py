@@ -237,7 +237,8 @@ def test_accounts_and_directories_are_installed_and_a_configuration_stays(
         subprocess.run(
             [PROJECT / "deploy/install-service.sh"],
             env=os.environ
-            | {"PREFIX": f"{clean_prefix}/usr", "SYSCONFDIR": str(etc), "DEPENDENCIES": "no"},
+            | {"PREFIX": f"{clean_prefix}/usr", "SYSCONFDIR": str(etc)}
+            | {"PYTHON": sys.executable, "DEPENDENCIES": "no"},
             capture_output=True, check=True,
         )  # fmt: skip
         assert config.read_text() == "# mine\n"
