@@ -20,16 +20,17 @@ README = (PROJECT / "README.md").read_text()
 OPERATING = (PROJECT / "docs/operating.md").read_text()
 NODES = ("node-a", "node-b")
 VERSION = "/data/checkpoints/step-1200"
-RECOVERED = "/data/checkpoints/llama/rank-0/1200"
+GEMMA = "/data/checkpoints/out"
+RECOVERED = "/data/checkpoints/gemma/1200"
 
 SAYS_MORE = {
     "ckptctl publish": f"{VERSION} --checkpoint whole --version 1",
     "ckptctl publish --critical 'model/*' --deferred 'optimizer/*'": f"{VERSION} "
     "--checkpoint parts --version 1",
     "ckptctl publish last.ckpt": "--checkpoint single --version 1",
-    "ckptctl recover --to DIR": "llama/rank-0",
-    "ckptctl recover --background": "llama/rank-0",
-    "ckptctl plan": "llama/rank-0",
+    "ckptctl recover --to DIR": "gemma",
+    "ckptctl recover --background": "gemma",
+    "ckptctl plan": "gemma",
     "ckptctl withdraw": "spare@1",
     "ckptctl forget": "spare@1",
     "ckptctl remove": "spare@2",
@@ -50,14 +51,14 @@ STANDS_FOR = {
     "NAME": "node-a",
     "PATH": RECOVERED + "/model-1.safetensors",
     "trainer": "nobody",
-    "/data/checkpoints/llama/1200": RECOVERED,
 }
 
 ENDS_BADLY = {
+    "ckptctl adopt 'llama/rank-*' as llama": "finds no version here",
     "ckptctl prioritize": "has ended",
-    "ckptctl need llama/rank-0 --tensors": "is of no running recovery",
-    "ckptctl need 'llama/rank-0#": "is of no running recovery",
-    "ckptctl need 'llama/rank-0@": "is not in llama/rank-0@1200",
+    "ckptctl need gemma --tensors": "is of no running recovery",
+    "ckptctl need 'gemma#": "is of no running recovery",
+    "ckptctl need 'gemma@": "is not in gemma@1200",
 }
 """What cannot succeed here, and why."""
 
@@ -119,6 +120,11 @@ class Walk:
         if copied := re.fullmatch(r"scp -q (.+) (node-\w):", line):
             self._scp(node, copied[1].split(), copied[2])
             return ""
+        if line.startswith("srun "):
+            return "".join(
+                self.type(each, f"SLURM_PROCID={rank} SLURM_NTASKS={len(NODES)} {line[5:]}")
+                for rank, each in enumerate(NODES)
+            )
         if line.startswith("systemctl "):
             assert line == "systemctl enable --now ckptd"
             self._at[node].start_service()
@@ -144,15 +150,16 @@ class Walk:
             self._at[node].at("/etc/ckptd/ckptd.toml").write_text(own)
         for prompt, line, shows in typed():
             for node in NODES if prompt == "both" else (prompt,):
-                if line.startswith("ckptctl publish"):
-                    self.save(node, VERSION)
+                if line.startswith("srun ckptctl publish"):
+                    for rank, each in enumerate(NODES):
+                        self.save(each, VERSION, below=f"rank-{rank}")
                 shown = {shape(each) for each in self.type(node, line).splitlines()}
                 missing = [each for each in shows if shape(each) not in shown]
                 # Progress is shown while there is some.
                 assert not [each for each in missing if "ETA" not in each], (line, shown)
 
-    def save(self, node: str, directory: str) -> None:
-        made = self._at[node].at(directory)
+    def save(self, node: str, directory: str, below: str = "") -> None:
+        made = self._at[node].at(directory) / below
         for path in ("model-1.safetensors", "model/config.json", "optimizer/shard.pt"):
             (made / path).parent.mkdir(parents=True, exist_ok=True)
             (made / path).write_bytes(os.urandom(1 << 20))
@@ -189,6 +196,9 @@ class Walk:
             self.type(
                 "node-b", f"ckptctl publish {directory} --checkpoint spare --version {number}"
             )
+        self.save("node-a", GEMMA)
+        self.type("node-a", f"ckptctl publish {GEMMA} --checkpoint gemma --version 1200")
+        self.type("node-b", "ckptctl recover gemma@1200 --wait")
         self.type("node-b", f"cp {RECOVERED}/model-1.safetensors /data/checkpoints/last.ckpt")
         self.save("node-b", VERSION)
 
@@ -216,9 +226,13 @@ def test_every_command_of_the_documents_runs_as_it_stands(tmp_path: Path) -> Non
 
 
 def test_commands_are_found() -> None:
-    assert "ckptctl plan llama/rank-0" in mentioned(README)
+    assert "ckptctl plan gemma" in mentioned(README)
     assert "ckptctl tls renew node-a --dir ca" in mentioned(OPERATING)
-    assert [line for node, line, _ in typed() if node == "both"][-1].startswith("systemctl ")
+    both = [line.split()[0] for node, line, _ in typed() if node == "both"]
+    assert both[-2:] == ["systemctl", "ckptctl"]
+    assert [line.split()[-2:] for _, line, _ in typed() if "publish" in line] == [
+        ["--shard", "auto"]
+    ]
     found = {*mentioned(README), *mentioned(OPERATING)}
     assert set(SAYS_MORE) <= found, "no command is completed that is not there"
 
