@@ -25,6 +25,7 @@ REACHED = (
     "predicted",
     "reused",
     "chosen",
+    "lazy",
 )
 
 MISSED = ("… where some sources have a part",)

@@ -27,6 +27,7 @@ from ckptd.sim.cases.case import (
     took_s,
 )
 from ckptd.sim.cases.choosing import chosen
+from ckptd.sim.cases.lazy import lazy
 from ckptd.sim.cases.predicting import predicted
 from ckptd.sim.cases.reusing import reused
 from ckptd.sim.cases.starting_over import starting_over
@@ -365,6 +366,7 @@ CASES: Final[dict[str, Callable[[int], Case]]] = {
     "predicted": predicted,
     "reused": reused,
     "chosen": chosen,
+    "lazy": lazy,
     "swarm": swarm,
     "herd": herd,
 }

@@ -129,6 +129,11 @@ class RecoveryAccount:
         blocks = blocks | ahead if criticality is Criticality.NORMAL else blocks - ahead
         return blocks - urgent
 
+    @property
+    def read(self) -> BlockSet:
+        """What somebody waits for or will read, whether or not it is here."""
+        return self.needed | self.prioritized | self.ahead
+
     def unclaimed(self) -> BlockSet:
         """Return the blocks that are not here and not under way."""
         missing = self.known_version().blocks - self.reported - self.unchosen

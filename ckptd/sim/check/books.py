@@ -38,6 +38,7 @@ from ckptd.core.events import (
     RangeProgressed,
     RecoveryPromoted,
     RecoveryRequested,
+    RestWanted,
     RivalExamined,
     StagingPrepared,
     StagingWidened,
@@ -170,11 +171,13 @@ class Books(Watch):
                     book.said.get(source, {}).pop(digest, None)
             case RangeNeeded() | NeedEnded():
                 note_need(book, event)
-            case UnitsPrioritized() | RecoveryPromoted():
+            case UnitsPrioritized() | RecoveryPromoted() | RestWanted():
                 _note_urgency(book.recoveries[event.recovery], event)
             case RecoveryRequested():
                 account = RecoveryAccount(event, book.node.now)
-                book.recoveries.setdefault(event.recovery, account).chosen = event.digest
+                known = book.recoveries.setdefault(event.recovery, account)
+                known.chosen = event.digest
+                known.request = replace(known.request, is_on_demand=event.is_on_demand)
             case StagingPrepared():
                 _note_prepared(book, event)
             case ManifestsJoined():
@@ -234,9 +237,13 @@ def _settle_needs(book: NodeBook, recovery: RecoveryAccount) -> None:
     recovery.ahead = known.coverage.ahead
 
 
-def _note_urgency(recovery: RecoveryAccount, event: UnitsPrioritized | RecoveryPromoted) -> None:
+def _note_urgency(
+    recovery: RecoveryAccount, event: UnitsPrioritized | RecoveryPromoted | RestWanted
+) -> None:
     if isinstance(event, UnitsPrioritized):
         recovery.prioritized |= event.blocks
+    elif isinstance(event, RestWanted):
+        recovery.request = replace(recovery.request, is_on_demand=False)
     else:
         recovery.request = replace(recovery.request, is_background=False)
 

@@ -172,6 +172,8 @@ def _check_left(
     book: NodeBook, order: FetchRange, recovery: RecoveryAccount, urgent: BlockSet
 ) -> None:
     """Check that a source could not be asked for any of some blocks instead."""
+    if recovery.request.is_on_demand:
+        urgent &= recovery.read
     if not urgent.issubset(recovery.reported):
         left = urgent & recovery.unclaimed() & book.askable(recovery, order.source)
         if left:

@@ -210,6 +210,8 @@ class Standstill(Check):
         for name, state in book.node.scheduler.inspect().recoveries.items():
             recovery, key = book.recoveries[name], (book.name, name)
             is_standing = not recovery.attempts and state.is_fetching
+            if recovery.request.is_on_demand and not recovery.read - recovery.reported:
+                is_standing = False  # nobody reads
             if recovery.request.is_background:  # it may have to wait for the others to the end
                 is_standing = is_standing and len(book.node.scheduler.inspect().recoveries) == 1
             if not is_standing or not _could_ask(book, recovery):

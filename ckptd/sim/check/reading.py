@@ -26,6 +26,8 @@ class NeededFirst(Check):
             return
         recovery = book.recoveries[effect.recovery]
         blocks = BlockSet.of_run(effect.blocks)
+        if recovery.request.is_on_demand and not blocks.issubset(recovery.read):
+            raise CheckFailed(book, f"{effect.recovery} is on demand: nobody reads {effect.blocks}")
         if not recovery.needed or blocks.issubset(recovery.needed):
             return
         if blocks.issubset(recovery.unclaimed()):  # else a second source is asked for it

@@ -108,6 +108,7 @@ class Node:
         request_count: How many ranges it asked for, in all lives.
         path_count: At how many addresses it is reached.
         readers: Who waits for a range in this life; called when more of it is here.
+        reads_ns: How long each range was waited for that was read, in all lives.
     """
 
     def __init__(  # noqa: PLR0913 (the parts it is made of, each named)
@@ -139,6 +140,7 @@ class Node:
         self.path_count = 1
         self._said_recovering: tuple[tuple[CheckpointName, Version], ...] = ()
         self.readers: dict[NeedId, Callable[[], None]] = {}
+        self.reads_ns: list[int] = []
         self._need_count = 0
         self._world = world
         self._network = network

@@ -18,6 +18,11 @@ class ReadNode(Protocol):
 
     scheduler: Scheduler
     readers: dict[NeedId, Callable[[], None]]
+    reads_ns: list[int]
+
+    @property
+    def now(self) -> int:
+        """The moment."""
 
     @property
     def life(self) -> int:
@@ -56,6 +61,7 @@ class SimulatedReader:
         self._left = list(ranges)
         self._need = NeedId(-1)
         self._position = 0
+        self._begun_ns = 0
         self._life = node.life
 
     def begin(self) -> None:
@@ -63,6 +69,7 @@ class SimulatedReader:
         while self._left and self._is_in_life():
             self._need = self._node.next_need()
             self._position = self._left[0][0]
+            self._begun_ns = self._node.now
             self._node.readers[self._need] = self.look
             self._ask()
             if not self._read_on():
@@ -91,6 +98,7 @@ class SimulatedReader:
             position = (position // grain_bytes + 1) * grain_bytes
         if position >= end:
             self._left.pop(0)
+            self._node.reads_ns.append(self._node.now - self._begun_ns)
             del self._node.readers[self._need]
             self._node.report(NeedEnded(self._recovery, self._need))
             return True

@@ -21,7 +21,7 @@ from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script import faults, requests
 from ckptd.sim.script.choosing import draw_choices
 from ckptd.sim.script.fault import Fault
-from ckptd.sim.script.reading import draw_reading
+from ckptd.sim.script.reading import draw_on_demand, draw_reading
 from ckptd.sim.script.rotting import draw_rot
 from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 from ckptd.sim.script.shelving import draw_nearby
@@ -91,12 +91,13 @@ def draw_scenario(seed: int) -> Scenario:
     wishes, drawn = draw_choices(
         seed, wishes, (*drawn, *_draw_priorities(urgency, wishes), *draw_rot(seed, nodes))
     )
+    wishes, wanting = draw_on_demand(seed, wishes)
     return Scenario(
         name="drawn",
         seed=seed,
         nodes=draw_nearby(seed, nodes, wishes),
         wishes=wishes,
-        faults=(*drawn, *draw_reading(seed, wishes)),
+        faults=(*drawn, *draw_reading(seed, wishes), *wanting),
         options=NodeOptions(Options(hedging=HedgingOptions(redundancy=redundancy))),
         jitter=jitter,
     )

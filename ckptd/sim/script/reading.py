@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -11,10 +11,14 @@ from ckptd.limits import KIB, MIB, SECOND
 from ckptd.model.ids import RecoveryId
 from ckptd.sim.node.simulated_reader import SimulatedReader
 from ckptd.sim.script.fault import ClusterParts, Fault
+from ckptd.sim.script.requests import WantRest
 from ckptd.sim.script.scenario import Wish
 
 READING_SHARE: Final = 0.3
 """In so many clusters somebody reads what is being recovered."""
+
+ON_DEMAND_SHARE: Final = 0.2
+"""In so many clusters some recoveries are on demand for a while."""
 
 _WITHIN_NS: Final = 4 * SECOND
 _SIZES: Final = (1, 4 * KIB, 256 * KIB, MIB, 5 * MIB, 40 * MIB)
@@ -56,6 +60,32 @@ class Read(Fault):
             if start < end:
                 ranges.append((start, end))
         SimulatedReader(node, self.recovery, self.reader, unit, ranges).begin()
+
+
+def draw_on_demand(
+    seed: int, wishes: tuple[Wish, ...]
+) -> tuple[tuple[Wish, ...], tuple[Fault, ...]]:
+    """Draw which recoveries are on demand, and when somebody wants the rest of each.
+
+    Args:
+        seed: Of the cluster. Drawn apart from the rest, which so stays what it was before.
+        wishes: What is recovered; what is wanted only in part is so on no demand.
+    """
+    rng = Random(f"lazily/{seed}")  # noqa: S311 (no secret)
+    if rng.random() >= ON_DEMAND_SHARE:
+        return wishes, ()
+    chosen = [wish.choice is None and rng.random() < 0.5 for wish in wishes]  # noqa: PLR2004
+    wanting = tuple(
+        WantRest(
+            node=wish.node,
+            at_ns=wish.at_ns + 1 + int(_WITHIN_NS * rng.random()),
+            recovery=RecoveryId(f"{wish.node}.{index}"),
+        )
+        for index, wish in enumerate(wishes)
+        if chosen[index]
+    )
+    pairs = zip(wishes, chosen, strict=True)
+    return tuple(replace(wish, is_on_demand=is_so) for wish, is_so in pairs), wanting
 
 
 def draw_reading(seed: int, wishes: Sequence[Wish]) -> tuple[Fault, ...]:

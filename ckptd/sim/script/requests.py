@@ -9,6 +9,7 @@ from ckptd.core.events import (
     RecoveryPaused,
     RecoveryPromoted,
     RecoveryResumed,
+    RestWanted,
     UnitsPrioritized,
 )
 from ckptd.model.blocks import BlockSet
@@ -77,6 +78,22 @@ class Promote(Fault):
             staging = node.stagings[self.recovery]
             staging.request = replace(staging.request, is_background=False)
             node.report(RecoveryPromoted(self.recovery))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantRest(Fault):
+    """Somebody wants all of a recovery that is on demand."""
+
+    recovery: RecoveryId
+
+    def begin(self, cluster: ClusterParts) -> None:
+        """Want it, if it is under way. A restart of the daemon does not forget that."""
+        node = cluster.nodes[self.node]
+        if self.recovery in node.stagings:
+            staging = node.stagings[self.recovery]
+            staging.request = replace(staging.request, is_on_demand=False)
+            if node.is_up:
+                node.report(RestWanted(self.recovery))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
