@@ -8,15 +8,26 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from typing import Final
+from unittest import mock
 
 import pytest
 
 from ckptd.cli.sim import run_seed
 from ckptd.core.effects import ChooseVersion, Effect
+from ckptd.core.jobs import choosing
+from ckptd.core.jobs.wholeness import Looked
+from ckptd.core.state.job_claims import Layout
+from ckptd.core.state.recovery import Recovery
+from ckptd.core.state.step import Step
 from ckptd.sim.check.accounts import NodeBook
-from ckptd.sim.check.check import Check
+from ckptd.sim.check.check import Check, CheckFailed
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.job_drawing import draw_jobs
+
+_eligible: Final = choosing.eligible
 
 ONCE_FAILED = (
     7,  # of versions whose holder was mute the older one was tried first when it answered again
@@ -45,6 +56,38 @@ def test_seeds_have_nodes_that_go_over_to_another_version() -> None:
     changes = _Changes()
     Cluster(draw_jobs(4), checks=[changes]).run()
     assert any(len(versions) > 1 for versions in changes.versions.values())
+
+
+def _oldest_first(step: Step, recovery: Recovery) -> Iterator[Layout]:
+    return reversed(list(_eligible(step, recovery)))
+
+
+def _claimed_in_part(
+    step: Step, recovery: Recovery, layout: Layout, *, is_reliable: bool = True
+) -> Looked:
+    del is_reliable
+    shards = step.state.job_claims.shards(recovery.checkpoint, layout)
+    contents = {index: [next(iter(claims))] for index, claims in shards.items()}
+    return Looked(contents, "" if contents else "it has no shards")
+
+
+@pytest.mark.parametrize(
+    ("rules", "problem"),
+    [
+        ({"choosing.eligible": _oldest_first}, "has been whole before"),
+        (
+            {f"{name}.look_at": _claimed_in_part for name in ("choosing", "collecting")},
+            "is not whole",
+        ),
+    ],
+    ids=["not the newest", "not whole"],
+)
+def test_a_choice_of_another_version_is_seen(rules: Mapping[str, object], problem: str) -> None:
+    with ExitStack() as stack:
+        for name, rule in rules.items():
+            stack.enter_context(mock.patch(f"ckptd.core.jobs.{name}", rule))
+        with pytest.raises(CheckFailed, match=problem):
+            Cluster(draw_jobs(0)).run()
 
 
 def test_a_seed_tells_the_same_story_in_every_process() -> None:

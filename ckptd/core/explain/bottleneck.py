@@ -77,7 +77,10 @@ def find_bottleneck(
     elif recovery.stage is Stage.SEEKING:
         bottleneck = Bottleneck.NO_SOURCE
     elif recovery.stage is Stage.DESCRIBING:
-        is_asked = recovery.local.pending_order is LocalOrder.MANIFEST
+        attempt = recovery.joining.attempt
+        is_asked = recovery.local.pending_order is LocalOrder.MANIFEST or (
+            attempt is not None and bool(attempt.late_ns)
+        )
         bottleneck = Bottleneck.SOURCE if is_asked else Bottleneck.NO_SOURCE
     elif recovery.stage is not Stage.TRANSFERRING or recovery.local.retry_at_ns is not None:
         bottleneck = Bottleneck.DISK

@@ -83,6 +83,9 @@ def _why_no_version(state: State, recovery: Recovery) -> tuple[StoryReason, str]
         return StoryReason.CONFLICT, f"somebody to choose one of several contents: {digests}"
     wanted = recovery.wanted_version
     what = "a whole version" if wanted is None else f"version {wanted}"
+    if recovery.joining.lacking:
+        lacking = recovery.joining.lacking
+        return StoryReason.NO_VERSION, f"all shards of {what} of {recovery.checkpoint}: {lacking}"
     return StoryReason.NO_VERSION, f"a peer that has {what} of {recovery.checkpoint}"
 
 
@@ -161,6 +164,8 @@ def _why_no_manifest(
     state: State, recovery: Recovery, *, now: int
 ) -> tuple[StoryReason, str] | None:
     """Say why the manifest is not here; ``None``: it was asked for just now."""
+    if recovery.request.job is not None:
+        return _why_no_shards(recovery, now=now)
     search = recovery.search
     if recovery.local.pending_order is not None:
         asked: list[str] = [path for path in search.asked if path and path not in search.dropped]
@@ -175,6 +180,22 @@ def _why_no_manifest(
     whose = _trouble_of_holder(state, recovery, now=now)
     what = f"a peer that has the manifest{whose}{_retried(recovery, now=now)}"
     return StoryReason.NO_SOURCE, what
+
+
+def _why_no_shards(recovery: Recovery, *, now: int) -> tuple[StoryReason, str] | None:
+    """Say why the manifests of all shards are not here; ``None``: they were asked for just now."""
+    attempt = recovery.joining.attempt
+    if recovery.local.pending_order is not None or attempt is None:
+        return None
+    if not attempt.wanted or now - attempt.begun_ns < STANDSTILL_SILENCE_NS:
+        return None
+    count = len(attempt.wanted)
+    what = "the manifest of a shard" if count == 1 else f"the manifests of {count} shards"
+    asked: list[str] = [path for path in attempt.late_ns if path]
+    if not asked:
+        return StoryReason.NO_SOURCE, f"a peer that has {what}"
+    since = format_span(now - attempt.begun_ns)
+    return StoryReason.SILENT, f"{_names(asked)} to send {what}, asked for {since} ago"
 
 
 def _trouble_of_holder(state: State, recovery: Recovery, *, now: int) -> str:

@@ -36,6 +36,7 @@ def begin(step: Step, recovery: Recovery, choice: Choice) -> Attempt:
     attempt = Attempt(
         choice.layout, choice.contents, why=choice.why, is_reliable=choice.is_reliable
     )
+    attempt.begun_ns = step.now
     _renew_patience(step, recovery, attempt)
     _line_up(step, recovery, attempt)
     recovery.joining.attempt = attempt

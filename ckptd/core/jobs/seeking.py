@@ -12,7 +12,7 @@ from ckptd.core.jobs.agreeing import (
     is_quiet,
     leave_version,
 )
-from ckptd.core.jobs.choosing import choose
+from ckptd.core.jobs.choosing import announced, choose, why_none
 from ckptd.core.jobs.collecting import (
     abandon,
     begin,
@@ -86,6 +86,7 @@ def _seek(step: Step, recovery: Recovery) -> None:
             joining.seen_revision = revision
             joining.look_again_ns = step.now + LOOK_AGAIN_NS
             choice = choose(step, recovery)
+            joining.lacking = "" if choice else why_none(step, recovery)
         if choice is None:
             joining.due_ns = joining.look_again_ns
             wait_or_fail(step, recovery)
@@ -105,7 +106,7 @@ def _describe(step: Step, recovery: Recovery) -> None:
     if attempt is None:
         order_joint_again(step, recovery)
         return
-    lacking = _collect(step, recovery, attempt)
+    lacking = _has_joined_others(step, recovery, attempt) or _collect(step, recovery, attempt)
     if lacking:
         _start_over(step, recovery)
     elif not attempt.wanted and not _find_dispute(step, recovery, attempt):
@@ -130,6 +131,24 @@ def _collect(step: Step, recovery: Recovery, attempt: Attempt) -> str:
     collect(step, recovery, attempt)
     recovery.joining.due_ns = next_due_ns(step, recovery, attempt)
     return ""
+
+
+def _has_joined_others(step: Step, recovery: Recovery, attempt: Attempt) -> str:
+    """Tell whether others recover a version that is whole, which is to be taken instead.
+
+    Nothing was said of this one yet. So nobody goes over to it whom it would cost anything.
+
+    Returns:
+        Why this one is given up; empty if it is not.
+    """
+    if recovery.joining.seen_revision == step.state.job_claims.revision:
+        return ""
+    others = announced(step.state, recovery.checkpoint, now=step.now)
+    if recovery.wanted_version is not None or not others or attempt.layout.version in others:
+        return ""
+    choice = choose(step, recovery)
+    is_theirs = choice is not None and choice.layout.version in others
+    return "others recover another version" if is_theirs else ""
 
 
 def _start_over(step: Step, recovery: Recovery) -> None:

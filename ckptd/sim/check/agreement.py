@@ -11,10 +11,10 @@ from itertools import combinations
 from typing import Final, NamedTuple
 
 from ckptd.core.effects import ChooseVersion, Effect, EndRecovery, FetchManifest, PlaceVersion
-from ckptd.core.events import Event, HoldingsArrived, PeerLost
+from ckptd.core.events import Event, HoldingsArrived, ManifestArrived, PeerLost
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet, union
-from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
+from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.model.shards import split_shard
 from ckptd.model.words import Result
 from ckptd.sim.check.accounts import NodeBook, RecoveryAccount
@@ -22,7 +22,7 @@ from ckptd.sim.check.check import Check, CheckFailed
 from ckptd.sim.world.layouts import JoinedVersion, SavedVersion
 
 COLLECTING_NS: Final = 12 * SECOND
-"""What became whole so short a time ago may not have been seen when manifests were asked for."""
+"""So long before a choice and after a disturbance nodes may not have heard of each other."""
 
 WAITING_NS: Final = 60 * SECOND
 """What has been whole for so long is complete on a node that wants it: the nodes are quick."""
@@ -80,12 +80,20 @@ class Agreement(Check):
         self._disturbed = disturbed
         self._whole_since: dict[NodeId, dict[tuple[CheckpointName, _Layout], int]] = {}
         self._stays: list[_Stay] = []
+        self._asked: dict[RecoveryId, dict[Digest, int]] = {}
+        self._missing: dict[RecoveryId, set[Digest]] = {}
         self._marks: dict[tuple[NodeId, CheckpointName], Version] = {}
 
     def after_event(self, book: NodeBook, event: Event) -> None:
         """Note which versions became whole for a node, or are not any more."""
-        if self._shards and isinstance(event, HoldingsArrived | PeerLost):
+        if not self._shards:
+            return
+        if isinstance(event, HoldingsArrived | PeerLost):
             self._note_whole(book)
+        elif isinstance(event, ManifestArrived):
+            digest = book.describing.get((event.recovery, event.source))
+            if digest is not None:
+                self._missing.setdefault(event.recovery, set()).discard(digest)
 
     def at_order(self, book: NodeBook, effect: Effect) -> None:
         """Look at what is chosen and placed of jobs."""
@@ -96,6 +104,9 @@ class Agreement(Check):
                 job = book.recoveries[effect.recovery].request.job
                 if job is not None and effect.digest not in book.said.get(source, {}):
                     raise CheckFailed(book, f"{source} does not have what {effect} asks for")
+                asked = self._asked.setdefault(effect.recovery, {})
+                asked.setdefault(effect.digest, book.node.now)
+                self._missing.setdefault(effect.recovery, set()).add(effect.digest)
             case ChooseVersion() if book.recoveries[effect.recovery].request.job is not None:
                 self._check_choice(book, effect)
             case PlaceVersion():
@@ -141,11 +152,16 @@ class Agreement(Check):
         }
         if is_named or layout.version in others:
             return
+        asked = self._asked.pop(choice.recovery, {})
+        missing = self._missing.pop(choice.recovery, set())
+        begun_ns = min(asked.values(), default=now)
         since = self._whole_since.get(book.name, {})
         for (name, other), since_ns in since.items():
             is_newer = name == job and other.version > layout.version
-            if is_newer and now - since_ns > COLLECTING_NS and _may_be(recovery, other, None):
-                raise CheckFailed(book, f"{choice}: {other.version} has been whole for long")
+            if is_newer and since_ns < begun_ns and _may_be(recovery, other, None):
+                shards = self._shards[job][other].values()
+                if not any(each.digest in missing for contents in shards for each in contents):
+                    raise CheckFailed(book, f"{choice}: {other.version} has been whole before")
 
     def _check_place(self, book: NodeBook, order: PlaceVersion) -> None:
         recovery = book.recoveries[order.recovery]

@@ -68,6 +68,7 @@ def draw_jobs(seed: int) -> Scenario:
         wishes=tuple(wishes),
         faults=tuple(faults),
         jitter=rng.choice((0.0, 0.2)),
+        announcing_pace_ns=rng.choice((100, 100, 500)) * MS,
     )
 
 

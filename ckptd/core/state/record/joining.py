@@ -37,6 +37,7 @@ class Attempt:
         queues: Of each source what it can be asked for; ``None`` is this node.
         late_ns: From when on others are asked, too, for what a source was asked for that has not
             answered.
+        begun_ns: When the manifests were asked for first.
         rests_ns: Until when a source is not asked again that did not deliver.
         give_way_at_ns: When another version is tried if no manifest came by then.
         why: Why this version, for a person.
@@ -48,6 +49,7 @@ class Attempt:
     wanted: dict[Digest, int] = field(default_factory=dict)
     queues: dict[PathId | None, deque[Digest]] = field(default_factory=dict)
     late_ns: dict[PathId | None, int] = field(default_factory=dict)
+    begun_ns: int = 0
     rests_ns: dict[PathId | None, int] = field(default_factory=dict)
     give_way_at_ns: int = 0
     why: str = ""
@@ -94,6 +96,7 @@ class Joining:
         joint: What was joined; ``None``: nothing is yet.
         chosen: Of which version it is.
         settles_ns: Nothing is placed before this moment: others that began meanwhile are heard.
+        lacking: What the newest versions lacked when one was looked for last, for a person.
         due_ns: When it is to be looked at though nothing happened.
         seen_revision: With which claims a version was looked for last.
         look_again_ns: It is looked for again at this moment, whatever the claims.
@@ -107,6 +110,7 @@ class Joining:
     joint: Joint | None = None
     chosen: Layout | None = None
     settles_ns: int = 0
+    lacking: str = ""
     due_ns: int | None = None
     seen_revision: int = -1
     look_again_ns: int = 0

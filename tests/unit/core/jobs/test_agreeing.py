@@ -34,6 +34,17 @@ def test_what_others_recover_goes_before_a_newer_version_that_is_whole_as_well()
     assert script.passed_over() == {200: f"chosen was the one that is {why}"}
 
 
+def test_what_others_recover_is_taken_while_manifests_of_another_version_are_asked_for() -> None:
+    script = JobScript()
+    script.mute = {A}
+    script.begin(script.have(A, *NEW), script.have(C, *OLD))
+    assert script.chosen() == 200
+    assert script.view().stage is Stage.DESCRIBING
+    script.tell(recovering(script.have(B), 100))
+    assert script.chosen() == 100
+    assert script.view().stage is Stage.PREPARING
+
+
 def test_of_several_versions_that_others_recover_the_newest_is_taken() -> None:
     script = JobScript()
     newest = all_shards(2, version=300)

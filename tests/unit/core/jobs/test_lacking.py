@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ckptd.core.events import DiscoverySettled, JobRequest, PeerLost, RecoveryRequested
+from ckptd.core.explain.bottleneck import LocalLoad
 from ckptd.core.options import PatienceOptions
 from ckptd.limits import MS
-from ckptd.model.words import FailureCause
+from ckptd.model.words import Bottleneck, FailureCause
 from tests.support.jobs import JOB, JobScript, all_shards, ends, job_wanted, shard_of
 from tests.support.scheduling import A, B, R
 
@@ -63,6 +64,22 @@ def test_a_version_that_nobody_has_any_shard_of_is_unknown_and_others_are_named(
     [end] = ends(script.wait(1_000))
     assert end.cause is FailureCause.UNKNOWN
     assert end.message == "nobody has shards of gpt@300; known: 100 in 2 shards"
+
+
+def test_what_is_waited_for_is_said_while_it_is() -> None:
+    script = JobScript()
+    script.begin(script.have(A, NEW[0]))
+    assert script.view().waiting_for == (
+        "all shards of a whole version of gpt: 200 in 2 shards lacks one: "
+        "shard 1/2 is missing: nobody has it"
+    )
+    script.mute = {B}
+    script.tell(script.have(B, NEW[1]))
+    assert not script.view().waiting_for
+    script.wait(1_500)
+    assert script.view().waiting_for == ("b to send the manifest of a shard, asked for 1.5s ago")
+    bound = script.scheduler.bottleneck(R, LocalLoad(), now=script.now)
+    assert bound is Bottleneck.SOURCE
 
 
 def test_names_that_are_spelled_alike_are_named() -> None:

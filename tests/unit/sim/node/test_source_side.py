@@ -2,10 +2,10 @@ from random import Random
 
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import CheckpointName, NodeId
 from ckptd.model.words import Confirmation, Criticality, RangeOutcome
 from ckptd.sim.node.source_side import Server
-from ckptd.sim.world.layouts import SavedVersion, UnitPlan
+from ckptd.sim.world.layouts import JoinedVersion, SavedVersion, UnitPlan
 from ckptd.sim.world.mishaps import Mishaps
 
 VERSION = SavedVersion("llama/a", 100, [UnitPlan(Criticality.NORMAL, 20 * MIB)], MIB)
@@ -82,3 +82,25 @@ def test_rot_is_sent_until_somebody_asks_about_it_and_takes_its_unit_alone() -> 
     assert server.confirm(version.digest, BlockSet([(0, 2)])) == (Confirmation.NOT_HELD, wrong)
     assert server.claims() == (version.holding(BlockSet([(4, 8)])),)
     assert server.answer(version.digest, BlockRun(0, 1)) is RangeOutcome.NOT_HELD
+
+
+def test_who_asks_for_what_was_joined_gets_the_shards_that_are_here() -> None:
+    plan = [UnitPlan(Criticality.NORMAL, 4 * MIB)]
+    shards = [
+        SavedVersion(f"llama/shard-{at}-of-2", 100, plan, MIB, prefix=f"{at}/") for at in range(2)
+    ]
+    joined = JoinedVersion(CheckpointName("llama"), shards)
+    server = Server(NodeId("s"), Random(0), Mishaps(Random(0)))
+    server.joints = {joined.digest: joined}
+    server.hold(shards[1], shards[1].blocks)
+    assert server.good_blocks(joined.digest) == BlockSet([(4, 8)])
+    assert server.answer(joined.digest, BlockRun(4, 8)) is None
+    assert server.answer(joined.digest, BlockRun(0, 4)) is RangeOutcome.NOT_HELD
+    server.rot(shards[1].digest, BlockSet([(1, 2)]))
+    assert server.bad_among(joined.digest, 4, 8) == (5,)
+    assert server.confirm(joined.digest, BlockSet([(4, 5)])) == (Confirmation.HELD, None)
+    denied = (Confirmation.NOT_HELD, BlockSet([(5, 6)]))
+    assert server.confirm(joined.digest, BlockSet([(5, 6)])) == denied
+    server.hold(joined, BlockSet([(0, 3)]))
+    assert [held.digest for held in server.claims()] == [shards[1].digest, shards[0].digest]
+    assert server.good_blocks(shards[0].digest) == BlockSet([(0, 3)])

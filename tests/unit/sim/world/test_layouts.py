@@ -2,9 +2,10 @@ import pytest
 
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import CheckpointName
 from ckptd.model.manifest import check_manifest
 from ckptd.model.words import Criticality
-from ckptd.sim.world.layouts import SavedVersion, UnitPlan
+from ckptd.sim.world.layouts import JoinedVersion, SavedVersion, UnitPlan
 
 UNITS = [
     UnitPlan(Criticality.DEFERRED, 2 * MIB),
@@ -67,3 +68,25 @@ def test_other_content_under_the_same_version_looks_alike() -> None:
     assert other.space.size_bytes == VERSION.space.size_bytes
     assert other.classes == VERSION.classes
     assert len({VERSION.digest, other.digest, VERSION.alike("~third").digest}) == 3
+
+
+def test_shards_are_joined_with_the_zeros_that_they_have() -> None:
+    shards = [
+        SavedVersion(
+            f"llama/shard-{index}-of-2",
+            100,
+            [UNITS[1], UNITS[0]._replace(zero_count=1)],
+            MIB,
+            prefix=f"rank-{index}/",
+        )
+        for index in range(2)
+    ]
+    joined = JoinedVersion(CheckpointName("llama"), shards)
+    check_manifest(joined.space.manifest)
+    assert joined.name == "llama@100"
+    assert joined.size_bytes == sum(shard.size_bytes for shard in shards)
+    assert joined.digest == JoinedVersion.digest_of(reversed(shards))
+    assert joined.classes[Criticality.CRITICAL] == BlockSet([(0, 6)])
+    assert joined.zeros == BlockSet([(7, 8), (9, 10)])
+    held = {shards[0].digest: shards[0].blocks, shards[1].digest: BlockSet()}
+    assert joined.of_members(held.__getitem__) == joined.joint.blocks_of(shards[0].digest)
