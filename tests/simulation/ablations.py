@@ -185,8 +185,8 @@ def _newest_shard_here(node: Node, job: CheckpointName) -> Version | None:
 ABLATIONS: Final = (
     Ablation(
         "nodes say which version of a job they recover",
-        (27, 39),
-        ", r0 with",
+        (2, 7),
+        "ended with",
         rules={
             "jobs.choosing.announced": _nobody_announced,
             "jobs.agreeing.announced": _nobody_announced,
@@ -195,7 +195,7 @@ ABLATIONS: Final = (
     ),
     Ablation(
         "a shard alone is no mark",
-        (20, 22),
+        (5, 20),
         "has not ended, and",
         rules={"sim.node.node.Node.mark_of": _newest_shard_here},
         draw=draw_jobs,

@@ -17,15 +17,23 @@ import pytest
 
 from ckptd.cli.sim import run_seed
 from ckptd.core.effects import ChooseVersion, Effect
+from ckptd.core.events import JobRequest
 from ckptd.core.jobs import choosing
 from ckptd.core.jobs.wholeness import Looked
 from ckptd.core.state.job_claims import Layout
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
+from ckptd.limits import MIB, SECOND
+from ckptd.model.ids import NodeId
+from ckptd.model.shards import Shard, shard_name
+from ckptd.model.words import Criticality
 from ckptd.sim.check.accounts import NodeBook
 from ckptd.sim.check.check import Check, CheckFailed
 from ckptd.sim.cluster import Cluster
-from ckptd.sim.script.job_drawing import draw_jobs
+from ckptd.sim.script.faults import Split
+from ckptd.sim.script.job_drawing import JOB, draw_jobs
+from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
+from ckptd.sim.world.layouts import JoinedVersion, SavedVersion, UnitPlan
 
 _eligible: Final = choosing.eligible
 
@@ -52,10 +60,40 @@ class _Changes(Check):
             self.versions.setdefault(effect.recovery, []).append(effect.version)
 
 
-def test_seeds_have_nodes_that_go_over_to_another_version() -> None:
+def _two_halves() -> Scenario:
+    """Let one half see a newer version whole than the other; they meet again on the way."""
+    old, new = ([_shard(index, version) for index in range(2)] for version in (100, 200))
+    everything, slow = tuple(map(InitialHolding, (*old, *new))), 1 * MIB
+    nodes = (
+        NodePlan(NodeId("h0"), holds=everything),
+        NodePlan(NodeId("h1"), holds=tuple(map(InitialHolding, old))),
+        NodePlan(NodeId("r0"), ingress_bytes_per_s=slow),
+        NodePlan(NodeId("r1"), ingress_bytes_per_s=slow),
+    )
+    half = frozenset({NodeId("h1"), NodeId("r1")})
+    wishes = tuple(
+        Wish(NodeId(name), JoinedVersion(JOB, new), SECOND, is_named=False, job=JobRequest())
+        for name in ("r0", "r1")
+    )
+    split = Split(node=NodeId("r1"), at_ns=0, for_ns=15 * SECOND, half=half)
+    return Scenario("two halves", 1, nodes, wishes, (split,))
+
+
+def _shard(index: int, version: int) -> SavedVersion:
+    plan = [UnitPlan(Criticality.NORMAL, 32 * MIB)]
+    return SavedVersion(shard_name(JOB, Shard(index, 2)), version, plan, MIB, prefix=f"{index}/")
+
+
+def test_halves_that_meet_again_on_the_way_end_with_the_newer_version() -> None:
     changes = _Changes()
-    Cluster(draw_jobs(4), checks=[changes]).run()
-    assert any(len(versions) > 1 for versions in changes.versions.values())
+    Cluster(_two_halves(), checks=[changes]).run()
+    assert changes.versions == {"r0.0": [200], "r1.1": [100, 200]}
+
+
+def test_without_going_over_to_what_others_recover_they_would_not() -> None:
+    nothing = mock.patch("ckptd.core.jobs.seeking.find_agreement", return_value=None)
+    with nothing, pytest.raises(CheckFailed, match="ended with"):
+        Cluster(_two_halves()).run()
 
 
 def _oldest_first(step: Step, recovery: Recovery) -> Iterator[Layout]:

@@ -21,8 +21,9 @@ from ckptd.sim.check.accounts import NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check, CheckFailed
 from ckptd.sim.world.layouts import JoinedVersion, SavedVersion
 
-COLLECTING_NS: Final = 12 * SECOND
-"""So long before a choice and after a disturbance nodes may not have heard of each other."""
+HEARING_NS: Final = 30 * SECOND
+"""So long after a disturbance nodes may not have heard of each other: whom one has lost is asked
+again after pauses, and manifests are waited for."""
 
 WAITING_NS: Final = 60 * SECOND
 """What has been whole for so long is complete on a node that wants it: the nodes are quick."""
@@ -217,13 +218,15 @@ class Agreement(Check):
         )
 
     def _heard(self, one: _Stay, other: _Stay) -> bool:
-        """Tell whether two nodes heard of each other all the while, and saw the same holders."""
+        """Tell whether two nodes heard of each other, and saw the same holders, for long enough.
+
+        That is so if nothing went wrong shortly before the first of them had ended.
+        """
         assert one.over_ns is not None
         assert other.over_ns is not None
-        begun_ns = min(one.begun_ns, other.begun_ns) - COLLECTING_NS
-        over_ns = max(one.over_ns, other.over_ns)
+        over_ns = min(one.over_ns, other.over_ns)
         return not any(
-            from_ns <= over_ns and to_ns + COLLECTING_NS >= begun_ns
+            from_ns <= over_ns and to_ns + HEARING_NS >= over_ns
             for from_ns, to_ns in self._disturbed
         )
 

@@ -100,7 +100,7 @@ def _draw_version(rng: Random, count: int, version: int) -> list[SavedVersion]:
 
 
 def _plan(rng: Random, name: NodeId, held: list[SavedVersion], *, is_holder: bool) -> NodePlan:
-    rate = rng.choice((4, 16, 64)) * MIB
+    rate = rng.choice((1, 4, 16, 64)) * MIB
     return NodePlan(
         name,
         egress_bytes_per_s=64 * MIB if is_holder else rate,
