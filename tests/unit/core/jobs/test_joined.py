@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ckptd.core.effects import ENDS, JoinManifests
 from ckptd.core.events import (
     JoinRefused,
@@ -12,8 +14,9 @@ from ckptd.core.events import (
 )
 from ckptd.core.jobs.joined import HANDLERS
 from ckptd.core.peers.conflicts import find_conflicts
+from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
-from ckptd.model.words import Stage
+from ckptd.model.words import FailureCause, Stage
 from tests.support.jobs import JOB, JobScript, all_shards, ends, joined, joint_digest
 from tests.support.scheduling import A, B, R, blocks, holding, holds
 
@@ -63,6 +66,36 @@ def test_nobody_is_shown_to_hold_it_under_its_own_digest() -> None:
     assert view.source.versions == 2
     assert not script.scheduler.contents(JOB, None, now=script.now)
     assert not find_conflicts(script.scheduler.said(now=script.now), own=B).count
+
+
+def test_of_what_is_joined_only_the_units_are_staged_that_are_wanted() -> None:
+    script = JobScript()
+    usual = script.joining
+
+    def choosing(order: JoinManifests) -> ManifestsJoined | JoinRefused:
+        event = usual(order)
+        assert isinstance(event, ManifestsJoined)
+        return replace(event, chosen=blocks((0, 1)))
+
+    script.joining = choosing
+    script.begin(script.have(A, *TWO))
+    recovery = script.scheduler.inspect().recoveries[R]
+    everything = BlockSet.full(recovery.content.space.block_count)
+    assert recovery.coverage.unchosen == everything - blocks((0, 1))
+
+
+def test_what_cannot_be_chosen_of_what_is_joined_ends_the_recovery() -> None:
+    script = JobScript()
+    usual = script.joining
+
+    def misfit(order: JoinManifests) -> ManifestsJoined | JoinRefused:
+        event = usual(order)
+        assert isinstance(event, ManifestsJoined)
+        return replace(event, misfit="no unit is called so")
+
+    script.joining = misfit
+    [end] = ends([*script.begin(script.have(A, *TWO)), *script.tell(StagingDiscarded(R))])
+    assert (end.cause, end.message) == (FailureCause.UNKNOWN, "no unit is called so")
 
 
 def test_what_comes_after_the_end_is_passed_by() -> None:
