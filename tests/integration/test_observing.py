@@ -448,13 +448,20 @@ def test_nothing_secret_is_ever_said(
 # Findings and probes.
 
 
+def slow(row: CheckRow) -> bool:
+    """Only that a disk or a peer is slow, as it is on a machine that is busy for a moment."""
+    return row.verdict is CheckResult.WARN and bool(re.search("iostat|iperf3", row.remedy))
+
+
 @with_and_without_tls
 def test_the_doctor_finds_nothing_wrong_and_leaves_nothing_behind(cluster: Cluster) -> None:
     sources = cluster.sources("a", "b")
     node = cluster.node("r", peers=[source.address for source in sources])
     eventually(lambda: node.client.status().peers_reachable == 2, "both answer")
     found = findings_of(node)
-    assert {row.verdict for row in found.values()} == {CheckResult.OK}
+    assert [
+        row for row in found.values() if row.verdict is not CheckResult.OK and not slow(row)
+    ] == []
     assert "durably" in found["root main"].finding
     assert ("node" in found) == ("ca" in found) == (cluster.authority is not None)
     for source in sources:

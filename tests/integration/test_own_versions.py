@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.control.messages.limit_settings import ChangeLimits
 from ckptd.control.messages.plans import PlanRequest
 from ckptd.errors import ExitCode
 from ckptd.model.words import Result
@@ -84,6 +85,8 @@ def test_of_a_copy_with_a_fault_only_that_travels(source: Node, receiver: Node) 
     file = receiver.path("first/model-2.safetensors")
     with file.open("r+b") as opened:
         opened.write(b"!")
+    # A source that is faster than a disk that is slow for a moment would bring more.
+    source.client.change_limits(ChangeLimits(set={"egress.total": "128KiB/s"}))
     result = receiver.recover(to=receiver.path("second"))
     assert result.result is Result.COMPLETE
     assert 0 < result.bytes_received <= result.bytes_total // 20
@@ -113,8 +116,9 @@ def test_a_published_directory_that_was_removed_is_no_place(cluster: Cluster) ->
     assert not home.exists()
 
 
-def test_a_copy_that_somebody_named_is_no_home(receiver: Node) -> None:
+def test_a_copy_that_somebody_named_is_no_home(source: Node, receiver: Node) -> None:
     named = receiver.recover(to=receiver.path("current"))
+    source.kill()  # else it may bring what the disk is slow to give
     usual = receiver.recover()
     assert (usual.target, usual.bytes_received) == (str(receiver.path(NAME, "100")), 0)
     assert usual.bytes_local == named.bytes_total
