@@ -68,14 +68,17 @@ def series(page: str) -> set[str]:
     return {line.rpartition(" ")[0] for line in page.splitlines() if line.startswith("ckptd_")}
 
 
-def findings_of(node: Node) -> dict[str, CheckRow]:
-    *rows, last = node.client.examine()
+def rows_of(node: Node) -> list[CheckRow]:
+    *events, last = node.client.examine()
     assert isinstance(last, Diagnosis)
-    found = {row.subject: row for row in rows if isinstance(row, CheckRow)}
-    assert last.fail == sum(
-        row.verdict is CheckResult.FAIL for row in rows if isinstance(row, CheckRow)
-    )
-    return found
+    rows = [row for row in events if isinstance(row, CheckRow)]
+    assert last.fail == sum(row.verdict is CheckResult.FAIL for row in rows)
+    return rows
+
+
+def findings_of(node: Node) -> dict[str, CheckRow]:
+    """Return what is said of each subject last."""
+    return {row.subject: row for row in rows_of(node)}
 
 
 # Metrics.
@@ -458,10 +461,9 @@ def test_the_doctor_finds_nothing_wrong_and_leaves_nothing_behind(cluster: Clust
     sources = cluster.sources("a", "b")
     node = cluster.node("r", peers=[source.address for source in sources])
     eventually(lambda: node.client.status().peers_reachable == 2, "both answer")
-    found = findings_of(node)
-    assert [
-        row for row in found.values() if row.verdict is not CheckResult.OK and not slow(row)
-    ] == []
+    rows = rows_of(node)
+    found = {row.subject: row for row in rows}
+    assert [row for row in rows if row.verdict is not CheckResult.OK and not slow(row)] == []
     assert "durably" in found["root main"].finding
     assert ("node" in found) == ("ca" in found) == (cluster.authority is not None)
     for source in sources:
