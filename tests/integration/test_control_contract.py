@@ -16,6 +16,7 @@ import pytest
 from ckptd.control.client import ControlClient
 from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.control.messages.error_documents import is_result
+from ckptd.control.messages.jobs import AdoptRequest, NewestRequest
 from ckptd.control.messages.life_cycle import LetGoRequest, RemoveRequest
 from ckptd.control.messages.limit_settings import ChangeLimits
 from ckptd.control.messages.observation import FollowQuery, LevelRequest
@@ -39,6 +40,8 @@ REQUESTS: dict[object, msgspec.Struct] = {
         PlanRequest(checkpoint="llama/rank-0", version=100, units=("model/*", "a b&c=d")),
         PublishRequest(directory="/data/x", checkpoint="a", version=3),
         VerifyRequest(checkpoint="a", version=3),
+        NewestRequest(job="llama"),
+        AdoptRequest(pattern="llama-rank-*", job="llama"),
         RecoverRequest(checkpoint="a"),
         PrioritizeRequest(pattern="a*"),
         NeedRequest(path="/data/x/model/a"),
