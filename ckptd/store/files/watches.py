@@ -89,7 +89,7 @@ class Watches:
         Args:
             root: The root.
             directory: Path below it.
-            with_files: WatchReport what happens in it; otherwise only that it is moved or removed.
+            with_files: Report what happens in it; otherwise only that it is moved or removed.
 
         Returns:
             The number of the watch; the same if that directory is watched already.
