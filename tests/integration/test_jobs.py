@@ -12,6 +12,7 @@ import pytest
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.control.messages.jobs import NewestRequest
 from ckptd.control.messages.life_cycle import RemoveRequest, RemoveResult
+from ckptd.control.messages.plans import PlanRequest
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.errors import Conflict, UsageError
@@ -190,5 +191,7 @@ def test_a_node_that_never_had_a_shard_is_asked_which(
     receiver = cluster.node("r", peers=[holders[0].address])
     with pytest.raises(UsageError, match="never had one"):
         recover(receiver)
+    with pytest.raises(UsageError, match="ckptctl newest llama"):
+        receiver.client.plan(PlanRequest(checkpoint=JOB))
     assert recover(receiver, "1").result is Result.COMPLETE
     assert shards_here(receiver) == ["shard-1-of-2"]

@@ -27,7 +27,7 @@ from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.manifests import VerifiedManifest
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
-from ckptd.errors import CkptdError, VerificationFailed
+from ckptd.errors import CkptdError, UsageError, VerificationFailed
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
@@ -38,6 +38,7 @@ from ckptd.model.ids import (
     parse_checkpoint_name,
     parse_version,
 )
+from ckptd.model.shards import job_of
 from ckptd.model.space import AddressSpace
 from ckptd.model.unit_choice import Choice
 from ckptd.store.files.roots import Root
@@ -66,6 +67,7 @@ class PlanAnswers:
         self._book = recovering.book
         self._catalog = storage.catalog
         self._manifests = recovering.manifests
+        self._peering = recovering.peering
         self._own = recovering.own
         self._terms = recovering.terms
         self._roots = storage.roots
@@ -82,6 +84,12 @@ class PlanAnswers:
             for other in choice.passed_over
         )
         is_settled = self._scheduler.is_settled
+        if choice.chosen is None and self._is_job(checkpoint):
+            raise UsageError(
+                f"plan {checkpoint}",
+                "is asked of a job, and plans are made for checkpoints",
+                f"See 'ckptctl newest {checkpoint}', or plan one of its shards.",
+            )
         if choice.chosen is None:
             return Plan(
                 checkpoint=checkpoint,
@@ -167,6 +175,11 @@ class PlanAnswers:
             prediction_remark=_remark(prediction.remark, figures.copied_bytes),
             size_problem=self._terms.size_problem(facts.size_bytes) if place is None else "",
         )
+
+    def _is_job(self, name: CheckpointName) -> bool:
+        """Return whether shards of a job of that name are here or at a peer."""
+        known = self._peering.names() | set(self._own.family(name))
+        return any(other != name and job_of(other) == name for other in known)
 
     async def _choose(
         self,
