@@ -9,7 +9,6 @@ that all eight have; a node that has nothing recovers both in turns, in memory.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import shutil
 import statistics
@@ -23,7 +22,6 @@ from pathlib import Path
 from random import Random
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile, compare, write_checkpoint
-from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.core.events import DiscoverySettled, HoldingsArrived, JobRequest, RecoveryRequested
 from ckptd.core.scheduler import Scheduler
@@ -39,14 +37,12 @@ from ckptd.model.ids import (
     RecoveryId,
     Version,
 )
-from ckptd.model.quantities import format_size, parse_size
 from ckptd.model.shards import Shard, shard_name
-from ckptd.model.words import Result
 from ckptd.wire.holdings_document import encode_holdings
-from tests.benchmarks.__main__ import Line, Told, end_politely, keep_result, print_facts, report
+from tests.benchmarks.__main__ import Line, Told
+from tests.benchmarks.groups import finish, line_of, measure, parse
 from tests.benchmarks.memory import kept_warm, touch_memory
 from tests.benchmarks.places import choose_place
-from tests.benchmarks.rows import Number, Row
 from tests.benchmarks.shaping import knows
 from tests.support.cluster import Cluster, Node, eventually
 from tests.support.hostile_peers import Reply, hostile_peer
@@ -56,7 +52,6 @@ DAEMONS, SHARDS = 8, 64
 KNOWN_SHARDS, KNOWN_VERSIONS, KNOWN_PEERS, COPIES = 1024, 10, 64, 2
 STAND_INS = 8
 """So many processes' worth of peers answer for the 64, each for eight of them."""
-PATIENCE_S = 200.0
 
 
 def recover(told: Told) -> list[Line]:
@@ -85,7 +80,7 @@ def recover(told: Told) -> list[Line]:
     medians = [statistics.median(each) for each in seconds.values()]
     detail = f"{medians[0]:.2f} s against {medians[1]:.2f} s"
     name = "time of 64 shards from 8 daemons, times that of one checkpoint"
-    return [_line("recover", name, ratios, 1.1, detail)]
+    return [line_of("recover", name, ratios, 1.1, detail)]
 
 
 def _publish(nodes: Sequence[Node], published: Path, size_bytes: int) -> None:
@@ -108,11 +103,8 @@ def _turn(receiver: Node, shards: str, expected: Path, number: int) -> float:
         checkpoint=JOB if shards else ONE, version=1, to=str(target), shards=shards
     )
     begun_s = time.perf_counter()
-    recovery = receiver.client.recover(request).recovery
-    *_, last = receiver.client.until(time.monotonic() + PATIENCE_S).watch(recovery)
+    last = finish(receiver, receiver.client.recover(request).recovery)
     seconds = time.perf_counter() - begun_s
-    assert isinstance(last, RecoveryResult)
-    assert last.result is Result.COMPLETE, last
     assert last.bytes_received == last.bytes_total, "it was to travel"
     seen = compare(str(expected), str(target))
     assert not seen.differences, seen.differences[:3]
@@ -175,7 +167,7 @@ def known(told: Told) -> list[Line]:
             node.client.checkpoints()
             seconds.append(time.perf_counter() - begun_s)
     name = f"ms for the list of {count:,} shards, with reading it"
-    return [*lines, _line("known", name, [1000 * each for each in seconds], 100)]
+    return [*lines, line_of("known", name, [1000 * each for each in seconds], 100)]
 
 
 def _of_stand_in(claims: Sequence[tuple[Holding, ...]], stand_in: int) -> tuple[Holding, ...]:
@@ -216,47 +208,21 @@ def _in_the_core(claims: Sequence[tuple[Holding, ...]], rounds: int) -> list[Lin
         assert found.version == KNOWN_VERSIONS - 1
     count = KNOWN_SHARDS * KNOWN_VERSIONS
     return [
-        _line("known", "ms for choosing a version, in one go", choosing, 20),
-        _line("known", "ms for hearing of what a peer has, at most", [1000 * max(hearing)], 5),
-        _line("known", "bytes kept for a shard of a version", [kept / count], 1024),
+        line_of("known", "ms for choosing a version, in one go", choosing, 20),
+        line_of("known", "ms for hearing of what a peer has, at most", [1000 * max(hearing)], 5),
+        line_of("known", "bytes kept for a shard of a version", [kept / count], 1024),
     ]
 
 
 CASES: dict[str, Callable[[Told], list[Line]]] = {"recover": recover, "known": known}
 
 
-def _line(case: str, name: str, rounds: Sequence[float], at_most: float, detail: str = "") -> Line:
-    number = Number(statistics.median(rounds), detail, rounds)
-    return Line(case, Row(name, lambda _: number, at_most, is_least=False), number)
-
-
 def main() -> int:
     """Measure, print one table, write one JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_RAW)
-    parser.add_argument("--size", type=parse_size, default="2GiB", metavar="SIZE")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
-    arguments = parser.parse_args()
-    end_politely()
-    for name in arguments.cases:
-        if name not in CASES:
-            parser.error(f"there is no case {name}; there are {', '.join(CASES)}")
-    told = Told(arguments.size, arguments.rounds)
-    facts = print_facts(told, tempfile.gettempdir())
-    lines: list[Line] = []
-    for name in arguments.cases or CASES:
-        print(f"{name}: {CASES[name].__doc__} ({format_size(told.size_bytes)})", flush=True)
-        lines += CASES[name](told)
-    report(lines)
-    rows = [
-        {"row": line.row.name, "measured": line.number.value, "rounds": list(line.number.rounds)}
-        for line in lines
-    ]
-    print(f"\n{keep_result({'machine': facts, 'rows': rows}, '-jobs')}")
+    told, names = parse(__doc__, CASES, rounds=5)
+    measure("jobs", told, names, CASES, lambda name: CASES[name](told))
     return 0
 
-
-_RAW = argparse.RawDescriptionHelpFormatter
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,7 +9,6 @@ for network namespaces.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import shutil
@@ -24,25 +23,16 @@ from random import Random
 from typing import NamedTuple
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
-from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.control.range_reader import RangeReader
 from ckptd.errors import NotFound
 from ckptd.limits import KIB, MIB
 from ckptd.model.manifest import block_size_for
-from ckptd.model.quantities import format_size, parse_size
-from ckptd.model.words import Result
-from tests.benchmarks.__main__ import (
-    Line,
-    Told,
-    end_politely,
-    keep_result,
-    print_facts,
-    report,
-)
+from ckptd.model.quantities import format_size
+from tests.benchmarks.__main__ import Line, Told
+from tests.benchmarks.groups import finish, left_out, line_of, measure, parse
 from tests.benchmarks.memory import kept_warm
 from tests.benchmarks.places import choose_place
-from tests.benchmarks.rows import Number, Row
 from tests.benchmarks.shaping import INSECURE, knows
 from tests.support.cluster import Cluster, Node, eventually, make_checkpoint
 from tests.support.namespaces import Host, Switch
@@ -55,7 +45,6 @@ DELAY_MS = 10
 READS, READ_BYTES = 40, 4 * KIB
 PIECE_BYTES = 1 * MIB
 LAYER_SHARE = 0.1
-PATIENCE_S = 200.0
 COPIES = 3
 
 
@@ -160,8 +149,7 @@ def random_reads(stage: Stage) -> list[Line]:
     for name, delay_ms in (("near", 0), (f"{DELAY_MS} ms away", DELAY_MS)):
         node = stage.receiver(f"r{delay_ms}")
         if delay_ms and not put_away(node, delay_ms):
-            number = Number(None, "this kernel has no netem")
-            lines.append(Line("random", Row(name, lambda _: Number(None, "")), number))
+            lines.append(left_out("random", "this kernel has no netem", name))
             continue
         bound_s = 2 * round_trip_s(node, stage.source) + block_bytes / LINK_BYTES_PER_S
         medians, slowest = [], []
@@ -178,8 +166,8 @@ def random_reads(stage: Stage) -> list[Line]:
             slowest.append(max(taken_s) / bound_s)
         detail = f"bound {1000 * bound_s:.1f} ms, a block of {format_size(block_bytes)}"
         lines += [
-            _line("random", f"{name}: median, to two round trips + a block", medians, 1, detail),
-            _line("random", f"{name}: slowest of {READS}", slowest, None),
+            line_of("random", f"{name}: median, to two round trips + a block", medians, 1, detail),
+            line_of("random", f"{name}: slowest of {READS}", slowest, None),
         ]
         node.stop()
     return lines
@@ -204,17 +192,17 @@ def sequential(stage: Stage) -> list[Line]:
             rates["in reads of 1 MiB"].append(size_bytes / (time.perf_counter() - begun_s))
         _remove(node)
         begun_s = time.perf_counter()
-        _finish(node, node.begin(NAME, VERSION))
+        finish(node, node.begin(NAME, VERSION))
         rates["recover"].append(size_bytes / (time.perf_counter() - begun_s))
         _remove(node)
     return [
-        _line(
+        line_of(
             "sequential",
             f"rate, {name}, to 1 Gbit/s",
             [each / LINK_BYTES_PER_S for each in found],
             None if name == "recover" else 0.9,
             f"{statistics.median(found) / 1e6:.1f} MB/s",
-            most=False,
+            is_least=True,
         )
         for name, found in rates.items()
     ]
@@ -238,7 +226,7 @@ def layer(stage: Stage) -> list[Line]:
             stage.compare(0, data)
             _give_up(node, recovery)
     return [
-        _line("layer", f"{name}: s beyond 1.1 times bytes / rate", found, 0.3, f"{least_s:.2f} s")
+        line_of("layer", f"{name}: s beyond 1.1 times bytes / rate", found, 0.3, f"{least_s:.2f} s")
         for name, found in over.items()
     ]
 
@@ -247,12 +235,6 @@ def _give_up(node: Node, recovery: str) -> None:
     with contextlib.suppress(NotFound):  # all of it was read, so it has ended
         node.client.cancel(recovery)
     eventually(lambda: node.client.recovery(recovery).stage.is_ended, "it was given up")
-
-
-def _finish(node: Node, recovery: str) -> None:
-    *_, last = node.client.until(time.monotonic() + PATIENCE_S).watch(recovery)
-    assert isinstance(last, RecoveryResult)
-    assert last.result is Result.COMPLETE, last
 
 
 def _remove(node: Node) -> None:
@@ -270,68 +252,26 @@ CASES: dict[str, Callable[[Stage], list[Line]]] = {
 }
 
 
-def _line(
-    case: str,
-    name: str,
-    rounds: Sequence[float],
-    to_reach: float | None,
-    detail: str = "",
-    *,
-    most: bool = True,
-) -> Line:
-    number = Number(statistics.median(rounds), detail, rounds)
-    return Line(case, Row(name, lambda _: number, to_reach, is_least=not most), number)
+def _play(name: str, told: Told) -> list[Line]:
+    place = choose_place(COPIES * told.size_bytes)
+    with (
+        tempfile.TemporaryDirectory("-lazy", dir=place) as memory,
+        contextlib.redirect_stdout(sys.stderr),
+        Switch() as switch,
+        Cluster(Path(memory)) as cluster,
+    ):
+        ground = Ground(Path(memory), told.size_bytes, told.rounds)
+        return CASES[name](Stage(ground, cluster, switch))
 
 
 def main() -> int:
     """Measure, print one table, write one JSON file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--size", type=parse_size, default="2GiB", metavar="SIZE")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
-    arguments = parser.parse_args()
-    end_politely()
-    for name in arguments.cases:
-        if name not in CASES:
-            parser.error(f"there is no case {name}; there are {', '.join(CASES)}")
+    told, names = parse(__doc__, CASES)
     if os.geteuid() != 0 or shutil.which("tc") is None:
         print("left out: network namespaces need root, ip and tc")
         return 0
-    told = Told(arguments.size, arguments.rounds)
-    facts = print_facts(told, tempfile.gettempdir())
-    lines: list[Line] = []
     with kept_warm(COPIES * told.size_bytes):
-        for name in arguments.cases or CASES:
-            print(f"{name}: {CASES[name].__doc__} ({format_size(told.size_bytes)})", flush=True)
-            place = choose_place(COPIES * told.size_bytes)
-            with (
-                tempfile.TemporaryDirectory("-lazy", dir=place) as memory,
-                contextlib.redirect_stdout(sys.stderr),
-                Switch() as switch,
-                Cluster(Path(memory)) as cluster,
-            ):
-                ground = Ground(Path(memory), told.size_bytes, told.rounds)
-                lines += CASES[name](Stage(ground, cluster, switch))
-    report(lines)
-    document = {
-        "machine": facts,
-        "size_bytes": told.size_bytes,
-        "rounds": told.rounds,
-        "rows": [
-            {
-                "case": line.case,
-                "row": line.row.name,
-                "measured": line.number.value,
-                "to_reach": line.row.to_reach,
-                "detail": line.number.detail,
-                "rounds": list(line.number.rounds),
-            }
-            for line in lines
-        ],
-    }
-    print(f"\n{keep_result(document, '-lazy')}")
+        measure("lazy", told, names, CASES, lambda name: _play(name, told))
     return 0
 
 

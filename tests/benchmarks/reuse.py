@@ -10,7 +10,6 @@ left out.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import shutil
@@ -28,21 +27,12 @@ from blake3 import blake3
 from ckptd.cli.demo.demo_checkpoint import PlannedFile, compare
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.limits import MIB
-from ckptd.model.quantities import format_size, parse_size
-from ckptd.model.words import Result
-from tests.benchmarks.__main__ import (
-    Line,
-    Told,
-    end_politely,
-    keep_result,
-    print_facts,
-    report,
-    row_document,
-)
+from tests.benchmarks.__main__ import Line, Told
 from tests.benchmarks.disks import can_throttle, disk_of, drop_from_cache, on_loop, read_throttled
+from tests.benchmarks.groups import finish, left_out, line_of, measure, parse
 from tests.benchmarks.memory import kept_warm, touch_memory
 from tests.benchmarks.places import choose_disk, choose_place
-from tests.benchmarks.rows import GB, Number, Row
+from tests.benchmarks.rows import GB
 from tests.benchmarks.shaping import INSECURE, knows
 from tests.support.cluster import Cluster, Node, make_checkpoint
 from tests.support.namespaces import Switch
@@ -56,7 +46,6 @@ STRETCHES = 8
 LINK_MBIT = 1000
 DISK_BYTES_PER_S, PEER_BYTES_PER_S = 50_000_000, 100_000_000
 PEERS = 2
-PATIENCE_S = 200.0
 WARM_TIMES = 3
 KEPT, DROPPED = "64GiB", "0B"
 """How much of a version stays in memory after its recovery: all of it, or nothing."""
@@ -183,19 +172,12 @@ class Stage:
         """Recover, compare with what was published, and remove what was recovered."""
         target = node.path(f"turn-{number}")
         begun_s = time.perf_counter()
-        result = _finish(node, node.begin(NAME, version, to=target))
+        result = finish(node, node.begin(NAME, version, to=target))
         seconds = time.perf_counter() - begun_s
         seen = compare(str(self.old if version == OLD else self.new), str(target))
         assert not seen.differences, seen.differences[:3]
         shutil.rmtree(target)
         return Turn(seconds, result)
-
-
-def _finish(node: Node, recovery: str) -> RecoveryResult:
-    *_, last = node.client.until(time.monotonic() + PATIENCE_S).watch(recovery)
-    assert isinstance(last, RecoveryResult)
-    assert last.result is Result.COMPLETE, last
-    return last
 
 
 def copy_and_hash(source: Path, target: Path, threads: int, *, is_synced: bool = False) -> float:
@@ -255,9 +237,7 @@ def delta(ground: Ground, cluster: Cluster) -> list[Line]:
     turns, others = in_turns(
         ground, lambda number: stage.turn(receiver, NEW, number), receiver.path("old")
     )
-    lines = [
-        _line("delta", "share of bytes that travel", [t.travelled for t in turns], 0.012, most=True)
-    ]
+    lines = [line_of("delta", "share of bytes that travel", [t.travelled for t in turns], 0.012)]
     for name, seconds in others.items():
         theirs = [ground.size_bytes / each for each in seconds]
         ratios = [
@@ -265,12 +245,13 @@ def delta(ground: Ground, cluster: Cluster) -> list[Line]:
         ]
         mine = statistics.median(turn.reused_bytes_per_s for turn in turns)
         lines.append(
-            _line(
+            line_of(
                 "delta",
                 f"rate of what is reused, times cp, {name}",
                 ratios,
                 0.9 if "synced" not in name else None,
                 f"{mine / GB:.2f} against {statistics.median(theirs) / GB:.2f} GB/s",
+                is_least=True,
             )
         )
     return lines
@@ -283,20 +264,17 @@ def copy(ground: Ground, cluster: Cluster) -> list[Line]:
     turns, others = in_turns(
         ground, lambda number: stage.turn(receiver, OLD, number), receiver.path("old")
     )
-    lines = [
-        _line("copy", "share of bytes that travel", [t.travelled for t in turns], 0, most=True)
-    ]
+    lines = [line_of("copy", "share of bytes that travel", [t.travelled for t in turns], 0)]
     for name, seconds in others.items():
         ratios = [mine.seconds / other for mine, other in zip(turns, seconds, strict=True)]
         mine = statistics.median(turn.seconds for turn in turns)
         lines.append(
-            _line(
+            line_of(
                 "copy",
                 f"time, times cp, {name}",
                 ratios,
                 1.2 if "synced" not in name else None,
                 f"{mine:.2f} s against {statistics.median(seconds):.2f} s",
-                most=True,
             )
         )
     return lines
@@ -305,7 +283,7 @@ def copy(ground: Ground, cluster: Cluster) -> list[Line]:
 def link(ground: Ground, cluster: Cluster) -> list[Line]:
     """The same from a source at 1 Gbit/s, and all of it by a node that has nothing."""
     if os.geteuid() != 0:
-        return _left_out("link", "network namespaces need root")
+        return [left_out("link", "network namespaces need root")]
     stage = Stage(ground, cluster)
     with Switch() as switch:
         source = stage.source("s", switch, rate_mbit=LINK_MBIT)
@@ -318,13 +296,14 @@ def link(ground: Ground, cluster: Cluster) -> list[Line]:
         for node in cluster.nodes:
             node.stop()
     return [
-        _line("link", "share of bytes that travel", [t.travelled for t in some], 0.012, most=True),
-        _line(
+        line_of("link", "share of bytes that travel", [t.travelled for t in some], 0.012),
+        line_of(
             "link",
             "times as fast as all of it at 1 Gbit/s",
             [full.seconds / part.seconds for part, full in zip(some, everything, strict=True)],
             5,
             f"{_median_s(some):.2f} s against {_median_s(everything):.2f} s",
+            is_least=True,
         ),
     ]
 
@@ -332,12 +311,12 @@ def link(ground: Ground, cluster: Cluster) -> list[Line]:
 def shared(ground: Ground, cluster: Cluster) -> list[Line]:
     """A second copy where the file system shares extents."""
     if os.geteuid() != 0:
-        return _left_out("shared", "loop devices need root")
+        return [left_out("shared", "loop devices need root")]
     lines = []
     stage = Stage(ground, cluster)
     for kind in ("xfs", "btrfs"):
         if shutil.which(f"mkfs.{kind}") is None:
-            lines += _left_out("shared", f"mkfs.{kind} is not installed")
+            lines.append(left_out("shared", f"mkfs.{kind} is not installed"))
             continue
         with on_loop(kind, ground.disk, 4 * ground.size_bytes + 512 * MIB) as mounted:
             receiver = stage.receiver(f"r-{kind}", [], root=mounted)
@@ -347,13 +326,12 @@ def shared(ground: Ground, cluster: Cluster) -> list[Line]:
                 hashes.append(hash_of(receiver.path("old/shard"), 1))
             receiver.stop()
             lines.append(
-                _line(
+                line_of(
                     "shared",
                     f"{kind}: s longer than one hash of the bytes by one thread",
                     [mine.seconds - one for mine, one in zip(turns, hashes, strict=True)],
                     0.3,
                     f"{_median_s(turns):.2f} s against {statistics.median(hashes):.2f} s",
-                    most=True,
                 )
             )
     return lines
@@ -362,7 +340,7 @@ def shared(ground: Ground, cluster: Cluster) -> list[Line]:
 def slow_disk(ground: Ground, cluster: Cluster) -> list[Line]:
     """A disk that reads 50 MB/s beside two peers that send 100 MB/s each."""
     if not can_throttle():
-        return _left_out("slow-disk", "limits on reading need root and control groups")
+        return [left_out("slow-disk", "limits on reading need root and control groups")]
     stage = Stage(ground, cluster)
     limit = f'[limits]\negress = "{PEER_BYTES_PER_S // 1_000_000}MB/s"\n'
     sources = [stage.source(f"s{number}", limit=limit) for number in range(PEERS)]
@@ -375,13 +353,12 @@ def slow_disk(ground: Ground, cluster: Cluster) -> list[Line]:
             turns.append(stage.turn(receiver, NEW, number))
     reused = statistics.median(t.result.bytes_reused / t.result.bytes_total for t in turns)
     return [
-        _line(
+        line_of(
             "slow-disk",
             "time, to the ideal of disk and peers together",
             [turn.seconds / ideal_s for turn in turns],
             1.1,
             f"{_median_s(turns):.2f} s against {ideal_s:.2f} s, {reused:.0%} reused",
-            most=True,
         )
     ]
 
@@ -398,7 +375,7 @@ def warm(ground: Ground, cluster: Cluster) -> list[Line]:
     for number in range(ground.rounds):
         for name, node in nodes.items():
             target = node.path(f"turn-{number}")
-            result = _finish(node, node.begin(NAME, NEW, to=target))
+            result = finish(node, node.begin(NAME, NEW, to=target))
             assert result.bytes_kept_warm == (result.bytes_total if name == KEPT else 0)
             seconds[name].append(read_through(target / "shard"))
             shutil.rmtree(target)
@@ -406,7 +383,11 @@ def warm(ground: Ground, cluster: Cluster) -> list[Line]:
     ratios = [cold / mine for mine, cold in zip(seconds[KEPT], seconds[DROPPED], strict=True)]
     medians = [statistics.median(each) for each in seconds.values()]
     detail = f"{medians[0]:.3f} s against {medians[1]:.3f} s"
-    return [_line("warm", "reading again, times faster than dropped", ratios, None, detail)]
+    return [
+        line_of(
+            "warm", "reading again, times faster than dropped", ratios, None, detail, is_least=True
+        )
+    ]
 
 
 def read_through(path: Path) -> float:
@@ -428,24 +409,6 @@ CASES: dict[str, Callable[[Ground, Cluster], list[Line]]] = {
 }
 
 
-def _line(
-    case: str,
-    name: str,
-    rounds: Sequence[float],
-    to_reach: float | None,
-    detail: str = "",
-    *,
-    most: bool = False,
-) -> Line:
-    number = Number(statistics.median(rounds), detail, rounds)
-    return Line(case, Row(name, lambda _: number, to_reach, is_least=not most), number)
-
-
-def _left_out(case: str, why: str) -> list[Line]:
-    number = Number(None, why)
-    return [Line(case, Row("left out", lambda _: number), number)]
-
-
 def _median_s(turns: Sequence[Turn]) -> float:
     return statistics.median(turn.seconds for turn in turns)
 
@@ -462,41 +425,22 @@ def prepared(told: Told) -> Iterator[Ground]:
         yield Ground(Path(on_disk), Path(in_memory), told.size_bytes, told.rounds)
 
 
+def _play(name: str, told: Told) -> list[Line]:
+    with (
+        prepared(told) as ground,
+        contextlib.redirect_stdout(sys.stderr),
+        Cluster(ground.disk) as cluster,
+    ):
+        return CASES[name](ground, cluster)
+
+
 def main() -> int:
     """Measure, print one table, write one JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_RAW)
-    parser.add_argument("--size", type=parse_size, default="2GiB", metavar="SIZE")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
-    arguments = parser.parse_args()
-    end_politely()
-    for name in arguments.cases:
-        if name not in CASES:
-            parser.error(f"there is no case {name}; there are {', '.join(CASES)}")
-    told = Told(arguments.size, arguments.rounds)
-    facts = print_facts(told, tempfile.gettempdir())
-    lines: list[Line] = []
+    told, names = parse(__doc__, CASES)
     with kept_warm(WARM_TIMES * told.size_bytes):
-        for name in arguments.cases or CASES:
-            print(f"{name}: {CASES[name].__doc__} ({format_size(told.size_bytes)})", flush=True)
-            with (
-                prepared(told) as ground,
-                contextlib.redirect_stdout(sys.stderr),
-                Cluster(ground.disk) as cluster,
-            ):
-                lines += CASES[name](ground, cluster)
-    report(lines)
-    document = {
-        "machine": facts,
-        "size_bytes": told.size_bytes,
-        "rounds": told.rounds,
-        "rows": [row_document(line) for line in lines],
-    }
-    print(f"\n{keep_result(document, '-reuse')}")
+        measure("reuse", told, names, CASES, lambda name: _play(name, told))
     return 0
 
-
-_RAW = argparse.RawDescriptionHelpFormatter
 
 if __name__ == "__main__":
     sys.exit(main())
