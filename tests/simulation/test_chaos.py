@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,6 +11,7 @@ import pytest
 from ckptd.model.words import Result
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.chaos import draw_chaos
+from tests.support.simulation import printed
 
 SEEDS = 200
 RARE = (543,)
@@ -61,14 +59,7 @@ def test_the_same_seed_gives_the_same_orders_in_every_process(hash_seed: str) ->
         "from tests.simulation.test_chaos import run;"
         "print(*(run(seed).digest for seed in range(20)))"
     )
-    process = subprocess.run(
-        [sys.executable, "-c", script],
-        env=os.environ | {"PYTHONHASHSEED": hash_seed},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert process.stdout.split() == [run(seed).digest for seed in range(20)]
+    assert printed(script, hash_seed=hash_seed).split() == [run(seed).digest for seed in range(20)]
 
 
 def test_another_seed_gives_other_orders() -> None:

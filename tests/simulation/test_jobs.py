@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Final
@@ -34,6 +31,7 @@ from ckptd.sim.script.faults import Split
 from ckptd.sim.script.job_drawing import JOB, draw_jobs
 from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 from ckptd.sim.world.layouts import JoinedVersion, SavedVersion, UnitPlan
+from tests.support.simulation import printed
 
 _eligible: Final = choosing.eligible
 
@@ -133,16 +131,7 @@ def test_a_seed_tells_the_same_story_in_every_process() -> None:
         "from ckptd.cli.sim import run_seed;"
         "print(*(run_seed(n, profile='jobs').digest for n in (2, 3, 6)))"
     )
-    stories = {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for hash_seed in ("1", "2")
-    }
+    stories = {printed(program, hash_seed=hash_seed) for hash_seed in ("1", "2")}
     assert len(stories) == 1
     (story,) = stories
     assert len(story.split()) == 3

@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from ckptd.cli.sim import run_seed
+from tests.support.simulation import printed
 
 ONCE_FAILED = (
     1,  # stood still for a faster source that rested
@@ -37,16 +34,7 @@ def test_a_seed_tells_the_same_story_in_every_process() -> None:
         "from ckptd.cli.sim import run_seed;"
         "print(*(run_seed(n).digest for n in (0, 1, 2, 3, 5, 6)))"  # 4 takes as long as all these
     )
-    stories = {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for hash_seed in ("1", "2")
-    }
+    stories = {printed(program, hash_seed=hash_seed) for hash_seed in ("1", "2")}
     assert len(stories) == 1
     (story,) = stories
     assert len(story.split()) == 6

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 from ckptd.core.effects import FetchRange
 from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockSet
@@ -68,3 +72,14 @@ def run_until(cluster: Cluster, moment_ms: int) -> Cluster:
 def in_flight(book: NodeBook) -> FetchRange:
     """Return the order of a range that is under way."""
     return next(iter(book.recoveries[R0].attempts.values())).order
+
+
+def printed(program: str, *, hash_seed: str) -> str:
+    """Run a program in a process whose sets have an order of their own; return what it prints."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
