@@ -317,7 +317,7 @@ class Catalog:
             ]
             if rivals and is_published and not replace:
                 raise conflict(rivals[0])
-            present, before = self._held.get(row.digest), self._place_at(hashed)
+            present = self._held.get(row.digest)
             if present and self._is_fuller_at(packed, hashed):
                 return present
             there = self._held.at(hashed.root, hashed.directory)
@@ -328,21 +328,17 @@ class Catalog:
                 }
             if present is None and self._held.count_without(superseded) >= HOLDINGS_MAX:
                 raise full(HOLDINGS_MAX)
-            place_row = packed.place_row(
-                hashed,
-                before,
+            newest = []
+            if is_newest_counted and hashed.is_whole:
+                newest.append((row.checkpoint, row.version, row.digest))
+            (number,) = await self._record(
+                [(packed, hashed)],
+                superseded,
+                newest,
                 is_published=is_published,
                 is_by_choice=is_by_choice,
-                now_s=self._wall_clock(),
             )
-
-            def note(connection: Connection) -> None:
-                if is_newest_counted and hashed.is_whole:
-                    self._newest.note(connection, row.checkpoint, row.version, row.digest)
-
-            number = await self._records.add(row, place_row, superseded, note)
-            added = place_of(place_row._replace(place=number), packed.space, hashed.files)
-            return self._take_in(packed, added, superseded)
+            return self._held.known(number)[0]
 
     async def add_shards(
         self, shards: Sequence[HashedDirectory], newest: tuple[CheckpointName, Version, Digest]
@@ -366,44 +362,57 @@ class Catalog:
                 each for each in self._held.at(root, directory) if each[0].holding.digest not in own
             ]
             superseded = await displaced(self._roots[root], newest[2], there, self.hashed)
-            fuller = [self._is_fuller_at(*each) for each in zip(packed, shards, strict=True)]
-            added = [
-                (each, hashed)
-                for each, hashed, is_fuller in zip(packed, shards, fuller, strict=True)
-                if not is_fuller
-            ]
+            pairs = zip(packed, shards, strict=True)
+            added = [pair for pair in pairs if not self._is_fuller_at(*pair)]
             if self._held.count_without(superseded) + len(added) > HOLDINGS_MAX:
                 raise full(HOLDINGS_MAX)
-            rows = [
-                (
-                    each.row,
-                    each.place_row(
-                        hashed,
-                        self._place_at(hashed),
-                        is_published=False,
-                        is_by_choice=False,
-                        now_s=self._wall_clock(),
-                    ),
-                )
-                for each, hashed in added
-            ]
+            whole = [each.row for each, hashed in added if hashed.is_whole]
+            counted = [newest, *((row.checkpoint, row.version, row.digest) for row in whole)]
+            await self._record(added, superseded, counted, is_published=False)
 
-            def note(connection: Connection) -> None:
-                self._newest.note(connection, *newest)
-                for each, hashed in added:
-                    if hashed.is_whole:
-                        row = each.row
-                        self._newest.note(connection, row.checkpoint, row.version, row.digest)
+    async def _record(
+        self,
+        added: Sequence[tuple[Packed, HashedDirectory]],
+        superseded: Iterable[int],
+        newest: Iterable[tuple[CheckpointName, Version, Digest]],
+        *,
+        is_published: bool,
+        is_by_choice: bool = False,
+    ) -> list[int]:
+        """Record versions, each at a place, all of them or none; return the numbers of the places.
 
-            numbers = await self._records.add_together(rows, superseded, note)
-            is_seen = self._drop(superseded)
-            for (each, hashed), (_, row), number in zip(added, rows, numbers, strict=True):
-                place = place_of(row._replace(place=number), each.space, hashed.files)
-                is_seen |= self._note_added(each, place)
-            if is_seen:
-                self.on_change()
-            for number in numbers:
-                self.on_place(number)
+        Args:
+            added: The versions.
+            superseded: Places that go with that.
+            newest: What counts for :meth:`newest_ever`.
+            is_published: As for :meth:`add`.
+            is_by_choice: As for :meth:`add`.
+        """
+        rows = []
+        for packed, hashed in added:
+            place_row = packed.place_row(
+                hashed,
+                self._place_at(hashed),
+                is_published=is_published,
+                is_by_choice=is_by_choice,
+                now_s=self._wall_clock(),
+            )
+            rows.append((packed.row, place_row))
+
+        def note(connection: Connection) -> None:
+            for each in newest:
+                self._newest.note(connection, *each)
+
+        numbers = await self._records.add(rows, superseded, note)
+        is_seen = self._drop(superseded)
+        for (packed, hashed), (_, place_row), number in zip(added, rows, numbers, strict=True):
+            place = place_of(place_row._replace(place=number), packed.space, hashed.files)
+            is_seen |= self._note_added(packed, place)
+        if is_seen:
+            self.on_change()
+        for number in numbers:
+            self.on_place(number)
+        return numbers
 
     def _place_at(self, hashed: HashedDirectory) -> Place | None:
         """Return what is recorded of the same version in the same directory."""
@@ -636,14 +645,6 @@ class Catalog:
             why = f": {held.reason}" if held.reason else ""
             raise Withdrawn(name, f"is withdrawn{why}")
         return held
-
-    def _take_in(self, packed: Packed, added: Place, superseded: Iterable[int]) -> HeldVersion:
-        is_seen = self._drop(superseded)
-        is_seen |= self._note_added(packed, added)
-        if is_seen:
-            self.on_change()
-        self.on_place(added.number)
-        return self._held.known(added.number)[0]
 
     def _note_added(self, packed: Packed, added: Place) -> bool:
         """Know a place from now on; return whether what can be served changed."""

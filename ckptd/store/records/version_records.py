@@ -119,31 +119,6 @@ class VersionRecords:
 
     async def add(
         self,
-        row: VersionRow,
-        place: StoredPlace,
-        forgotten: Iterable[int],
-        note: Callable[[Connection], None],
-    ) -> int:
-        """Write a version and a place of it; return the number of the place.
-
-        Args:
-            row: The version; written over what is kept of it.
-            place: Its number does not matter: the directory says which place it is.
-            forgotten: Places that go, in the same transaction.
-            note: What else is to be written in it.
-        """
-
-        def write(connection: Connection) -> int:
-            for number in forgotten:
-                delete_place(connection, number)
-            write_version(connection, row)
-            note(connection)
-            return write_place(connection, place)
-
-        return await self._database.run(write)
-
-    async def add_together(
-        self,
         rows: Iterable[tuple[VersionRow, StoredPlace]],
         forgotten: Iterable[int],
         note: Callable[[Connection], None],
@@ -151,7 +126,8 @@ class VersionRecords:
         """Write several versions, each with a place, or none; return the numbers of the places.
 
         Args:
-            rows: As for :meth:`add`.
+            rows: Each version, which is written over what is kept of it, and the place; its number
+                does not matter: the directory says which place it is.
             forgotten: Places that go, in the same transaction.
             note: What else is to be written in it.
         """

@@ -32,7 +32,7 @@ async def records(database: Database) -> VersionRecords:
 async def held(records: VersionRecords, hashed: HashedDirectory) -> HeldVersion:
     packed = Packed.of(hashed)
     row = packed.place_row(hashed, None, is_published=True, now_s=5.0)
-    number = await records.add(packed.row, row, [], lambda connection: None)
+    (number,) = await records.add([(packed.row, row)], [], lambda connection: None)
     place = place_of(row._replace(place=number), packed.space, hashed.files)
     return held_version(facts_of(packed.row), (place,), packed.space)
 

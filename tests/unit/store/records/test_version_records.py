@@ -49,7 +49,7 @@ def note_nothing(connection: Connection) -> None:
 async def test_what_was_added_is_read(
     records: VersionRecords, row: VersionRow, place: StoredPlace, hashed: HashedDirectory
 ) -> None:
-    number = await records.add(row, place, [], note_nothing)
+    (number,) = await records.add([(row, place)], [], note_nothing)
     stored = await records.read(row.digest)
     assert stored.row == row
     assert stored.places == (place._replace(place=number),)
@@ -66,12 +66,8 @@ async def test_everything_is_listed_the_latest_first_without_what_is_long(
     assert await records.listed() == []
     digests = sorted(hexdigest_of(bytes([number])) for number in range(5))
     for number, digest in enumerate(digests):
-        await records.add(
-            row._replace(digest=digest, version=Version(number)),
-            place._replace(digest=digest),
-            [],
-            note_nothing,
-        )
+        other = row._replace(digest=digest, version=Version(number))
+        await records.add([(other, place._replace(digest=digest))], [], note_nothing)
     listed = await records.listed()
     assert [each.stored.row.digest for each in listed] == digests[::-1]
     assert {each.stored.row.manifest for each in listed} == {b""}
@@ -80,7 +76,7 @@ async def test_everything_is_listed_the_latest_first_without_what_is_long(
 async def test_what_takes_the_place_of_others_does_so_at_once_or_not_at_all(
     records: VersionRecords, row: VersionRow, place: StoredPlace
 ) -> None:
-    first = await records.add(row, place, [], note_nothing)
+    (first,) = await records.add([(row, place)], [], note_nothing)
     other = row._replace(digest=hexdigest_of(b"other"))
 
     def refuse(connection: Connection) -> None:
@@ -88,16 +84,16 @@ async def test_what_takes_the_place_of_others_does_so_at_once_or_not_at_all(
 
     added = place._replace(digest=other.digest)
     with pytest.raises(RuntimeError):
-        await records.add(other, added, [first], refuse)
+        await records.add([(other, added)], [first], refuse)
     assert (await records.read(row.digest)).row == row
-    await records.add(other, added, [first], note_nothing)
+    await records.add([(other, added)], [first], note_nothing)
     assert [each.stored.row.digest for each in await records.listed()] == [other.digest]
 
 
 async def test_places_are_withdrawn_and_scrubbed_and_their_files_renewed(
     records: VersionRecords, row: VersionRow, place: StoredPlace, hashed: HashedDirectory
 ) -> None:
-    number = await records.add(row, place, [], note_nothing)
+    (number,) = await records.add([(row, place)], [], note_nothing)
     await records.set_withdrawn([number], is_withdrawn=True)
     await records.note_scrubbed(number, 3, None)
     first = hashed.files[0]
@@ -111,7 +107,7 @@ async def test_places_are_withdrawn_and_scrubbed_and_their_files_renewed(
 async def test_who_reads_a_damaged_version_hears_of_it_and_so_does_the_catalog(
     records: VersionRecords, row: VersionRow, place: StoredPlace, damages: list[Digest]
 ) -> None:
-    number = await records.add(row._replace(manifest=b"x"), place, [], note_nothing)
+    (number,) = await records.add([(row._replace(manifest=b"x"), place)], [], note_nothing)
     with pytest.raises(DamagedState):
         await records.manifest_bytes(row.digest)
     with pytest.raises(DamagedState):
@@ -125,7 +121,7 @@ async def test_whoever_uses_a_version_at_a_time_shares_its_manifest(
     place: StoredPlace,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    number = await records.add(row, place, [], note_nothing)
+    (number,) = await records.add([(row, place)], [], note_nothing)
     unpacked: list[Digest] = []
 
     def unpack(row: VersionRow, database: str) -> Manifest:
