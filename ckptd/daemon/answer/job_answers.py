@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from ckptd.control.messages.jobs import Adopted, AdoptedRow, AdoptRequest
+from ckptd.daemon.answer.publish_answers import sign_version
 from ckptd.daemon.answer.published_shards import PublishedShards
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
@@ -20,7 +21,7 @@ from ckptd.limits import SHARDS_MAX
 from ckptd.model.attributes import decode_attributes, encode_attributes
 from ckptd.model.ids import CheckpointName, Digest, Version, parse_checkpoint_name
 from ckptd.model.joint import Joint, Member
-from ckptd.model.manifest import Manifest, encode_manifest
+from ckptd.model.manifest import encode_manifest
 from ckptd.model.shards import Shard, shard_name
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.hashed_directories import HashedDirectory
@@ -52,8 +53,7 @@ class JobAnswers:
         names_at_peers: Callable[[], Iterable[CheckpointName]],
     ) -> None:
         self._catalog = storage.catalog
-        self._shelf = storage.shelf
-        self._attributes = storage.attributes
+        self._storage = storage
         self._roots = storage.roots
         self._policy = policy
         self._names_at_peers = names_at_peers
@@ -149,17 +149,11 @@ class JobAnswers:
     async def _publish(self, chosen: _Candidate, name: CheckpointName) -> Digest:
         """Publish one place of a version under the name of a shard, and forget the old name."""
         before = await self._catalog.hashed(chosen.place.number)
-        renamed = await asyncio.to_thread(_renamed, before, name)
+        kept = await self._storage.attributes.find(before.digest)
+        document = b"" if kept is None else kept[0]
+        renamed = await asyncio.to_thread(_renamed, before, name, document)
         await self._shards.check_alike(renamed)
-        signatures = await asyncio.to_thread(self._policy.sign, renamed.encoded)
-        await self._shelf.add(renamed.digest, signatures)
-        kept = await self._attributes.find(before.digest)
-        if kept is not None:
-            document = await asyncio.to_thread(
-                _of_renamed, kept[0], before.digest, before.manifest, renamed.digest
-            )
-            signed = await asyncio.to_thread(self._policy.sign_attributes, document)
-            await self._attributes.put(renamed.digest, document, signed)
+        signatures = await sign_version(self._policy, self._storage, renamed)
         await self._catalog.add(
             renamed,
             is_published=chosen.place.is_published,
@@ -201,16 +195,24 @@ def _count(numbers: _Numbers, names: Iterable[CheckpointName]) -> int:
     return min(max(found, default=0) + 1, SHARDS_MAX)
 
 
-def _renamed(before: HashedDirectory, name: CheckpointName) -> HashedDirectory:
-    """Return a version under another name."""
+def _renamed(before: HashedDirectory, name: CheckpointName, attributes: bytes) -> HashedDirectory:
+    """Return a version under another name.
+
+    Args:
+        before: The version.
+        name: The other name.
+        attributes: Its attribute document; empty: nothing is known.
+    """
     manifest = msgspec.structs.replace(before.manifest, checkpoint=name)
     encoded = encode_manifest(manifest)
-    return replace(before, manifest=manifest, encoded=encoded, digest=Digest(hexdigest_of(encoded)))
+    digest = Digest(hexdigest_of(encoded))
+    document = _of_renamed(attributes, before, digest) if attributes else b""
+    return replace(before, manifest=manifest, encoded=encoded, digest=digest, attributes=document)
 
 
-def _of_renamed(document: bytes, digest: Digest, manifest: Manifest, renamed: Digest) -> bytes:
+def _of_renamed(document: bytes, before: HashedDirectory, renamed: Digest) -> bytes:
     """Return the attribute document of a version under another name."""
-    found = decode_attributes(document, digest, manifest)
+    found = decode_attributes(document, before.digest, before.manifest)
     entries = range(found.unit_count + len(found.directories))
     return encode_attributes(
         renamed,

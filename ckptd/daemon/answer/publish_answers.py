@@ -25,7 +25,8 @@ from ckptd.daemon.answer.passed_answers import Passing
 from ckptd.daemon.answer.published_shards import PublishedShards
 from ckptd.daemon.host.systemd import keeps_descriptors
 from ckptd.daemon.keep.passed_keeping import PassedKeeping
-from ckptd.daemon.parts import Parts
+from ckptd.daemon.parts import Parts, Storage
+from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import UsageError
 from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName, Version, parse_checkpoint_name, parse_version
@@ -70,8 +71,7 @@ class PublishAnswers:
         self._now = now
         self._note = note
         self._catalog = parts.storage.catalog
-        self._shelf = parts.storage.shelf
-        self._attributes = parts.storage.attributes
+        self._storage = parts.storage
         self._policy = parts.policy
         self._roots = parts.storage.roots
         self._passed = passed
@@ -142,7 +142,8 @@ class PublishAnswers:
         await self._jobs.check_alike(hashed)
         beside = await asyncio.to_thread(names_beside, root, relative, order)
         known = self._catalog.held(hashed.digest)
-        signatures = await self._sign(hashed)  # first, so that nobody finds the version before
+        # First, so that nobody finds the version before.
+        signatures = await sign_version(self._policy, self._storage, hashed)
         held = await self._catalog.add(
             hashed,
             replace=order.replace,
@@ -191,15 +192,6 @@ class PublishAnswers:
             passed_files=hashed.passed,
             passed_note=self._passed_note(root.absolute(hashed.directory), hashed.passed),
         )
-
-    async def _sign(self, hashed: HashedDirectory) -> tuple[Signature, ...]:
-        """Sign a version and what stands beside it; return the signatures of the version."""
-        signatures = await asyncio.to_thread(self._policy.sign, hashed.encoded)
-        await self._shelf.add(hashed.digest, signatures)
-        if hashed.attributes:
-            signed = await asyncio.to_thread(self._policy.sign_attributes, hashed.attributes)
-            await self._attributes.put(hashed.digest, hashed.attributes, signed)
-        return signatures
 
     def _passed_note(self, directory: str, count: int) -> str:
         """Say for how long files can be read that were passed; empty if there are none."""
@@ -294,6 +286,27 @@ class PublishAnswers:
             for digest, names in sorted(nodes.items())
             if digest != published.digest
         )
+
+
+async def sign_version(
+    policy: SignaturePolicy, storage: Storage, hashed: HashedDirectory
+) -> tuple[Signature, ...]:
+    """Sign a version and what stands beside it, and keep that; return the version's signatures.
+
+    Args:
+        policy: Signs, if this node has a key.
+        storage: Where signatures and attributes are kept.
+        hashed: The version.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    signatures = await asyncio.to_thread(policy.sign, hashed.encoded)
+    await storage.shelf.add(hashed.digest, signatures)
+    if hashed.attributes:
+        signed = await asyncio.to_thread(policy.sign_attributes, hashed.attributes)
+        await storage.attributes.put(hashed.digest, hashed.attributes, signed)
+    return signatures
 
 
 def _progress_of(progress: HashingProgress) -> PublishProgress:
