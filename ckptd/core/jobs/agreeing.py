@@ -7,12 +7,18 @@ such version. What is placed stays.
 
 from __future__ import annotations
 
-from ckptd.core.jobs.choosing import Choice, announced, choose, eligible, is_failed
+from ckptd.core.jobs.choosing import (
+    Choice,
+    announced,
+    choose,
+    eligible,
+    is_failed,
+    why_with_others,
+)
 from ckptd.core.jobs.collecting import begin
 from ckptd.core.jobs.wholeness import look_at
-from ckptd.core.stages.choosing_again import choose_again, is_beyond_completion
+from ckptd.core.stages.choosing_again import choose_again, is_beyond_completion, without_holder
 from ckptd.core.stages.ending import close_lanes
-from ckptd.core.state.eligibility import claimed
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.model.words import Stage
@@ -30,10 +36,9 @@ def find_agreement(step: Step, recovery: Recovery) -> None:
     others.pop(recovery.version, None)
     if not others:
         return
-    newest = max(others)
-    if newest < recovery.version and not lacks_holders(step, recovery):
+    is_down = _lacks_holders(step, recovery)
+    if max(others) < recovery.version and not is_down:
         return
-    is_down = lacks_holders(step, recovery)
     for layout in eligible(step, recovery):
         if layout.version not in others or is_failed(step, recovery, layout):
             continue
@@ -41,23 +46,16 @@ def find_agreement(step: Step, recovery: Recovery) -> None:
             continue
         looked = look_at(step, recovery, layout)
         if not looked.lacking:
-            nodes = ", ".join(sorted(set(others[layout.version]))[:3])
-            why = f"whole for all {layout.shard_count} shards, and {nodes} recovers it"
+            why = why_with_others(layout, others[layout.version])
             begin(step, recovery, Choice(layout, looked.contents, why))
             return
 
 
-def lacks_holders(step: Step, recovery: Recovery) -> bool:
+def _lacks_holders(step: Step, recovery: Recovery) -> bool:
     """Tell whether the version is not whole any more: nobody has blocks that are required."""
     if recovery.stage is not Stage.TRANSFERRING:
         return False
-    missing = recovery.coverage.unclaimed - recovery.content.optional
-    for peer in step.state.sources():
-        if not missing:
-            return False
-        if peer.is_live and peer.standing.quarantined_until_ns <= step.now:
-            missing -= claimed(recovery, peer)
-    return bool(missing)
+    return bool(without_holder(step, recovery, counts_lost=False))
 
 
 def is_out_of_reach(step: Step, recovery: Recovery) -> bool:

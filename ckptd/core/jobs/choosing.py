@@ -7,11 +7,11 @@ only on what is known, and who begins later takes what others began with.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from ckptd.core.jobs.wholeness import look_at
+from ckptd.core.jobs.wholeness import look_at, named
 from ckptd.core.report.choice import ExplainedChoice, PassedOver
 from ckptd.core.stages.version_choice import PASSED_OVER_SHOWN
 from ckptd.core.state.job_claims import Layout
@@ -21,7 +21,6 @@ from ckptd.core.state.step import Step
 from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
 from ckptd.model.shards import split_shard
 
-_NODES_NAMED: Final = 3
 _NO_DIGEST: Final = Digest("")
 """A version of a job has none: each of its shards has one."""
 
@@ -131,6 +130,11 @@ def why_none(step: Step, recovery: Recovery) -> str:
     return "; ".join(reasons)
 
 
+def why_with_others(layout: Layout, nodes: Iterable[NodeId]) -> str:
+    """Say why a version is chosen that is whole and that some nodes recover already."""
+    return f"whole for all {layout.shard_count} shards, and {named(nodes)} recovers it"
+
+
 def _own_layouts(recovery: Recovery) -> set[Layout]:
     """Return the versions of which this node has any shard."""
     found: set[Layout] = set()
@@ -146,14 +150,7 @@ def _why(recovery: Recovery, layout: Layout, nodes: list[NodeId]) -> str:
         return "named"
     if not nodes:
         return f"newest that is whole for all {layout.shard_count} shards"
-    return f"whole for all {layout.shard_count} shards, and {_named(nodes)} recovers it"
-
-
-def _named(nodes: list[NodeId]) -> str:
-    several = sorted(set(nodes))
-    named = ", ".join(several[:_NODES_NAMED])
-    more = len(several) - _NODES_NAMED
-    return f"{named} and {more} more" if more > 0 else named
+    return why_with_others(layout, nodes)
 
 
 def _why_not(step: Step, recovery: Recovery, other: Layout, chosen: Layout, why: str) -> str:

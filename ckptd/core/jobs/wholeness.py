@@ -18,7 +18,7 @@ from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import Digest, PathId
+from ckptd.model.ids import Digest, NodeId, PathId
 from ckptd.model.shards import Shard, split_shard
 
 _NODES_NAMED: Final = 3
@@ -192,6 +192,13 @@ def is_covered(recovery: Recovery, digest: Digest, holdings: Sequence[Holding]) 
     return reachable.count_within(0, block_count) == block_count
 
 
+def named(nodes: Iterable[NodeId]) -> str:
+    """Name the first of some nodes, and say how many others there are."""
+    names = sorted(set(nodes))
+    some, more = ", ".join(names[:_NODES_NAMED]), len(names) - _NODES_NAMED
+    return f"{some} and {more} more" if more > 0 else some
+
+
 def _why_lacking(step: Step, recovery: Recovery, layout: Layout, index: int) -> str:
     """Say which shard of a version is not whole, why, and how many others nobody claims."""
     shards = step.state.job_claims.shards(recovery.checkpoint, layout)
@@ -213,11 +220,9 @@ def _why_nobody(step: Step, recovery: Recovery, claims: Claims) -> str:
     ]
     live = [(peer, digest) for peer, digest in claimants if peer.is_live]
     if not live:
-        nodes = sorted({peer.node for peer, _ in claimants})
-        named = ", ".join(nodes[:_NODES_NAMED])
-        more = f" and {len(nodes) - _NODES_NAMED} more" if len(nodes) > _NODES_NAMED else ""
+        nodes = {peer.node for peer, _ in claimants}
         verb = "does" if len(nodes) == 1 else "do"
-        return f"it was last at {named}{more}, which {verb} not answer"
+        return f"it was last at {named(nodes)}, which {verb} not answer"
     reasons = {
         why_discounted(step, recovery, digest) or why_claim_discounted(step, recovery, peer, digest)
         for peer, digest in live

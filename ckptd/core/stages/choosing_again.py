@@ -25,7 +25,7 @@ from ckptd.model.words import Stage, WasteReason
 
 def is_beyond_completion(step: Step, recovery: Recovery) -> bool:
     """Tell whether nobody has some required blocks, also of the peers that do not answer now."""
-    return step.state.is_settled and bool(_without_holder(step, recovery, counts_lost=True))
+    return step.state.is_settled and bool(without_holder(step, recovery, counts_lost=True))
 
 
 def has_alternative(step: Step, recovery: Recovery) -> bool:
@@ -76,7 +76,7 @@ def choose_again(step: Step, recovery: Recovery, *, why: str = "") -> None:
     assert not recovery.work.transfer_count, f"{recovery.id}: ranges are in flight"
     assert recovery.local.pending_order is None, f"{recovery.id} waits for this node"
     space, tally = recovery.content.space, recovery.tally
-    missing = _without_holder(step, recovery, counts_lost=False)
+    missing = without_holder(step, recovery, counts_lost=False)
     report_given_up(step, recovery, missing, why)
     close_lanes(step, recovery)
     received_bytes = space.set_bytes(recovery.coverage.verified)
@@ -103,7 +103,7 @@ def start_over(recovery: Recovery) -> None:
     recovery.move(Stage.SEEKING)
 
 
-def _without_holder(step: Step, recovery: Recovery, *, counts_lost: bool) -> BlockSet:
+def without_holder(step: Step, recovery: Recovery, *, counts_lost: bool) -> BlockSet:
     """Return the missing blocks of required units that no peer has which is trusted."""
     blocks = recovery.coverage.unclaimed - recovery.content.optional
     for peer in step.state.sources():
