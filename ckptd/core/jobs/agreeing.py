@@ -86,6 +86,6 @@ def leave_version(step: Step, recovery: Recovery) -> None:
     attempt = joining.attempt
     why = "" if attempt is None else f"others recover {attempt.layout.version}"
     choose_again(step, recovery, why=why)
-    joining.attempt, joining.joint, joining.chosen = attempt, None, None
+    joining.attempt, joining.joint = attempt, None
     joining.is_giving_way = False
     joining.look_again_ns = step.now

@@ -70,7 +70,6 @@ def on_manifests_joined(step: Step, recovery: Recovery, event: ManifestsJoined) 
     recovery.described = Described.of(version, event.digest, joint.space, joint.piece_ends)
     joining.settles_ns = step.now + step.options.jobs.settle_ns
     if attempt is not None:
-        joining.chosen = attempt.layout
         choice = explain(step, recovery, attempt.layout, attempt.why)
         report_choice(step, recovery, version, choice)
         step.order(

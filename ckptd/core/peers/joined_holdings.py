@@ -28,6 +28,8 @@ def join_holdings(
     """
     holdings, known = peer.holdings, before.get(digest)
     held = joint.shards.keys() & holdings.keys()
+    if not held:
+        return
     had = joint.shards.keys() & before.keys()
     if known is None or not all(_is_more(before[each], holdings.get(each)) for each in had):
         blocks = union(_mapped(joint, holdings[each], each) for each in held)
@@ -35,8 +37,6 @@ def join_holdings(
         changed = (each for each in held if before.get(each) is not holdings[each])
         added = union(_added(joint, before.get(each), holdings[each]) for each in changed)
         blocks = known.blocks | added if added else known.blocks
-    if not held:
-        return
     space = joint.space
     peer.joined.add(digest)
     holdings[digest] = Holding(

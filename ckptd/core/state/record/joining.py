@@ -94,7 +94,6 @@ class Joining:
         failed: Versions that are not whole though it looked so.
         dispute: What a person has to choose from.
         joint: What was joined; ``None``: nothing is yet.
-        chosen: Of which version it is.
         settles_ns: Nothing is placed before this moment: others that began meanwhile are heard.
         lacking: What the newest versions lacked when one was looked for last, for a person.
         due_ns: When it is to be looked at though nothing happened.
@@ -108,7 +107,6 @@ class Joining:
     failed: dict[Layout, Failed] = field(default_factory=dict)
     dispute: Dispute | None = None
     joint: Joint | None = None
-    chosen: Layout | None = None
     settles_ns: int = 0
     lacking: str = ""
     due_ns: int | None = None
