@@ -12,14 +12,12 @@ from typing import Final
 
 from ckptd.core.effects import FetchManifest
 from ckptd.core.events import ManifestArrived, ManifestMissed, ManifestRefused
-from ckptd.core.explain.narration import report_withdrawn
 from ckptd.core.jobs.choosing import Choice
 from ckptd.core.jobs.wholeness import counting_peers, look_at
-from ckptd.core.peers.claims import count_sources
 from ckptd.core.stages import manifest_search
 from ckptd.core.stages.claims_on_content import counts
 from ckptd.core.stages.ending import retry_or_fail
-from ckptd.core.stages.manifest_faults import blame_for_content, blame_for_manifest
+from ckptd.core.stages.manifest_faults import blame_for_content, blame_for_missed
 from ckptd.core.stages.questions import drop_question
 from ckptd.core.state.record.joining import Attempt, Failed, KnownShard
 from ckptd.core.state.recovery import Recovery
@@ -171,14 +169,10 @@ def _may_be_asked(step: Step, attempt: Attempt, path: PathId | None) -> bool:
 
 
 def _take_answer(recovery: Recovery, source: PathId | None) -> tuple[Digest, bool]:
-    """Take note that a question is answered; return what it was for, and whether it was dropped."""
-    digest = recovery.search.asked.pop(source)
-    was_dropped = source is not None and source in recovery.search.dropped
-    if source is not None:
-        recovery.search.dropped.discard(source)
+    """Take an answer; its source may be asked for another shard."""
     if recovery.joining.attempt is not None:
         recovery.joining.attempt.late_ns.pop(source, None)
-    return digest, was_dropped
+    return recovery.search.take_answer(source)
 
 
 def on_manifest_arrived(step: Step, recovery: Recovery, event: ManifestArrived) -> None:
@@ -244,32 +238,19 @@ def _miss(
         event: What became of it.
         was_dropped: Nobody waited for it any more.
     """
+    recovery.search.signature_refusal = event.refusal or recovery.search.signature_refusal
     if event.source is None:
         recovery.search.own_missed.add(digest)
-        recovery.search.signature_refusal = event.refusal or recovery.search.signature_refusal
         _look_again(recovery)
         return
-    recovery.search.signature_refusal = event.refusal or recovery.search.signature_refusal
     peer = step.state.peers.get(event.source)
     if peer is None:
         return
-    claimant = recovery.search.claimant(peer.origin)
-    if event.is_lie:
-        is_kept = bool(event.refusal)
-        blame_for_manifest(step, recovery, peer, digest, is_lie=True, is_kept=is_kept)
-    elif event.refusal:
-        claimant.unsuited.add(digest)
-    elif event.is_denied:
-        claimant.unsuited.add(digest)
-        peer.withdraw(digest)
-        count_sources(step)
-        report_withdrawn(step, recovery, peer.path)
-    elif not was_dropped:
-        blame_for_manifest(step, recovery, peer, digest, is_lie=False)
-        if recovery.joining.attempt is not None:
-            recovery.joining.attempt.rests_ns[event.source] = peer.usable_at_ns
-        return
     attempt = recovery.joining.attempt
+    if blame_for_missed(step, recovery, peer, digest, event, was_dropped=was_dropped):
+        if attempt is not None:
+            attempt.rests_ns[event.source] = peer.usable_at_ns
+        return
     if attempt is not None and not attempt.is_reliable:
         attempt.rests_ns[event.source] = step.now + step.options.commits.retry_ns
     _look_again(recovery)

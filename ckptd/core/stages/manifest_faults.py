@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ckptd.core.explain.narration import report_pause
+from ckptd.core.events import ManifestMissed
+from ckptd.core.explain.narration import report_pause, report_withdrawn
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
@@ -40,6 +41,45 @@ def blame_for_manifest(
         peer.withdraw(digest)
         count_sources(step)
     _take_trust(step, recovery, peer)
+
+
+def blame_for_missed(
+    step: Step,
+    recovery: Recovery,
+    peer: Peer,
+    digest: Digest,
+    event: ManifestMissed,
+    *,
+    was_dropped: bool,
+) -> bool:
+    """Hold against a source, as far as it is at fault, what it did in place of sending a manifest.
+
+    Args:
+        step: The event being handled.
+        recovery: For which recovery it was asked.
+        peer: The source.
+        digest: Which manifest.
+        event: What became of it.
+        was_dropped: Nobody waited for it any more.
+
+    Returns:
+        Whether it may still come: the source only did not deliver, and rests.
+    """
+    claimant = recovery.search.claimant(peer.origin)
+    if event.is_lie:
+        is_kept = bool(event.refusal)
+        blame_for_manifest(step, recovery, peer, digest, is_lie=True, is_kept=is_kept)
+    elif event.refusal:
+        claimant.unsuited.add(digest)
+    elif event.is_denied:
+        claimant.unsuited.add(digest)
+        peer.withdraw(digest)
+        count_sources(step)
+        report_withdrawn(step, recovery, peer.path)
+    elif not was_dropped:
+        blame_for_manifest(step, recovery, peer, digest, is_lie=False)
+        return True
+    return False
 
 
 def blame_for_content(

@@ -15,17 +15,12 @@ from typing import Final
 
 from ckptd.core.effects import FetchManifest
 from ckptd.core.events import ManifestArrived, ManifestMissed, ManifestRefused
-from ckptd.core.explain.narration import (
-    report_given_up,
-    report_manifest_late,
-    report_withdrawn,
-)
-from ckptd.core.peers.claims import count_sources
+from ckptd.core.explain.narration import report_given_up, report_manifest_late
 from ckptd.core.report.story import format_span
 from ckptd.core.stages.choosing_again import has_alternative, has_other, start_over
 from ckptd.core.stages.claims_on_content import counts, is_choice_reachable
 from ckptd.core.stages.ending import fail, is_out_of_patience, retry_or_fail
-from ckptd.core.stages.manifest_faults import blame_for_content, blame_for_manifest
+from ckptd.core.stages.manifest_faults import blame_for_content, blame_for_missed
 from ckptd.core.stages.questions import drop_question, drop_questions
 from ckptd.core.stages.restaging import order_staging
 from ckptd.core.state.peer import Peer
@@ -127,27 +122,12 @@ def _miss(
     peer = step.state.peers.get(event.source)
     if peer is None:
         return
-    claimant = recovery.search.claimant(peer.origin)
-    if event.is_lie:
-        is_kept = bool(event.refusal)
-        blame_for_manifest(step, recovery, peer, digest, is_lie=True, is_kept=is_kept)
-    elif event.refusal:
-        claimant.unsuited.add(digest)
-    elif event.is_denied:
-        claimant.unsuited.add(digest)
-        peer.withdraw(digest)
-        count_sources(step)
-        report_withdrawn(step, recovery, peer.path)
-    elif not was_dropped:
-        blame_for_manifest(step, recovery, peer, digest, is_lie=False)
+    blame_for_missed(step, recovery, peer, digest, event, was_dropped=was_dropped)
 
 
 def _take_answer(recovery: Recovery, source: PathId | None) -> tuple[Digest, bool]:
-    """Take note that a question is answered; return what it was for, and whether it was dropped."""
-    digest = recovery.search.asked.pop(source)
-    was_dropped = source is not None and source in recovery.search.dropped
-    if source is not None:
-        recovery.search.dropped.discard(source)
+    """Take an answer; if nobody else is asked for the chosen version, it is not waited for."""
+    digest, was_dropped = recovery.search.take_answer(source)
     is_awaited = recovery.search.is_awaited(recovery.digest)
     if recovery.local.pending_order is LocalOrder.MANIFEST and not is_awaited:
         recovery.local.pending_order = recovery.search.ask_again_at_ns = None

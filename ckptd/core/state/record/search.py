@@ -85,6 +85,13 @@ class ManifestSearch:
             asked == digest and path not in self.dropped for path, asked in self.asked.items()
         )
 
+    def take_answer(self, source: PathId | None) -> tuple[Digest, bool]:
+        """Note that a question is answered; return what it was for, and whether it was dropped."""
+        digest, was_dropped = self.asked.pop(source), source in self.dropped
+        if source is not None:
+            self.dropped.discard(source)
+        return digest, was_dropped
+
     def start_over(self) -> None:
         """Forget what was for one version alone."""
         self.asked_ns = self.give_way_at_ns = None
