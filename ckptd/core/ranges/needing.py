@@ -9,11 +9,7 @@ from ckptd.core.events import NeedEnded, RangeNeeded
 from ckptd.core.options import NeedOptions
 from ckptd.core.ranges.lanes import set_lane_alarm
 from ckptd.core.ranges.ordering import order_duplicate
-from ckptd.core.state.eligibility import (
-    has_express_room,
-    has_room,
-    holds,
-)
+from ckptd.core.state.eligibility import has_express_room, has_room, holds
 from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.record.needs import Need
@@ -35,18 +31,16 @@ def on_range_needed(step: Step, recovery: Recovery, event: RangeNeeded) -> None:
     options, needs = step.options.needs, recovery.needs
     if recovery.described is None:
         return  # the version was given up in this moment; whoever waits looks again
-    is_new = event.need not in needs.open
-    if is_new and len(needs.open) >= options.at_once_max:
+    space, before = recovery.content.space, needs.open.get(event.need)
+    if before is None and len(needs.open) >= options.at_once_max:
         return
-    space = recovery.content.space
-    before = needs.open.get(event.need)
     if before is not None and _is_enough(recovery, before, options):
         return  # so that ranges are not asked for piece by piece
     asked = asked_blocks(space, event, options)
-    rest = _blocks(space, event.unit, event.start, event.start + options.ahead_bytes_max)
-    rest &= _blocks(space, event.unit, event.start, event.end)
-    needs.open[event.need] = Need(asked, rest - asked)
-    if event.reader and is_new:
+    end = min(event.end, event.start + options.ahead_bytes_max)
+    rest = _blocks(space, event.unit, event.start, end) - asked
+    needs.open[event.need] = Need(asked, rest)
+    if event.reader and before is None:
         reader = needs.of_reader(event.reader, event.unit, options)
         ahead_end = reader.ahead.note(event.start, event.end, options)
         reader.blocks = _blocks(space, event.unit, event.end, ahead_end)
