@@ -107,7 +107,7 @@ class HedgingOptions:
         percentile: A critical range is late when it is later than this share of ranges …
         ratio: … by this factor, or than so many usual gaps in the middle of a body …
         floor_ns: … and later than this.
-        share: Hedges may duplicate this share of a version.
+        share: Hedges may duplicate this share of what is wanted of a version.
         redundancy: From how many sources a critical range is asked once no critical one is left to
             be ordered: 1, or 2 that race for it. The one number a person may choose.
     """

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ckptd.core.options import Options
 from ckptd.core.state.eligibility import has_room, may_be_asked, must_prove, servable
 from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.peer import Peer
@@ -42,10 +43,15 @@ def find_hedge(step: Step, lane: Lane) -> tuple[Peer, BlockRun] | None:
             best = (rank, peer, run)
     if best is None:
         return None
-    budget_bytes = int(step.options.hedging.share * recovery.wanted_bytes)
-    if recovery.duplicates.hedged_bytes + space.run_bytes(best[2]) > budget_bytes:
+    if not is_within_budget(recovery, space.run_bytes(best[2]), step.options):
         return None
     return best[1], best[2]
+
+
+def is_within_budget(recovery: Recovery, size_bytes: int, options: Options) -> bool:
+    """Return whether one more hedge is within the share of what is wanted that all may have."""
+    budget_bytes = int(options.hedging.share * recovery.wanted_bytes)
+    return recovery.duplicates.hedged_bytes + size_bytes <= budget_bytes
 
 
 def _able(
@@ -75,10 +81,9 @@ def _able_run(recovery: Recovery, peer: Peer, owed: Transfer) -> BlockRun | None
     holding = peer.holding_of(recovery.digest)
     if holding is None or owed.next_block >= owed.blocks.end or must_prove(recovery, peer):
         return None
-    coverage, owing = recovery.coverage, BlockRun(owed.next_block, owed.blocks.end)
-    urgent = recovery.content.critical | coverage.prioritized | coverage.needed
+    owing = BlockRun(owed.next_block, owed.blocks.end)
     if owed.criticality is Criticality.CRITICAL:
-        found = urgent.within(*owing).first_run()
+        found = _urgent(recovery).within(*owing).first_run()
         if found is None:
             return None
         owing = found
@@ -87,6 +92,12 @@ def _able_run(recovery: Recovery, peer: Peer, owed: Transfer) -> BlockRun | None
     if run is None or run.start != owing.start:
         return None
     return BlockRun(run.start, min(run.end, owing.end))
+
+
+def _urgent(recovery: Recovery) -> BlockSet:
+    """Return all blocks that count as critical: by their units, or because of who waits."""
+    coverage = recovery.coverage
+    return recovery.content.critical | coverage.prioritized | coverage.needed
 
 
 def find_race(step: Step, recovery: Recovery, peer: Peer) -> tuple[Transfer, BlockRun] | None:
@@ -108,9 +119,7 @@ def find_race(step: Step, recovery: Recovery, peer: Peer) -> tuple[Transfer, Blo
     )
     if is_urgent or not has_room(recovery, peer, step.options, now=step.now):
         return None
-    coverage = recovery.coverage
-    urgent = recovery.content.critical | coverage.prioritized | coverage.needed
-    if servable(recovery, peer) & urgent:
+    if servable(recovery, peer).meets(_urgent(recovery)):
         return None
     last: tuple[float, Transfer, BlockRun] | None = None
     for needs_s, owed in _owed_critical(recovery):

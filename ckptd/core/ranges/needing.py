@@ -7,6 +7,7 @@ from typing import Final
 from ckptd.core.effects import WakeReader
 from ckptd.core.events import NeedEnded, RangeNeeded
 from ckptd.core.options import NeedOptions
+from ckptd.core.ranges.hedging import is_within_budget
 from ckptd.core.ranges.lanes import set_lane_alarm
 from ckptd.core.ranges.ordering import order_duplicate
 from ckptd.core.state.eligibility import has_express_room, has_room, holds
@@ -76,14 +77,13 @@ def _hasten(step: Step, recovery: Recovery, run: BlockRun) -> None:
     end = min(run.end, owed.blocks.end, space.run_within(run.start, options.ranges.bytes_min).end)
     blocks = BlockRun(run.start, end)
     peer = _sooner(step, recovery, blocks, late_ns) if late_ns > options.needs.late_ns else None
-    size_bytes, duplicates = space.run_bytes(blocks), recovery.duplicates
-    budget_bytes = int(options.hedging.share * space.size_bytes)
-    if peer is None or duplicates.hedged_bytes + size_bytes > budget_bytes:
+    size_bytes = space.run_bytes(blocks)
+    if peer is None or not is_within_budget(recovery, size_bytes, options):
         return
     bundle = recovery.work.bundles.get(peer.path)
     is_express = bundle is not None and bundle.active_count > 0
     order_duplicate(step, recovery, peer, owed, blocks, is_express=is_express)
-    duplicates.hedged_bytes += size_bytes
+    recovery.duplicates.hedged_bytes += size_bytes
 
 
 def _owing(recovery: Recovery, block: int) -> tuple[Lane, Transfer, int] | None:

@@ -309,6 +309,18 @@ def test_what_is_asked_for_once_more_spends_the_budget_of_hedges() -> None:
     assert ranges(script.tell(need(late, late + 1))) == []
 
 
+def test_the_budget_of_hedges_is_a_share_of_what_is_wanted() -> None:
+    script = busy(saved(1000))
+    recovery = script.recovery()
+    late = script.in_flight[1].blocks.end - 1
+    recovery.coverage.unchosen = blocks((500, 1000))
+    recovery.coverage.unclaimed -= recovery.coverage.unchosen
+    recovery.duplicates.hedged_bytes = 25 * MIB
+    assert ranges(script.tell(need(late, late + 1))) == []
+    recovery.duplicates.hedged_bytes = 24 * MIB
+    assert len(ranges(script.tell(need(late, late + 1, name=2)))) == 1
+
+
 def test_another_recovery_gives_way_to_what_is_needed() -> None:
     script = Script(options=SMALL)
     version, other = saved(8), saved(2, deferred=[8], checkpoint="llama/rank-1")
