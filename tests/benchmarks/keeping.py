@@ -32,7 +32,6 @@ from tests.support.cluster import NAME, Cluster, Node, eventually, make_checkpoi
 
 CPU_SHARE_MAX = 0.002
 MEMORY_BYTES_MAX = 40 * MIB
-KNOWN_S_MAX = 5.0
 HASHING_RATIO_MIN = 0.9
 IDLE_S = 125.0
 """Two looks at everything at the usual interval, a minute each, and a bit."""

@@ -207,10 +207,7 @@ WAYS: dict[str, Callable[[Path, Path], float]] = {
         old, to, blake3.AUTO, is_synced=True
     ),
 }
-"""How else a version comes to be twice on a disk, with what it is worth."""
-
-BOUND = "hashed by one thread"
-"""The one that is the aim: what a person would do with ``cp`` and ``b3sum --num-threads 1``."""
+"""How else a version comes to be twice on a disk: with ``cp`` and ``b3sum --num-threads``."""
 
 
 def in_turns(

@@ -122,29 +122,23 @@ class TestFullCatalog:
         assert {row.checkpoint for row in full.client.checkpoints()} == {NAME}
 
 
-def state_of(node: Node, version: int = 100) -> set[str]:
-    """The nodes that hold all of a version, as a node sees it."""
-    rows = node.client.checkpoints()
-    return {name for row in rows if row.version == version for name in row.nodes}
-
-
 class TestWithdrawing:
     def test_peers_hear_of_it_at_once_and_publishing_puts_it_back(
         self, source: Node, receiver: Node
     ) -> None:
-        eventually(lambda: state_of(receiver) == {"a"}, "the offer is known")
+        eventually(lambda: receiver.holders() == {"a"}, "the offer is known")
         done = source.client.withdraw(LetGoRequest(checkpoint=NAME, version=100))
         assert [row.version for row in done.places] == [100]
-        eventually(lambda: not state_of(receiver), "the withdrawal is known")
-        assert state_of(receiver, 200) == {"a"}
+        eventually(lambda: not receiver.holders(), "the withdrawal is known")
+        assert receiver.holders(200) == {"a"}
         assert source.path("100/weights.bin").exists()
         source.restart()
-        eventually(lambda: state_of(receiver, 200) == {"a"}, "the source is back")
-        assert not state_of(receiver)
+        eventually(lambda: receiver.holders(200) == {"a"}, "the source is back")
+        assert not receiver.holders()
         again = source.client.withdraw(LetGoRequest(checkpoint=NAME, version=100))
         assert again.places == ()
         assert source.publish(source.path("100"), deferred=()).is_back
-        eventually(lambda: state_of(receiver) == {"a"}, "it is on offer again")
+        eventually(lambda: receiver.holders() == {"a"}, "it is on offer again")
         assert not source.publish(source.path("100"), deferred=()).is_back
         assert receiver.recover().result is Result.COMPLETE
 
@@ -175,9 +169,9 @@ class TestWithdrawing:
         dry = receiver.client.withdraw(msgspec.structs.replace(request, is_dry_run=True))
         assert [row.directory for row in dry.places] == [str(receiver.path("one"))]
         assert receiver.client.withdraw(request).places[0].is_elsewhere
-        eventually(lambda: state_of(receiver) == {"a", "r"}, "the other place still serves")
+        eventually(lambda: receiver.holders() == {"a", "r"}, "the other place still serves")
         receiver.client.withdraw(LetGoRequest(checkpoint=NAME))
-        eventually(lambda: state_of(receiver) == {"a"}, "nothing serves any more")
+        eventually(lambda: receiver.holders() == {"a"}, "nothing serves any more")
 
 
 class TestForgetting:
@@ -188,11 +182,11 @@ class TestForgetting:
             receiver.client.forget(LetGoRequest(checkpoint=NAME))
         dry = source.client.forget(LetGoRequest(checkpoint=NAME, is_dry_run=True))
         assert [row.version for row in dry.places] == [100, 200]
-        assert state_of(source) == {"a"}
+        assert source.holders() == {"a"}
         source.client.forget(LetGoRequest(checkpoint=NAME))
         assert source.client.checkpoints() == []
         assert source.path("100/weights.bin").exists()
-        eventually(lambda: not state_of(receiver), "peers know")
+        eventually(lambda: not receiver.holders(), "peers know")
         source.restart()
         assert source.client.checkpoints() == []
         assert source.publish(source.path("100"), deferred=()).is_new
@@ -204,10 +198,10 @@ class TestForgetting:
         waiting = receiver.begin("nobody/has/it", 1, to=receiver.path("deep/inner"))
         with pytest.raises(Conflict, match=f"is where {waiting} recovers to"):
             receiver.client.forget(LetGoRequest(checkpoint=NAME))
-        assert state_of(receiver) == {"a", "r"}
+        assert receiver.holders() == {"a", "r"}
         receiver.client.cancel(waiting)
         receiver.client.forget(LetGoRequest(checkpoint=NAME))
-        assert state_of(receiver) == {"a"}
+        assert receiver.holders() == {"a"}
 
 
 class TestRemoving:
@@ -218,7 +212,7 @@ class TestRemoving:
         return last
 
     def test_files_and_directory_go_and_the_offer_first(self, source: Node, receiver: Node) -> None:
-        eventually(lambda: state_of(receiver) == {"a"}, "the offer is known")
+        eventually(lambda: receiver.holders() == {"a"}, "the offer is known")
         dry = self.remove(source, is_dry_run=True)
         assert source.path("100/weights.bin").exists()
         done = self.remove(source)
@@ -226,8 +220,8 @@ class TestRemoving:
         assert (done.places[0].files, done.places[0].removed_bytes) == (2, 200 + 700 * KIB)
         assert not source.path("100").exists()
         assert source.path("200/weights.bin").exists()
-        eventually(lambda: not state_of(receiver), "peers know")
-        assert state_of(source, 200) == {"a"}
+        eventually(lambda: not receiver.holders(), "peers know")
+        assert source.holders(200) == {"a"}
 
     def test_a_changed_file_keeps_all_of_it_unless_it_may_go(self, source: Node) -> None:
         source.path("100/config.json").write_text("mine")
@@ -235,7 +229,7 @@ class TestRemoving:
         with pytest.raises(Conflict, match=r"was changed, and nothing was removed.*config\.json"):
             self.remove(source)
         assert source.path("100/weights.bin").exists()
-        assert state_of(source, 200) == {"a"}
+        assert source.holders(200) == {"a"}
         done = self.remove(source, overwrite=True)
         assert done.places[0].changed == ("config.json",)
         assert not source.path("100").exists()
@@ -253,7 +247,7 @@ class TestRemoving:
         assert sorted(os.listdir(receiver.root)) == ["one", "three"]
         assert len(self.remove(receiver).places) == 2
         assert os.listdir(receiver.root) == []
-        assert state_of(receiver) == {"a"}
+        assert receiver.holders() == {"a"}
 
     def test_a_place_that_shares_files_with_another_is_left_alone(self, source: Node) -> None:
         source.publish(source.path("100"), "alias", 1, deferred=())
@@ -289,7 +283,7 @@ class TestRemoving:
         source.path("100/config.json").unlink()
         source.kill()
         source.restart()
-        eventually(lambda: state_of(receiver, 200) == {"a"}, "the source is back")
-        assert not state_of(receiver)
+        eventually(lambda: receiver.holders(200) == {"a"}, "the source is back")
+        assert not receiver.holders()
         self.remove(source)
         assert not source.path("100").exists()

@@ -42,12 +42,6 @@ def runs_before(node: Node) -> bool:
     return not samples(node, NEWER)
 
 
-def holders(node: Node, version: int) -> set[str]:
-    """The nodes that hold all of a version, as a node sees it."""
-    rows = node.client.checkpoints()
-    return {name for row in rows if row.version == version for name in row.nodes}
-
-
 def ctl(node: Node, *words: str | Path) -> None:
     """Run ``ckptctl`` of the code that a node's daemon runs, as whoever is on it does."""
     command = (sys.executable, "-m", "ckptd.cli.ctl.command", "--socket", node.client.socket_path)
@@ -66,14 +60,14 @@ def publish(node: Node, version: int) -> Path:
 
 def recover(node: Node, version: int, sources: set[str], original: Path) -> None:
     """Let a node recover a version of which it is to know some holders."""
-    eventually(lambda: holders(node, version) >= sources, f"{node.node} knows the holders")
+    eventually(lambda: node.holders(version) >= sources, f"{node.node} knows the holders")
     ctl(node, "recover", f"{NAME}@{version}", "--wait")
     assert tree_digest(node.path(NAME, str(version))) == tree_digest(original)
 
 
 def recover_part(node: Node, version: int, *patterns: str) -> None:
     """Let a node recover some units of a version."""
-    eventually(lambda: holders(node, version), f"{node.node} knows a holder")
+    eventually(lambda: node.holders(version), f"{node.node} knows a holder")
     chosen = [word for pattern in patterns for word in ("--units", pattern)]
     ctl(node, "recover", f"{NAME}@{version}", *chosen, "--wait")
 
@@ -107,6 +101,6 @@ def test_older_and_newer_daemons_recover_from_each_other(
         parts[1], 101, "model-2*", "config.json", "empty", "optimizer/*", "run.sh", "small/*"
     )
     ctl(newer, "forget", f"{NAME}@101")
-    eventually(lambda: not holders(older_third, 101), "it is nowhere as a whole")
+    eventually(lambda: not older_third.holders(101), "it is nowhere as a whole")
     recover(older_third, 101, set(), from_newer)
     recover(newer_third, 101, {"older-2"}, from_newer)

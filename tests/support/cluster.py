@@ -241,6 +241,11 @@ class Node(LocalDaemon):
             )
         )
 
+    def holders(self, version: int = 100) -> set[str]:
+        """Return who holds all of a version, as this node sees it."""
+        rows = self.client.checkpoints()
+        return {name for row in rows if row.version == version for name in row.nodes}
+
     def wait_view(
         self, recovery: str, condition: Callable[[RecoveryView], bool], what: str
     ) -> RecoveryView:

@@ -1,7 +1,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,6 @@ from ckptd.store.files.watches import OVERFLOW, WatchReport
 from ckptd.store.published.checking import Recorded
 from tests.support.stores import open_descriptors, publish, write_files
 
-Reported = Callable[[], Awaitable[set[int]]]
 CONTENTS = {"job/v1/a": b"1", "job/v1/c/d": b"22", "job/v2/a": b"3"}
 
 

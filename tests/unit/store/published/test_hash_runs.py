@@ -12,8 +12,6 @@ from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.published.hash_runs import Cancelled, HashingProgress, HashRun
 
-NOW_NS = 1_700_000_000_000_000_000
-
 
 class File(NamedTuple):
     place: str

@@ -37,14 +37,6 @@ def executable(manifest: Manifest, path: str) -> Manifest:
     return msgspec.structs.replace(manifest, units=tuple(units))
 
 
-def with_digest(manifest: Manifest, path: str, digest: bytes) -> Manifest:
-    units = (
-        msgspec.structs.replace(unit, digest=digest) if unit.path == path else unit
-        for unit in manifest.units
-    )
-    return msgspec.structs.replace(manifest, units=tuple(units))
-
-
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     manifest = executable(make_manifest(CONTENTS, critical=["shards/1.bin", "empty"]), "run.sh")
