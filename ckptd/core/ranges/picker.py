@@ -64,12 +64,11 @@ def _first_needed(recovery: Recovery, peer: Peer) -> BlockRun | None:
 def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     """Return where a peer should go on: in the most urgent class that it can serve.
 
-    What somebody waits for or will read next is taken in order, and a run of it ends where it
-    ends. Else a
-    recovery that is alone takes a class in order. Nodes that recover together each begin each
-    class at another place of what is left of it and go on from there, with what the fewest other
-    receivers have: so the first copies spread, and no block is left in the end that few can serve
-    to many.
+    What somebody waits for or will read next is taken in order, and a run of it ends where it ends.
+    Else a recovery that is alone takes a class in order. Nodes that recover together each begin
+    each class at another place of what is left of it and go on from there, with what the fewest
+    other receivers have: so the first copies spread, and no block is left in the end that few can
+    serve to many.
 
     A source that has to show that a unit is right again is asked for one block, a bad one first.
     One of several sources that failed last is tried with one block, the last of those:
