@@ -27,7 +27,6 @@ _NEAREST_MAX: Final = 5
 _COMPARED_MAX: Final = 2000
 """How many paths a name is compared with for that; each takes up to a tenth of a millisecond."""
 
-
 _SEEN_MAX: Final = 256
 """Units that were found last: of one that is read range by range the manifest is read once."""
 
@@ -191,7 +190,7 @@ class NeededUnits:
             unit = index_of(space.manifest, name)
             if unit is None:
                 return False, None
-            is_held = blocks_of_run(space.unit_run(unit)).issubset(place.servable(space))
+            is_held = BlockSet.of_run(space.unit_run(unit)).issubset(place.servable(space))
             return is_held, None if is_held else _obstacle(place, unit, name)
 
         return await asyncio.to_thread(look)
@@ -226,11 +225,6 @@ def nearest(space: AddressSpace, text: str) -> str:
     paths = [unit.path for unit in space.manifest.units[:_COMPARED_MAX]]
     near = get_close_matches(text, paths, _NEAREST_MAX) or paths[:_NEAREST_MAX]
     return f"It has, among others: {', '.join(near)}."
-
-
-def blocks_of_run(run: tuple[int, int]) -> BlockSet:
-    """Return the blocks of a run that may be empty."""
-    return BlockSet((run,)) if run[0] < run[1] else BlockSet()
 
 
 def _find_by_unit(recoveries: Sequence[OpenRecovery], path: str) -> UnitUnderWay:

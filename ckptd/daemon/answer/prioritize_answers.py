@@ -26,7 +26,6 @@ from ckptd.daemon.answer.needed_ranges import NeededRanges
 from ckptd.daemon.answer.needed_units import (
     NeededUnits,
     UnitHere,
-    blocks_of_run,
     find_unit,
     nearest,
 )
@@ -130,7 +129,7 @@ class PrioritizeAnswers:
             if unit is None and recovery.space is not None:
                 unit = await asyncio.to_thread(find_unit, recovery, name)
                 run = recovery.known_space().unit_run(unit)
-                blocks = blocks_of_run(run)
+                blocks = BlockSet.of_run(run)
                 self._report(
                     ChoiceWidened(recovery.id, blocks), UnitsPrioritized(recovery.id, blocks)
                 )
@@ -156,7 +155,7 @@ class PrioritizeAnswers:
         if stage not in {Stage.TRANSFERRING, Stage.PLACING}:
             return None  # files may be missing, and those of an earlier run are being hashed
         staging = recovery.known_staging()
-        blocks = blocks_of_run(recovery.known_space().unit_run(unit))
+        blocks = BlockSet.of_run(recovery.known_space().unit_run(unit))
         if not blocks.issubset(staging.served.blocks):
             return None
         return NeedResult(
@@ -172,7 +171,7 @@ class PrioritizeAnswers:
         total = here = 0
         if unit is not None:
             space = recovery.known_space()
-            blocks = blocks_of_run(space.unit_run(unit))
+            blocks = BlockSet.of_run(space.unit_run(unit))
             committed = self._scheduler.committed(recovery.id)
             total, here = space.set_bytes(blocks), space.set_bytes(blocks & committed)
         return NeedProgress(
@@ -224,7 +223,7 @@ def _match(
     found = [index for index, unit in enumerate(units) if is_meant(unit.path)]
     if not found:
         raise NotFound(f"pattern {pattern!r}", "matches no unit", nearest(space, pattern))
-    each = [blocks_of_run(space.unit_run(unit)) for unit in found]
+    each = [BlockSet.of_run(space.unit_run(unit)) for unit in found]
     if unchosen:
         each = [run for run in each if not run.meets(unchosen)]
     if not each:

@@ -321,7 +321,7 @@ def _find_right(
     for unit in units:
         facts = doubtful[unit]
         run = space.unit_run(unit)
-        is_right = len(good & BlockSet((run,) if run[0] < run[1] else ())) == run[1] - run[0]
+        is_right = len(good & BlockSet.of_run(run)) == run[1] - run[0]
         if is_right and facts.st_size == space.manifest.units[unit].size_bytes:
             link = known.files.links().get(unit, "")
             seen.files[unit] = UnitFile(fingerprint_of(facts), link)
