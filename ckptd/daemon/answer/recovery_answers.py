@@ -196,10 +196,7 @@ class RecoveryAnswers:
                 is_on_demand=request.is_on_demand,
             )
             await self._journal.begin(record)
-            recovery = OpenRecovery(record, root, target, self._now())
-            _log.info(
-                "recovery.started", recovery=recovery.id, checkpoint=checkpoint, version=version
-            )
+            recovery = self._book.new(record, root, target)
             self._recovering.begin(recovery)
         return self._views.of(recovery)
 

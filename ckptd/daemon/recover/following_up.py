@@ -27,7 +27,6 @@ class FollowingUp:
         book: All recoveries.
         journal: Has the recovery that follows already, from the end of the first one.
         begin: Hands a recovery to the scheduler.
-        now: The moment in nanoseconds, on the monotonic clock.
         wall_clock: Gives Unix time, for dates.
     """
 
@@ -36,13 +35,11 @@ class FollowingUp:
         book: RecoveryBook,
         journal: Journal,
         begin: Callable[[OpenRecovery], None],
-        now: Callable[[], int],
         wall_clock: Callable[[], float],
     ) -> None:
         self._book = book
         self._journal = journal
         self._begin = begin
-        self._now = now
         self._wall_clock = wall_clock
 
     def follower_of(self, recovery: OpenRecovery, effect: EndRecovery) -> JournaledRecovery | None:
@@ -80,11 +77,5 @@ class FollowingUp:
             await outlast(forget, f"recovery {follower.recovery}")
             _log.info("recovery.not_followed", recovery=recovery.id, other=other.id)
             return
-        _log.info(
-            "recovery.started",
-            recovery=follower.recovery,
-            checkpoint=follower.checkpoint,
-            version=follower.version,
-            why=f"the rest of what {recovery.id} began",
-        )
-        self._begin(OpenRecovery(follower, recovery.root, recovery.target, self._now()))
+        why = f"the rest of what {recovery.id} began"
+        self._begin(self._book.new(follower, recovery.root, recovery.target, why))

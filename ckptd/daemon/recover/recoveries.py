@@ -23,6 +23,7 @@ from ckptd.model.shards import parse_shards, split_shard
 from ckptd.model.space import AddressSpace
 from ckptd.model.unit_choice import Choice, read_choice
 from ckptd.model.words import Result
+from ckptd.observe.logs import get_logger
 from ckptd.store.files.roots import Root
 from ckptd.store.records.ended import Contribution, EndedRecovery, RecordedRival
 from ckptd.store.records.journal import ENDED_MAX, JournaledRecovery
@@ -31,6 +32,8 @@ from ckptd.store.trees.standing_files import NOTHING_HERE, OnDisk
 
 STORIES_MAX: Final = 20
 """Of how many of them the story is kept, in memory: at worst about 200 KiB each."""
+
+_log = get_logger()
 
 
 def new_recovery_id() -> RecoveryId:
@@ -187,6 +190,27 @@ class RecoveryBook:
     def open(self, recovery: OpenRecovery) -> None:
         """Take in one that begins or goes on."""
         self._open[recovery.id] = recovery
+
+    def new(
+        self, record: JournaledRecovery, root: Root, target: str, why: str = ""
+    ) -> OpenRecovery:
+        """Return one that is new in the journal, for the scheduler to begin with it; log that.
+
+        Args:
+            record: What the journal has of it.
+            root: Where it will stand.
+            target: Directory relative to the root; empty until the version is known.
+            why: What it is for, unless somebody asked for it.
+        """
+        reason = {"why": why} if why else {}
+        _log.info(
+            "recovery.started",
+            recovery=record.recovery,
+            checkpoint=record.checkpoint,
+            version=record.version,
+            **reason,
+        )
+        return OpenRecovery(record, root, target, self._now())
 
     def get(self, recovery: str) -> OpenRecovery | None:
         """Return one that has not ended."""

@@ -139,9 +139,7 @@ class Recovering:
         self.peering.on_left = self.fetching.cut
         self.staging.report = self.runtime.report
         self.asking = Asking(self.snapshots, self.peering.peers, parts.transport.inquirer)
-        self.repairing = Repairing(
-            parts.storage, self.book, self.begin, self.runtime.now, parts.wall_clock
-        )
+        self.repairing = Repairing(parts.storage, self.book, self.begin, parts.wall_clock)
         self.widening = Widening(
             self.scheduler.stages,
             self.own.standing_at,
@@ -160,7 +158,6 @@ class Recovering:
                 self.book,
                 parts.storage.journal,
                 self.begin,
-                self.runtime.now,
                 parts.wall_clock,
             ),
             report=self.runtime.report,

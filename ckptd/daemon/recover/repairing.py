@@ -31,7 +31,6 @@ class Repairing:
         storage: Knows what stands where.
         book: All recoveries.
         begin: Hands a recovery to the scheduler.
-        now: The moment in nanoseconds, on the monotonic clock.
         wall_clock: Gives Unix time, for dates.
     """
 
@@ -40,7 +39,6 @@ class Repairing:
         storage: Storage,
         book: RecoveryBook,
         begin: Callable[[OpenRecovery], None],
-        now: Callable[[], int],
         wall_clock: Callable[[], float],
     ) -> None:
         self._catalog = storage.catalog
@@ -48,7 +46,6 @@ class Repairing:
         self._roots = storage.roots
         self._book = book
         self._begin = begin
-        self._now = now
         self._wall_clock = wall_clock
         self._beginning = asyncio.Lock()
         self._rotten: dict[int, None] = {}
@@ -96,14 +93,8 @@ class Repairing:
                 choice=_what_stands(place),
             )
             await self._journal.begin(record)
-            recovery = OpenRecovery(record, root, place.directory, self._now())
-            _log.info(
-                "recovery.started",
-                recovery=recovery.id,
-                checkpoint=holding.checkpoint,
-                version=holding.version,
-                why=f"repair of {recovery.target_path}",
-            )
+            why = f"repair of {root.absolute(place.directory)}"
+            recovery = self._book.new(record, root, place.directory, why)
             self._begin(recovery)
             return recovery
 

@@ -39,9 +39,7 @@ class Followed:
         self.book = RecoveryBook(lambda: 7, lambda: 0.0)
         self.journal = Journal(database)
         self.begun: list[OpenRecovery] = []
-        self.following_up = FollowingUp(
-            self.book, self.journal, self.begun.append, lambda: 7, lambda: 5.5
-        )
+        self.following_up = FollowingUp(self.book, self.journal, self.begun.append, lambda: 5.5)
 
 
 async def test_the_rest_is_a_repair_of_what_was_placed_in_the_background(

@@ -39,7 +39,7 @@ async def test_what_is_here_by_choice_is_repaired_without_fetching_the_rest(
     storage = SimpleNamespace(catalog=catalog, journal=Journal(database), roots=Roots([root]))
     begun: list[OpenRecovery] = []
     repairing = Repairing(
-        cast("Any", storage), RecoveryBook(lambda: 0, lambda: 0.0), begun.append, int, float
+        cast("Any", storage), RecoveryBook(lambda: 0, lambda: 0.0), begun.append, float
     )
     recovery = await repairing.repair(held.main.number)
     assert begun == [recovery]
