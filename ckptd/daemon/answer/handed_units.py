@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +22,7 @@ from ckptd.buffers import page_buffer
 from ckptd.control.messages.prioritized import NeedEvent, NeedProgress, NeedResult
 from ckptd.control.server.handing import Handing
 from ckptd.daemon.answer.needed_units import index_of
+from ckptd.daemon.answer.turns import Turns
 from ckptd.daemon.recover.recoveries import RecoveryBook
 from ckptd.errors import CkptdError, Conflict, ContentChanged, NotFound
 from ckptd.limits import MIB
@@ -71,7 +72,7 @@ class HandedUnits:
         self._book = book
         self._catalog = catalog
         self._roots = roots
-        self._callers: Counter[int] = Counter()
+        self._turns = Turns()
         self._threads = ThreadPoolExecutor(_AT_ONCE_MAX, "handing")
 
     async def hand_over(
@@ -111,21 +112,14 @@ class HandedUnits:
                     raise
             yield msgspec.structs.replace(result, has_descriptor=True)
 
-    @contextlib.contextmanager
-    def _turn(self, uid: int) -> Iterator[None]:
-        if self._callers[uid] >= _CALLER_MAX:
+    def _turn(self, uid: int) -> AbstractContextManager[None]:
+        if self._turns.of(uid) >= _CALLER_MAX:
             raise Conflict(
                 f"uid {uid}",
                 f"waits for {_CALLER_MAX} descriptors already",
                 "Take these first.",
             )
-        self._callers[uid] += 1
-        try:
-            yield
-        finally:
-            self._callers[uid] -= 1
-            if not self._callers[uid]:
-                del self._callers[uid]
+        return self._turns.take(uid)
 
     async def _verified(self, standing: _Standing) -> AsyncGenerator[int | None, None]:
         """Yield ``None`` every second, and last a descriptor; whoever takes it closes it."""

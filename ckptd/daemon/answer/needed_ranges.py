@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import weakref
-from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator, Iterator
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -32,6 +33,7 @@ from ckptd.daemon.answer.needed_units import (
     index_of,
     no_such_unit,
 )
+from ckptd.daemon.answer.turns import Turns
 from ckptd.daemon.answer.verified_bytes import places_of, read_held, read_staged
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recoveries import OpenRecovery
@@ -120,7 +122,7 @@ class NeededRanges:
         self._book = recovering.book
         self._catalog = storage.catalog
         self._units = units
-        self._callers: Counter[int] = Counter()
+        self._turns = Turns()
         self._next_need = 0
         self._indexes = _UnitIndexes()
         self._threads = ThreadPoolExecutor(_THREADS, "reading")
@@ -159,21 +161,14 @@ class NeededRanges:
                 async for event in rest:
                     yield event
 
-    @contextlib.contextmanager
-    def _turn(self, uid: int) -> Iterator[None]:
-        if self._callers[uid] >= _CALLER_MAX or self._callers.total() >= _ALL_MAX:
+    def _turn(self, uid: int) -> AbstractContextManager[None]:
+        if self._turns.of(uid) >= _CALLER_MAX or self._turns.total() >= _ALL_MAX:
             raise Conflict(
                 "ranges",
-                f"that are waited for are {self._callers.total()} already",
+                f"that are waited for are {self._turns.total()} already",
                 f"Ask again when one is here; {_CALLER_MAX} of one user are under way at once.",
             )
-        self._callers[uid] += 1
-        try:
-            yield
-        finally:
-            self._callers[uid] -= 1
-            if not self._callers[uid]:
-                del self._callers[uid]
+        return self._turns.take(uid)
 
     async def _under_way(
         self, found: UnitUnderWay, request: NeedRequest, handing: Handing
