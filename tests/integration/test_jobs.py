@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -152,8 +151,7 @@ def test_a_kill_loses_nothing_that_was_there(cluster: Cluster, holders: list[Nod
     receiver = cluster.node("r", peers=[first.address, second.address], sections=slow)
     view = receiver.client.recover(RecoverRequest(checkpoint=JOB, shards="all"))
     receiver.wait_bytes(view.recovery, 2 * SHARD_BYTES // 3)
-    receiver.send_signal(signal.SIGKILL)
-    receiver.wait_ended(60)
+    receiver.kill()
     receiver.sections = ""
     receiver.restart()
     result = receiver.result(view.recovery)

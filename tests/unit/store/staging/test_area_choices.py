@@ -29,13 +29,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made.close()
 
 
-def blocks_of(site: Site, *paths: str) -> BlockSet:
-    found = BlockSet()
-    for path in paths:
-        found |= site.blocks_of(path)
-    return found
-
-
 def without(site: Site, *paths: str) -> dict[str, bytes]:
     absent = {f"{TARGET}/{path}" for path in paths}
     return {path: content for path, content in site.version().items() if path not in absent}
@@ -45,7 +38,7 @@ OPTIM = ("optim/1.bin", "optim/deep/2.bin")
 
 
 def test_what_is_not_wanted_is_neither_staged_nor_placed(site: Site) -> None:
-    unchosen, staging = blocks_of(site, *OPTIM), site.staging()
+    unchosen, staging = site.blocks_of(*OPTIM), site.staging()
     assert staging.prepare(NOTHING, unchosen=unchosen) == NOTHING, "zeros of it are none here"
     assert not site.staged("optim/1.bin").exists()
     site.deliver(staging, site.everything - unchosen)
@@ -56,7 +49,7 @@ def test_what_is_not_wanted_is_neither_staged_nor_placed(site: Site) -> None:
 
 
 def test_room_is_made_for_what_is_wanted_later(site: Site) -> None:
-    unchosen, staging = blocks_of(site, *OPTIM), site.staging()
+    unchosen, staging = site.blocks_of(*OPTIM), site.staging()
     staging.prepare(NOTHING, unchosen=unchosen)
     site.deliver(staging, site.blocks_of("config.json"))
     more = site.blocks_of("optim/1.bin")
@@ -83,7 +76,7 @@ def test_what_is_wanted_of_a_unit_in_part_gives_it_a_file(site: Site) -> None:
 
 
 def test_a_version_is_completed_where_it_stands_in_part(site: Site) -> None:
-    unchosen, staging = blocks_of(site, *OPTIM), site.staging()
+    unchosen, staging = site.blocks_of(*OPTIM), site.staging()
     staging.prepare(NOTHING, unchosen=unchosen)
     site.deliver(staging, site.everything - unchosen)
     staging.place(unchosen)
@@ -99,7 +92,7 @@ def test_a_version_is_completed_where_it_stands_in_part(site: Site) -> None:
 
 
 def test_what_stands_already_of_what_is_wanted_is_untouched(site: Site) -> None:
-    unchosen, staging = blocks_of(site, *OPTIM), site.staging()
+    unchosen, staging = site.blocks_of(*OPTIM), site.staging()
     staging.prepare(NOTHING, unchosen=unchosen)
     site.deliver(staging, site.everything - unchosen)
     staging.place(unchosen)
@@ -112,7 +105,7 @@ def test_what_stands_already_of_what_is_wanted_is_untouched(site: Site) -> None:
 
 
 def test_what_somebody_put_where_nothing_is_wanted_is_in_nobodys_way(site: Site) -> None:
-    unchosen, staging = blocks_of(site, *OPTIM), site.staging()
+    unchosen, staging = site.blocks_of(*OPTIM), site.staging()
     staging.prepare(NOTHING, unchosen=unchosen)
     site.deliver(staging, site.everything - unchosen)
     staging.place(unchosen)
@@ -128,7 +121,7 @@ def test_what_somebody_put_where_nothing_is_wanted_is_in_nobodys_way(site: Site)
 def test_what_does_not_fit_is_refused_and_the_rest_goes_on(tmp_path: Path) -> None:
     with tmpfs(tmp_path, "size=3m") as path:
         site = Site(path, CONTENTS | {"optim/1.bin": content_of(3 * MIB, seed=5)})
-        unchosen, staging = blocks_of(site, *OPTIM), site.staging()
+        unchosen, staging = site.blocks_of(*OPTIM), site.staging()
         staging.prepare(NOTHING, unchosen=unchosen)
         with pytest.raises(OutOfSpace):
             staging.widen(unchosen)
@@ -141,7 +134,7 @@ def test_what_does_not_fit_is_refused_and_the_rest_goes_on(tmp_path: Path) -> No
 
 def test_what_was_removed_is_not_widened(site: Site) -> None:
     staging = site.staging()
-    staging.prepare(NOTHING, unchosen=blocks_of(site, *OPTIM))
+    staging.prepare(NOTHING, unchosen=site.blocks_of(*OPTIM))
     site.root.remove_tree(".ckptd/r-1")
     with pytest.raises(StagingLost):
         staging.widen(site.blocks_of("optim/1.bin"))
