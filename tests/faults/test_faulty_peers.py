@@ -123,7 +123,7 @@ def starving(nodes: list[Node]) -> Iterator[None]:
         thread.join()
 
 
-def test_a_source_that_lost_a_version_is_asked_once_and_believed(
+def test_a_source_that_lost_a_version_is_asked_once_for_a_unit_and_believed(
     cluster: Cluster, sources: list[Node], published: dict[str, FileFacts]
 ) -> None:
     digest = next(row.digest for row in sources[0].client.checkpoints() if row.checkpoint == NAME)
@@ -139,7 +139,8 @@ def test_a_source_that_lost_a_version_is_asked_once_and_believed(
     ):
         network = Network(cluster, [link], [forgetful.address])
         result = network.receiver.recover()
-        assert forgetful.requests.count(f"/v1/checkpoints/{digest}") == 1
+        # A denial counts for the units of the range that was asked for, and for good.
+        assert 1 <= forgetful.requests.count(f"/v1/checkpoints/{digest}") <= len(published)
     check_whole(result, published)
     assert set(shares(result)) == {"a"}
     assert result.bytes_wasted == 0
