@@ -127,9 +127,10 @@ class Catalog:
         Raises:
             StorageError: The database cannot be read.
         """
+        if not self._is_unseen(digest):
+            return  # and waits for no other version that is looked at now
         async with self._seeing:
-            held = self._held.get(digest)
-            if held is None or not held.is_unseen:
+            if not self._is_unseen(digest):
                 return
             try:
                 stored = await self._records.read(digest)
@@ -154,6 +155,10 @@ class Catalog:
                 self.on_stale(held)
             for number in sorted(numbers):
                 self.on_seen(number)
+
+    def _is_unseen(self, digest: Digest) -> bool:
+        held = self._held.get(digest)
+        return held is not None and held.is_unseen
 
     def _as_seen(self, found: Place) -> Place | None:
         """Return a place as it was found, with what somebody decided meanwhile.

@@ -940,6 +940,28 @@ async def test_who_wants_to_read_it_has_it_looked_at(
     assert again.unseen() == ()
 
 
+async def test_who_reads_what_was_looked_at_waits_for_no_look_at_another(
+    again: Catalog, root: Root, hashed: HashedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await again.add(publish(root, "v100", version=101))
+    looks = threading.Event()
+
+    def look_late(stored: StoredVersion, roots: Roots, database: str) -> Inspected:
+        assert looks.wait(60)
+        return inspect(stored, roots, database)
+
+    monkeypatch.setattr(catalog_module, "inspect", look_late)
+    seeing = asyncio.create_task(again.see(hashed.digest))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        served = await again.open_version(other.holding.digest)
+    assert served.digest == other.holding.digest
+    assert again.unseen() == (hashed.digest,)
+    looks.set()
+    await seeing
+    assert again.unseen() == ()
+
+
 async def test_what_somebody_decides_while_it_is_looked_at_counts(
     again: Catalog, root: Root, hashed: HashedDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
