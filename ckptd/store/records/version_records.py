@@ -81,6 +81,9 @@ class VersionRecords:
             NotFound: There is no such version.
             DamagedState: What is kept is not that manifest.
         """
+        used = self._used.get(digest)
+        if used is not None:
+            return used  # whatever else is unpacked now
         async with self._unpacking:
             used = self._used.get(digest)
             if used is None:
@@ -106,7 +109,8 @@ class VersionRecords:
         stored = await self._database.run(partial(read_places, digest=digest))
         if not stored:
             raise unknown(digest)
-        rows = [row for row in stored if row.place in set(numbers)]
+        wanted = set(numbers)
+        rows = [row for row in stored if row.place in wanted]
 
         def unpack() -> dict[int, HashedDirectory]:
             return {row.place: unpack_place(row, manifest, self.path) for row in rows}

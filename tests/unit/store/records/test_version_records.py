@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import threading
 
 import pytest
 
@@ -149,3 +150,31 @@ async def test_whoever_uses_a_version_at_a_time_shares_its_manifest(
     await records.delete([number])
     with pytest.raises(NotFound):
         await records.hashed(row.digest, list(used))
+
+
+async def test_a_manifest_in_use_is_had_while_another_is_unpacked(
+    records: VersionRecords,
+    row: VersionRow,
+    place: StoredPlace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = row._replace(digest=hexdigest_of(b"other"), manifest=b"x")
+    await records.add(
+        [(row, place), (other, place._replace(digest=other.digest))], [], note_nothing
+    )
+    used = await records.manifest(row.digest)
+    goes_on = threading.Event()
+
+    def unpack_late(row: VersionRow, database: str) -> Manifest:
+        assert goes_on.wait(60)
+        return unpack_version(row, database)
+
+    monkeypatch.setattr(version_records, "unpack_version", unpack_late)
+    unpacking = asyncio.create_task(records.manifest(other.digest))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        assert await records.manifest(row.digest) is used
+    assert not unpacking.done()
+    goes_on.set()
+    with pytest.raises(DamagedState):
+        await unpacking
