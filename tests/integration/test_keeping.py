@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ckptd.control.messages.checkpoints import CheckpointRow
-from ckptd.control.messages.observation import CheckRow, EventRecord, FollowQuery
+from ckptd.control.messages.observation import CheckRow, EventRecord
 from ckptd.control.messages.verifications import BadUnit, VerifyRequest, VerifyResult
 from ckptd.errors import NotFound
 from ckptd.limits import MIB
@@ -70,14 +70,6 @@ def rot(path: Path) -> None:
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
-def events_of(node: Node, name: str) -> list[EventRecord]:
-    return [
-        event
-        for event in node.client.events(FollowQuery())
-        if isinstance(event, EventRecord) and event.event == name
-    ]
-
-
 def touch_all(directory: Path) -> None:
     for path in directory.rglob("*"):
         os.utime(path)
@@ -106,7 +98,7 @@ def test_a_change_is_known_to_peers_and_the_rest_stays_on_offer(
     eventually(lambda: (row := row_of(peer)) and "a" not in row.nodes, "the peer knows")
     eventually(lambda: lost_units(source) == lost, "the source knows what is lost")
     assert state_of(source) is PlaceState.STALE
-    assert sum(number(event, "units") for event in events_of(source, "version.stale")) == lost
+    assert sum(number(event, "units") for event in source.events("version.stale")) == lost
 
 
 def test_a_version_whose_directory_is_removed_forgets_itself(cluster: Cluster) -> None:
@@ -116,7 +108,7 @@ def test_a_version_whose_directory_is_removed_forgets_itself(cluster: Cluster) -
     shutil.rmtree(source.path("100"))
     eventually(lambda: row_of(peer) is None, "the peer knows")
     assert source.client.checkpoints() == []
-    (event,) = eventually(lambda: events_of(source, "version.forgotten"), "an event")
+    (event,) = eventually(lambda: source.events("version.forgotten"), "an event")
     assert event.facts["why"] == "its directory was removed"
 
 
@@ -136,7 +128,7 @@ def test_right_content_is_on_offer_again_by_itself(
 ) -> None:
     source = source_with(cluster, OFTEN)
     change(source.path("100"))
-    eventually(lambda: events_of(source, "version.right"), "it was hashed again")
+    eventually(lambda: source.events("version.right"), "it was hashed again")
     eventually(lambda: state_of(source) is PlaceState.HERE, "it is on offer")
     expected = tree_digest(source.path("100"))
     result = cluster.node("r", peers=[source.address]).recover()

@@ -9,7 +9,6 @@ import pytest
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.control.messages.limit_settings import ChangeLimits
-from ckptd.control.messages.observation import EventRecord, FollowQuery
 from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.errors import CkptdError, NotFound, UsageError
 from ckptd.limits import KIB, MIB
@@ -41,14 +40,6 @@ def receiver_of(cluster: Cluster, source: Node, *, sections: str = "") -> Node:
     receiver = cluster.node("r", peers=[source.address], sections=sections)
     eventually(receiver.client.checkpoints, "the source is known")
     return receiver
-
-
-def happened(node: Node, event: str) -> list[EventRecord]:
-    return [
-        record
-        for record in node.client.events(FollowQuery())
-        if isinstance(record, EventRecord) and record.event == event
-    ]
 
 
 def unharmed(receiver: Node, recovery: str) -> bool:
@@ -124,7 +115,7 @@ def test_a_limit_that_is_set_and_lifted_counts_at_once(
     assert ckptctl([*options, "unset", "ingress.total"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("waited so far: ingress normal")
     assert unharmed(receiver, recovery)  # at 1 MiB/s it would take four minutes
-    first, second = happened(receiver, "limits.changed")
+    first, second = receiver.events("limits.changed")
     assert (first.facts["limits"], second.facts["limits"]) == ("ingress.total=1 MiB/s", "none")
 
 

@@ -18,6 +18,7 @@ from ckptd.cli.demo.demo_checkpoint import PlannedFile, write_checkpoint
 from ckptd.cli.demo.demo_daemon import LocalDaemon, Process, pause
 from ckptd.cli.pki.authority import Authority
 from ckptd.control.messages.checkpoints import CheckpointRow, PublishRequest, PublishResult
+from ckptd.control.messages.observation import EventRecord, FollowQuery
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.limits import KIB, MIB
@@ -245,6 +246,14 @@ class Node(LocalDaemon):
         """Return who holds all of a version, as this node sees it."""
         rows = self.client.checkpoints()
         return {name for row in rows if row.version == version for name in row.nodes}
+
+    def events(self, name: str) -> list[EventRecord]:
+        """Return the events of one name that the daemon remembers."""
+        return [
+            event
+            for event in self.client.events(FollowQuery())
+            if isinstance(event, EventRecord) and event.event == name
+        ]
 
     def wait_view(
         self, recovery: str, condition: Callable[[RecoveryView], bool], what: str
