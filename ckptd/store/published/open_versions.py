@@ -47,6 +47,12 @@ class OpenVersions:
             NotFound: It was forgotten meanwhile.
             DamagedState: What the database has is not that version.
         """
+        if digest not in self._open:
+            await self._load(digest, held)
+        self._open.move_to_end(digest)
+        return self._open[digest]
+
+    async def _load(self, digest: Digest, held: Callable[[], HeldVersion]) -> None:
         async with self._lock:
             while digest not in self._open:
                 before = held()
@@ -55,8 +61,6 @@ class OpenVersions:
                     self._open[digest] = served
                     if len(self._open) > _OPEN_VERSIONS_MAX:
                         self._open.popitem(last=False)
-            self._open.move_to_end(digest)
-            return self._open[digest]
 
     def drop(self, digest: Digest) -> None:
         """Decode a version again when it is asked for next: it is not what it was."""

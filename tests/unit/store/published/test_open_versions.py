@@ -1,11 +1,14 @@
 import asyncio
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from ckptd.errors import NotFound
+from ckptd.model.ids import Digest
 from ckptd.store.files.hashed_directories import HashedDirectory
+from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.adding import Packed
 from ckptd.store.published.inspection import facts_of, place_of
@@ -53,6 +56,31 @@ async def test_a_version_is_decoded_once_until_it_is_dropped(
     assert await opening.get(digest, lambda: held) is served
     opening.drop(digest)
     assert await opening.get(digest, lambda: held) is not served
+
+
+async def test_what_is_open_is_had_while_another_version_is_decoded(
+    opening: OpenVersions,
+    held: HeldVersion,
+    records: VersionRecords,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    served = await opening.get(held.holding.digest, lambda: held)
+    goes_on = asyncio.Event()
+
+    async def read_late(digest: Digest, numbers: Iterable[int]) -> dict[int, HashedDirectory]:
+        await goes_on.wait()
+        return {}
+
+    monkeypatch.setattr(records, "hashed", read_late)
+    other = hexdigest_of(b"other")
+    decoding = asyncio.create_task(opening.get(other, lambda: held))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        assert await opening.get(held.holding.digest, lambda: held) is served
+    assert not decoding.done()
+    goes_on.set()
+    with pytest.raises(NotFound):
+        await decoding
 
 
 async def test_what_changes_while_it_is_decoded_is_decoded_again(
