@@ -15,7 +15,18 @@ from ckptd.observe.logs import get_logger
 from ckptd.store.published.catalog import Catalog
 
 ORDERS: Final = frozenset(
-    {"forget", "need", "plan", "publish", "recover", "remove", "verify", "withdraw"}
+    {
+        "adopt",
+        "forget",
+        "need",
+        "newest",
+        "plan",
+        "publish",
+        "recover",
+        "remove",
+        "verify",
+        "withdraw",
+    }
 )
 """Rows of the control API whose answer depends on what stands here, and how."""
 
@@ -31,6 +42,7 @@ class FirstLooks:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self._is_done = False
 
     async def run(self) -> None:
         """Look at everything, the latest first; returns when that is done."""
@@ -39,6 +51,7 @@ class FirstLooks:
                 await self._catalog.see(digest)
             except CkptdError as error:
                 _log.warning("version.not_checked", digest=digest, why=str(error))
+        self._is_done = not self._catalog.unseen()
 
     async def before(self, row: str, taken: Sequence[object]) -> None:
         """Return when a request can be answered as if everything had been looked at.
@@ -51,7 +64,7 @@ class FirstLooks:
         Raises:
             StorageError: The database cannot be read.
         """
-        if row in ORDERS:
+        if row in ORDERS and not self._is_done:
             named = (getattr(each, "checkpoint", None) for each in taken)
             name = next(filter(None, named), None)
             await self._catalog.see_family(None if name is None else CheckpointName(name))
