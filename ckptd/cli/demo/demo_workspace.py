@@ -8,13 +8,18 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from ckptd.cli.demo.demo_daemon import LocalDaemon
 from ckptd.cli.pki.authority import Authority
 from ckptd.cli.render.text import printable
 from ckptd.errors import CkptdError
+
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that would end the process."""
 
 
 def daemon_in(
@@ -46,12 +51,33 @@ def start(daemons: Sequence[LocalDaemon], processes: contextlib.ExitStack) -> No
     """Start daemons side by side; whatever happens then, they are ended with ``processes``."""
     for daemon in daemons:
         processes.callback(daemon.kill)
-    # Ctrl-C is raised in the main thread only: in another one, a process that was started is
-    # known before it.
-    with ThreadPoolExecutor(len(daemons)) as threads:
+    # Ctrl-C must not come between a process that was started and the note that it was; nor while a
+    # thread begins, whose end nobody would wait for then.
+    with _ctrl_c_put_off(), ThreadPoolExecutor(len(daemons)) as threads:
         list(threads.map(LocalDaemon.start, daemons))
     for daemon in daemons:
         daemon.wait_ready()
+
+
+@contextlib.contextmanager
+def _ctrl_c_put_off() -> Iterator[None]:
+    """Let signals that act as Ctrl-C do so at the end; for what takes no time."""
+    came: list[int] = []
+    put_off = [
+        number
+        for number in _ENDING
+        if signal.getsignal(number) is signal.default_int_handler
+        and threading.current_thread() is threading.main_thread()
+    ]
+    for number in put_off:
+        signal.signal(number, lambda signal_number, _frame: came.append(signal_number))
+    try:
+        yield
+    finally:
+        for number in put_off:
+            signal.signal(number, signal.default_int_handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def blame(error: CkptdError, daemons: Sequence[LocalDaemon]) -> CkptdError:
@@ -97,7 +123,7 @@ def signals_as_ctrl_c() -> Iterator[None]:
     """Let signals that would end the process clean up first, as Ctrl-C does."""
     before = {
         number: signal.signal(number, signal.default_int_handler)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        for number in _ENDING
         if signal.getsignal(number) is not signal.SIG_IGN  # nohup
     }
     try:
