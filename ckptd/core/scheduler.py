@@ -282,13 +282,18 @@ class Scheduler:
         """
         return newest_of(Step(self._state, self._options, self._rng, now), request, refused)
 
-    def paths_with(self, digest: Digest) -> list[PathId]:
-        """Return the paths on which a live peer has any of a version, by name."""
+    def claims(self, digest: Digest) -> list[tuple[PathId, Holding]]:
+        """Return what live peers have of a version, by path in the order of their names."""
         return [
-            path
+            (path, peer.holdings[digest])
             for path, peer in sorted(self._state.peers.items())
             if peer.is_live and digest in peer.holdings
         ]
+
+    def claim(self, path: PathId, digest: Digest) -> Holding | None:
+        """Return what a live peer said last that it has of a version; ``None``: nothing."""
+        peer = self._state.peers.get(path)
+        return peer.holdings.get(digest) if peer is not None and peer.is_live else None
 
     def recovering(self) -> tuple[tuple[CheckpointName, Version], ...]:
         """Return the versions of jobs that are recovered here, for peers that recover them, too."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Final
 
 from ckptd.control.messages.jobs import DifferingRow, NewestRequest, NewestView
@@ -116,8 +115,10 @@ class NewestAnswers:
 
         async def fetch(digest: Digest) -> None:
             async with at_once:
-                for source, name in self._claims(digest):
-                    if version is not None and await self._is_right(source, name, digest, version):
+                for source, claimed in self._recovering.scheduler.claims(digest):
+                    if version is not None and await self._is_right(
+                        source, claimed.checkpoint, digest, version
+                    ):
                         self._note_proven(digest)
                         return
                     lies.add((source, digest))
@@ -137,14 +138,6 @@ class NewestAnswers:
             return False
         manifest = found.space.manifest
         return (manifest.checkpoint, manifest.version) == (name, version)
-
-    def _claims(self, digest: Digest) -> Iterator[tuple[PathId, CheckpointName]]:
-        """Yield who claims a content, and as which shard."""
-        peering = self._recovering.peering
-        for path in self._recovering.scheduler.paths_with(digest):
-            holding = peering.holding(path, digest)
-            if holding is not None:
-                yield path, holding.checkpoint
 
     def _note_proven(self, digest: Digest) -> None:
         self._proven[digest] = None

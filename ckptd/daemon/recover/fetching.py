@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeAlias
 
 from ckptd.core.effects import CloseLane, FetchRange
 from ckptd.core.events import RangeEnded, Reporting, SourceTroubled
@@ -12,11 +13,15 @@ from ckptd.daemon.parts import Transport
 from ckptd.daemon.recover.disk_lane import CopyOrder, DiskLane
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
-from ckptd.model.ids import OWN_DISKS, LaneId
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import OWN_DISKS, Digest, LaneId, PathId
 from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import AskedRange, RangeOrder, SocketLane
 from ckptd.store.trees.local_blocks import LocalBlock
+
+ClaimOf: TypeAlias = Callable[[PathId, Digest], Holding | None]
+"""Returns what a source says that it has of a version; ``None``: nothing."""
 
 
 class Fetching:
@@ -30,6 +35,7 @@ class Fetching:
         disk_calls: Hears of every write.
         report: Takes the events of ranges.
         note_wrong: Called with blocks on this node's disks that are not what was recorded.
+        claim: Returns what a source says that it has of a version.
     """
 
     def __init__(  # noqa: PLR0913 (what it works with, each named)
@@ -42,6 +48,7 @@ class Fetching:
         disk_calls: DiskCalls,
         report: Reporting,
         note_wrong: Callable[[LocalBlock], None],
+        claim: ClaimOf,
     ) -> None:
         self._transport = transport
         self._pool = pool
@@ -50,6 +57,7 @@ class Fetching:
         self._disk_calls = disk_calls
         self._report = report
         self._note_wrong = note_wrong
+        self._claim = claim
         self._lanes: dict[LaneId, SocketLane | DiskLane] = {}
 
     @property
@@ -99,7 +107,7 @@ class Fetching:
             return AskedRange.of(effect.digest, recovery.known_space(), effect.blocks)
         return recovery.joined.asked_for(
             effect.blocks,
-            lambda digest: self._peering.holding(effect.source, digest) is not None,
+            lambda digest: self._claim(effect.source, digest) is not None,
         )
 
     def _copy(self, effect: FetchRange, tasks: asyncio.TaskGroup) -> None:

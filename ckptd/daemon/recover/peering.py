@@ -37,8 +37,8 @@ from ckptd.daemon.recover.asking_again import ask_again
 from ckptd.errors import CkptdError, Shortage
 from ckptd.limits import SECOND
 from ckptd.model.addresses import Address
-from ckptd.model.holdings import Holding, Holdings
-from ckptd.model.ids import CheckpointName, Digest, NodeId, Origin, PathId
+from ckptd.model.holdings import Holdings
+from ckptd.model.ids import CheckpointName, NodeId, Origin, PathId
 from ckptd.model.words import Confirmation, HandshakeFailure, PeerState
 from ckptd.net.connection.dialling import numeric_address
 from ckptd.net.connection.handshakes import HandshakeFailed
@@ -133,13 +133,6 @@ class Peering:
     def end_of(self, path: PathId) -> PathEnd | None:
         """Return where a path leads to; ``None`` unless it is live."""
         return self._following.end_of(path)
-
-    def holding(self, path: PathId, digest: Digest) -> Holding | None:
-        """Return what a peer said last that it has of a version; ``None``: nothing."""
-        end = self.end_of(path)
-        said = None if end is None else self.said().get(end.node)
-        held = () if said is None else said.holdings
-        return next((each for each in held if each.digest == digest), None)
 
     def address_of(self, path: PathId) -> str:
         """Return where a path leads to or led: ``10.0.0.1:7421``; empty: not known."""

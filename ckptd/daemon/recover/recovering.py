@@ -135,6 +135,7 @@ class Recovering:
             disk_calls=self.staging.disk_calls,
             report=self.runtime.report,
             note_wrong=self.own.note_wrong,
+            claim=self.scheduler.claim,
         )
         self.peering.on_left = self.fetching.cut
         self.staging.report = self.runtime.report
@@ -161,6 +162,7 @@ class Recovering:
                 parts.wall_clock,
             ),
             report=self.runtime.report,
+            claim=self.scheduler.claim,
         )
 
     def connect(self, note: Note, note_end: Callable[[EndRecovery, EndedRecovery], None]) -> None:

@@ -37,7 +37,7 @@ from ckptd.core.events import (
     SourceTroubled,
 )
 from ckptd.daemon.recover.examining import Examining
-from ckptd.daemon.recover.fetching import Fetching
+from ckptd.daemon.recover.fetching import ClaimOf, Fetching
 from ckptd.daemon.recover.following_up import FollowingUp
 from ckptd.daemon.recover.joined import join
 from ckptd.daemon.recover.manifests import Manifests
@@ -81,6 +81,7 @@ class Runner:
         staging: Works on the disks.
         following_up: Begins with what is left for later.
         report: Takes the events of orders.
+        claim: Returns what a source says that it has of a version.
 
     Attributes:
         on_ended: Called when a recovery ended, after the books are closed.
@@ -98,6 +99,7 @@ class Runner:
         staging: StagingOrders,
         following_up: FollowingUp,
         report: Reporting,
+        claim: ClaimOf,
     ) -> None:
         self._book = book
         self._manifests = manifests
@@ -108,6 +110,7 @@ class Runner:
         self._staging = staging
         self._following_up = following_up
         self._report = report
+        self._claim = claim
         self.on_ended: Callable[[EndRecovery, EndedRecovery], None] = lambda _effect, _ended: None
         self._orders: asyncio.TaskGroup | None = None
         self._questions: dict[tuple[RecoveryId, PathId | None], asyncio.Task[Event]] = {}
@@ -210,7 +213,7 @@ class Runner:
             elif source is None:
                 found = await self._manifests.from_here(recovery.id, checkpoint, digest)
             else:
-                claimed = self._peering.holding(source, digest)
+                claimed = self._claim(source, digest)
                 if recovery.record.shards and claimed is not None:
                     checkpoint = claimed.checkpoint  # that of a shard
                 found = await self._manifests.from_peer(source, checkpoint, digest)
@@ -278,7 +281,7 @@ class Runner:
             confirmed = await self._peering.confirm(effect)
         else:
             questions = joined.questions(
-                effect, lambda digest: self._peering.holding(effect.source, digest) is not None
+                effect, lambda digest: self._claim(effect.source, digest) is not None
             )
             answers = [await self._peering.confirm(each) for each in questions]
             confirmed = joined.answer(effect.source, answers)
