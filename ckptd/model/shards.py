@@ -151,6 +151,12 @@ def job_of(name: CheckpointName) -> CheckpointName:
     return name if split is None else split[0]
 
 
+def is_shard_of(name: CheckpointName, job: CheckpointName) -> bool:
+    """Return whether a checkpoint is one of the shards of a job."""
+    split = split_shard(name)
+    return split is not None and split[0] == job
+
+
 def rival_names(name: CheckpointName, known: Collection[CheckpointName]) -> list[CheckpointName]:
     """Return which checkpoints may not stand beside one: it would not be clear what a job is.
 
@@ -168,15 +174,10 @@ def rival_names(name: CheckpointName, known: Collection[CheckpointName]) -> list
         return sorted(
             other
             for other in known
-            if other == job or (other.startswith(below) and not _is_shard_of(other, job))
+            if other == job or (other.startswith(below) and not is_shard_of(other, job))
         )
     jobs = {other_split[0] for other in known if (other_split := split_shard(other)) is not None}
     return sorted(job for job in jobs if name == job or name.startswith(f"{job}/"))
-
-
-def _is_shard_of(name: CheckpointName, job: CheckpointName) -> bool:
-    split = split_shard(name)
-    return split is not None and split[0] == job
 
 
 def _exists(shard: Shard) -> bool:

@@ -10,7 +10,7 @@ from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import UsageError
 from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName
-from ckptd.model.shards import WantedShards, job_of, parse_shards, split_shard
+from ckptd.model.shards import WantedShards, is_shard_of, parse_shards, split_shard
 from ckptd.store.published.catalog import Catalog
 
 _MINE: Final = "mine"
@@ -77,4 +77,4 @@ class JobShards:
         except TimeoutError:
             pass  # then what was heard so far counts
         names = peering.names()
-        return name not in names and any(job_of(each) == name for each in names)
+        return name not in names and any(is_shard_of(each, name) for each in names)

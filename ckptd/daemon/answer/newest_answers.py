@@ -66,7 +66,7 @@ class NewestAnswers:
         refused: set[tuple[PathId, Digest]] = set()
         found = self._choose(job, refused)
         for _ in range(_TRIES_MAX):
-            lies = await self._unproven(found, job)
+            lies = await self._unproven(found)
             if not lies:
                 break
             refused |= lies
@@ -87,22 +87,19 @@ class NewestAnswers:
         )
 
     def _choose(self, job: CheckpointName, refused: set[tuple[PathId, Digest]]) -> NewestOfJob:
-        own = self._recovering.own
+        recovering, own = self._recovering, self._recovering.own
         request = RecoveryRequested(
             RecoveryId("newest"),
             job,
-            own=tuple(held for name in own.family(job) for held in own.holdings(name)),
+            own=own.holdings(*own.family(job)),
             not_below=self._catalog.newest_ever(job),
             job=JobRequest(),
         )
-        recovering = self._recovering
         return recovering.scheduler.newest_of_job(
             request, refused=refused, now=recovering.runtime.now()
         )
 
-    async def _unproven(
-        self, found: NewestOfJob, job: CheckpointName
-    ) -> set[tuple[PathId, Digest]]:
+    async def _unproven(self, found: NewestOfJob) -> set[tuple[PathId, Digest]]:
         """Fetch manifests that never came; return the claims of those who did not deliver."""
         lies: set[tuple[PathId, Digest]] = set()
         missing = [

@@ -38,7 +38,7 @@ from ckptd.model.ids import (
     parse_checkpoint_name,
     parse_version,
 )
-from ckptd.model.shards import job_of
+from ckptd.model.shards import is_shard_of
 from ckptd.model.space import AddressSpace
 from ckptd.model.unit_choice import Choice
 from ckptd.store.files.roots import Root
@@ -178,8 +178,8 @@ class PlanAnswers:
 
     def _is_job(self, name: CheckpointName) -> bool:
         """Return whether shards of a job of that name are here or at a peer."""
-        known = self._peering.names() | set(self._own.family(name))
-        return any(other != name and job_of(other) == name for other in known)
+        known = self._peering.names().union(self._own.family(name))
+        return any(is_shard_of(other, name) for other in known)
 
     async def _choose(
         self,

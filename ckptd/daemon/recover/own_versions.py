@@ -15,7 +15,7 @@ from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
-from ckptd.model.shards import job_of
+from ckptd.model.shards import is_shard_of, job_of
 from ckptd.model.space import AddressSpace
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.hashed_directories import HashedDirectory
@@ -54,14 +54,14 @@ class OwnVersions:
         self._catalog = storage.catalog
         self._roots = storage.roots
 
-    def holdings(self, checkpoint: CheckpointName) -> tuple[Holding, ...]:
-        """Return what stands here of a checkpoint as far as is known, on offer or not."""
-        return self._catalog.standing(checkpoint)
+    def holdings(self, *checkpoints: CheckpointName) -> tuple[Holding, ...]:
+        """Return what stands here of some checkpoints as far as is known, on offer or not."""
+        return tuple(held for name in checkpoints for held in self._catalog.standing(name))
 
     def family(self, job: CheckpointName) -> tuple[CheckpointName, ...]:
         """Return the shards of a job of which something stands here."""
         names = {held.holding.checkpoint for held in self._catalog.versions()}
-        return tuple(sorted(name for name in names if name != job and job_of(name) == job))
+        return tuple(sorted(name for name in names if is_shard_of(name, job)))
 
     def target_of(
         self, checkpoint: CheckpointName, version: Version, digest: Digest | None = None

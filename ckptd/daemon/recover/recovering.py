@@ -207,7 +207,7 @@ class Recovering:
                 record.patience_ns,
                 record.is_background,
                 catalog.newest_ever(record.checkpoint),
-                own=tuple(held for name in family for held in self.own.holdings(name)),
+                own=self.own.holdings(*family),
                 digest_prefix=record.digest_prefix,
                 from_node=record.from_node,
                 had=frozenset().union(*map(catalog.had, family)),
