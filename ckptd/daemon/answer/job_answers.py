@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,11 +15,11 @@ from ckptd.daemon.answer.publish_answers import sign_version
 from ckptd.daemon.answer.published_shards import PublishedShards
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
-from ckptd.errors import InvalidManifest, NotFound, UsageError
+from ckptd.errors import NotFound, UsageError
 from ckptd.limits import SHARDS_MAX
 from ckptd.model.attributes import decode_attributes, encode_attributes
 from ckptd.model.ids import CheckpointName, Digest, Version, parse_checkpoint_name
-from ckptd.model.joint import Joint, Member
+from ckptd.model.joint import Member
 from ckptd.model.manifest import encode_manifest
 from ckptd.model.shards import Shard, shard_name
 from ckptd.observe.logs import get_logger
@@ -114,14 +113,13 @@ class JobAnswers:
         for each in chosen:
             of_version.setdefault(each.held.holding.version, {})[each.shard] = each
         for version, candidates in of_version.items():
-            members = []
+            shards = {}
             for shard, each in candidates.items():
                 before = await self._catalog.hashed(each.place.number)
                 name = shard_name(job, shard)
                 manifest = msgspec.structs.replace(before.manifest, checkpoint=name)
-                members.append(Member(before.digest, manifest))
-            with suppress(InvalidManifest):  # more than one recovery can join
-                await asyncio.to_thread(Joint, job, version, members)
+                shards[shard] = Member(before.digest, manifest)
+            await self._shards.check_together(job, version, shards)
 
     async def _adopt(
         self, chosen: _Candidate, job: CheckpointName, request: AdoptRequest

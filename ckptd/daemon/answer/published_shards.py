@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from ckptd.errors import CkptdError, Conflict, InvalidManifest
 from ckptd.limits import MANIFEST_BYTES_MAX
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.joint import Joint, Member
-from ckptd.model.shards import rival_names, split_shard
+from ckptd.model.shards import Shard, rival_names, split_shard
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.places import HeldVersion
@@ -70,12 +71,32 @@ class PublishedShards:
         """
         manifest = hashed.manifest
         split = split_shard(CheckpointName(manifest.checkpoint))
-        if split is None:
-            return
-        job, version = split[0], Version(manifest.version)
-        members = [Member(hashed.digest, manifest)]
-        left_bytes = MANIFEST_BYTES_MAX - len(hashed.encoded)
-        for held in self._others(job, hashed):
+        if split is not None:
+            job, shard = split
+            own = {shard: Member(hashed.digest, manifest)}
+            left_bytes = MANIFEST_BYTES_MAX - len(hashed.encoded)
+            await self.check_together(job, Version(manifest.version), own, left_bytes)
+
+    async def check_together(
+        self,
+        job: CheckpointName,
+        version: Version,
+        shards: Mapping[Shard, Member],
+        left_bytes: int = MANIFEST_BYTES_MAX,
+    ) -> None:
+        """Check that files which shards have in common, also with others here, are the same.
+
+        Args:
+            job: The job whose shards they are.
+            version: Of which version.
+            shards: What they consist of; all of one layout, one or more.
+            left_bytes: So long manifests of others are looked at.
+
+        Raises:
+            Conflict: The same path has other content in another shard.
+        """
+        members = list(shards.values())
+        for held in self._others(job, version, shards.keys()):
             found = await self._manifest(held)
             if found is None:
                 continue
@@ -84,24 +105,22 @@ class PublishedShards:
                 break
             members.append(Member(found.digest, found.manifest))
         if len(members) > 1:
-            try:
+            with suppress(InvalidManifest):  # more than one recovery can join
                 await asyncio.to_thread(Joint, job, version, members)
-            except InvalidManifest:
-                return  # more than one recovery can join
 
-    def _others(self, job: CheckpointName, hashed: HashedDirectory) -> Iterable[HeldVersion]:
-        """Yield the latest of each other shard of the version in this layout that stands here."""
-        own = split_shard(CheckpointName(hashed.manifest.checkpoint))
-        assert own is not None, "asked for a shard only"
-        seen: set[int] = set()
+    def _others(
+        self, job: CheckpointName, version: Version, shards: Collection[Shard]
+    ) -> Iterable[HeldVersion]:
+        """Yield the latest of each other shard of a version in a layout that stands here."""
+        (count,) = {shard.count for shard in shards}
+        seen = set(shards)
         for held in reversed(self._catalog.versions()):
             split = split_shard(held.holding.checkpoint)
-            if split is None or held.holding.version != hashed.manifest.version:
+            if split is None or held.holding.version != version or not held.holding.blocks:
                 continue
             other, shard = split
-            is_another = other == job and shard.count == own[1].count and shard != own[1]
-            if is_another and held.holding.blocks and shard.index not in seen:
-                seen.add(shard.index)
+            if other == job and shard.count == count and shard not in seen:
+                seen.add(shard)
                 yield held
 
     async def _manifest(self, held: HeldVersion) -> HashedDirectory | None:
