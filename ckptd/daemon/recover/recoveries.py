@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Final, NamedTuple, overload
 
@@ -140,6 +140,11 @@ class OpenRecovery:
         reader = self.readers.get(need)
         if reader is not None:
             reader.set()
+
+    @property
+    def joined_members(self) -> Mapping[Digest, VerifiedManifest]:
+        """The shards that are joined, by their identity; none if it is for no job."""
+        return {} if self.joined is None else self.joined.members
 
     def is_to_keep(self, found: VerifiedManifest) -> bool:
         """Return whether a manifest that came is to be written down, or to be joined."""

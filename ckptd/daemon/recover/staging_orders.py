@@ -285,7 +285,7 @@ class StagingOrders:
         arrived, recovery.arrived = recovery.arrived.get(effect.digest), {}
         if arrived is not None:
             version = Version(effect.space.manifest.version)
-            members = {} if recovery.joined is None else recovery.joined.members
+            members = recovery.joined_members
             for digest, manifest in {effect.digest: arrived, **members}.items():
                 await self._shelf.add(digest, manifest.signatures)
             encoded = {digest: manifest.encoded for digest, manifest in members.items()}
@@ -317,7 +317,7 @@ class StagingOrders:
             recovery.record.checkpoint,
             version,
             effect.digest,
-            promised=len(promised) + len(recovery.joined.members if recovery.joined else ()),
+            promised=len(promised) + len(recovery.joined_members),
         )
 
     async def _refuse_rivals(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
@@ -334,7 +334,7 @@ class StagingOrders:
         other = self._book.overlapping(root, recovery.target, besides=recovery.id)
         if other is not None:
             raise is_taken(recovery.target_path, other)
-        own = {effect.digest, *(recovery.joined.members if recovery.joined else ())}
+        own = {effect.digest, *recovery.joined_members}
         for held, place in self._catalog.places_of(root.name):
             theirs = f"{place.directory}/"
             if held.holding.digest in own and theirs == mine:
