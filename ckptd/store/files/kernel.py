@@ -267,6 +267,20 @@ def set_direct(fd: int, *, is_direct: bool) -> None:
         fcntl.fcntl(fd, fcntl.F_SETFL, wanted)
 
 
+def drop_cached(fd: int, offset: int = 0, size_bytes: int = 0) -> None:
+    """Drop a file from the page cache, or a part of it, except pages that are in use.
+
+    Args:
+        fd: The file.
+        offset: Where the part begins.
+        size_bytes: Its length; 0: up to the end.
+
+    Raises:
+        OSError: The file system refused.
+    """
+    os.posix_fadvise(fd, offset, size_bytes, os.POSIX_FADV_DONTNEED)
+
+
 def share_extents(source: int, offset: int, size_bytes: int, target: int, at: int) -> None:
     """Let a file have a part of another one without copying it: ioctl_ficlonerange(2).
 

@@ -29,7 +29,7 @@ from ckptd.model.manifest import Unit
 from ckptd.store.files.fingerprints import Fingerprint, UnitFile, fingerprint_of
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.hashing import wrong_blocks
-from ckptd.store.files.kernel import storage_error
+from ckptd.store.files.kernel import drop_cached, storage_error
 from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.packed_paths import PackedPaths, PathIndex
@@ -368,7 +368,7 @@ def _check_open(
     before = fingerprint_of(facts)
     note = _Note(reading, fd, run.reporting(asked))
     if reading.is_from_disk:
-        _drop(fd)
+        drop_cached(fd)
     wrong = wrong_blocks(
         fd,
         expected,
@@ -401,7 +401,7 @@ class _Note:
         self.read_bytes += size_bytes
         self._cached_bytes += size_bytes
         if self._reading.is_from_disk and self._cached_bytes >= _DROPPED_BYTES:
-            _drop(self._fd)
+            drop_cached(self._fd)
             self._cached_bytes = 0
         if self._report:
             self._report(size_bytes)
@@ -410,7 +410,7 @@ class _Note:
     def end(self, size_bytes: int) -> None:
         """Report holes, which were not read."""
         if self._reading.is_from_disk:
-            _drop(self._fd)
+            drop_cached(self._fd)
         if self._report and size_bytes > self.read_bytes:
             self._report(size_bytes - self.read_bytes)
 
@@ -420,8 +420,3 @@ def _refused(unit: int, problem: str, code: int | None) -> _Outcome:
     if code in _DAMAGED:
         return _Outcome(unit, "cannot be read: the disk reports an error", is_changed=True)
     return _Outcome(unit, problem, is_changed=code is None or code in _REPLACED)
-
-
-def _drop(fd: int) -> None:
-    """Drop a file from the page cache, except pages that are in use."""
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -20,6 +20,7 @@ from ckptd.errors import ContentChanged, NotFound, StorageError
 from ckptd.limits import KIB, MIB
 from ckptd.model.space import Extent
 from ckptd.store.files.fingerprints import Fingerprint, is_unchanged
+from ckptd.store.files.kernel import drop_cached
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 
@@ -128,7 +129,7 @@ def _read(fd: int, offset: int, memory: memoryview) -> None:
 def _drop(fd: int, start: int, end: int) -> None:
     """Drop bytes of a file from the page cache, except pages that are in use."""
     start = max(start, 0)
-    os.posix_fadvise(fd, start, end - start, os.POSIX_FADV_DONTNEED)
+    drop_cached(fd, start, end - start)
 
 
 def _split(fd: int, offset: int, size_bytes: int) -> Iterator[StoredPiece]:

@@ -21,7 +21,7 @@ from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import WriteMode
-from ckptd.store.files.kernel import share_extents, sync_data
+from ckptd.store.files.kernel import drop_cached, share_extents, sync_data
 from ckptd.store.files.open_files import OpenFiles
 from ckptd.store.staging.warmth import Warmth
 from ckptd.store.trees.whole_units import is_whole
@@ -177,12 +177,12 @@ class BlockFiles:
                         self._drop_whole(unit)
                     continue
                 with self._files.borrow(unit) as fd:
-                    os.posix_fadvise(fd, offset, size_bytes, os.POSIX_FADV_DONTNEED)
+                    drop_cached(fd, offset, size_bytes)
 
     def _drop_whole(self, unit: int) -> None:
         fd = self._open_unit(unit, os.O_RDONLY)
         try:
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            drop_cached(fd)
         finally:
             os.close(fd)
 

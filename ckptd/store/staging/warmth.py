@@ -26,6 +26,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import RecoveryId
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
+from ckptd.store.files.kernel import drop_cached
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 
@@ -248,6 +249,6 @@ def drop_files(root: Root, paths: Iterable[str]) -> None:
             with suppress(CkptdError, OSError):
                 fd = names.open_file(path, os.O_RDONLY)
                 try:
-                    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                    drop_cached(fd)
                 finally:
                     os.close(fd)

@@ -32,7 +32,7 @@ from ckptd.model.manifest import Manifest, Unit, contradiction
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
 from ckptd.store.files.hashing import UnitHasher, unit_digest, wrong_blocks
-from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.files.kernel import drop_cached, mapping_os_errors
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.files.uncached_reading import UncachedReading
@@ -202,7 +202,7 @@ class UnitHashing:
             with mapping_os_errors(self._tree.absolute(unit.path)):
                 yield fd
                 if not self._is_warm(index):
-                    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                    drop_cached(fd)
         except ContentChanged as error:
             raise differs(unit) from error
         finally:
