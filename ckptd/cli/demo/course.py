@@ -70,7 +70,7 @@ examples:
   ckptctl demo                   a checkpoint of 1 GiB is made up
   ckptctl demo --size 4GiB
   ckptctl demo /data/llama/1200  a directory of yours, which is only read
-  ckptctl demo --job             a job: 8 daemons with a shard each lose two
+  ckptctl demo --job             a job: 8 daemons, two shards each, lose two
                                  nodes while a newer version is half published
 """
 
@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--job",
         action="store_true",
-        help="play the loss of two of eight nodes with a shard each; default size: 256MiB",
+        help="play the loss of two of eight nodes, two shards each; default size: 256MiB",
     )
     parser.add_argument(
         "--keep", action="store_true", help="keep what was recovered, and the daemons' logs"
