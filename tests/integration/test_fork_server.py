@@ -13,7 +13,7 @@ import pytest
 
 from ckptd.errors import CkptdError, ExitCode
 from tests.support.cluster import Cluster, eventually
-from tests.support.fork_server import ForkServer
+from tests.support.fork_server import ForkServer, fork_server
 from tests.support.mounts import in_mount_namespace
 
 pytestmark = pytest.mark.integration
@@ -96,6 +96,7 @@ def test_what_only_a_program_that_is_started_has_is_started(cluster: Cluster) ->
     assert "ckptd.cli.daemon" in command_line(node.pid)
 
     def with_other_mounts() -> None:
+        assert fork_server() is None  # one that is made here would be none for the other tests
         there = cluster.prepare("there")
         there.start()
         there.wait_ready()

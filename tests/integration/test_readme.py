@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -183,9 +184,9 @@ class Walk:
         self.type(node, line)
 
     def _recovery(self) -> str:
-        found = re.search(r"\br-[0-9a-f]{12}\b", self.type("node-b", "ckptctl recoveries"))
-        assert found
-        return found[0]
+        """Return one that has ended; of those that the text began, some may run still."""
+        listed = json.loads(self.type("node-b", "ckptctl recoveries -o json"))
+        return next(str(each["recovery"]) for each in listed if each["stage"] == "complete")
 
     def prepare_spares(self) -> None:
         """Make what the commands take away."""

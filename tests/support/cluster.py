@@ -127,7 +127,7 @@ class Node(LocalDaemon):
 
     def _run(self, arguments: Sequence[str], log_fd: int) -> Process:
         is_plain = not self.prefix and self.environment is None and self.module == PROGRAM
-        if is_plain and (server := fork_server()).has_mounts_of_caller():
+        if is_plain and (server := fork_server()) is not None:
             return server.start(arguments, log_fd)
         return super()._run(arguments, log_fd)
 

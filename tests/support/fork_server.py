@@ -31,9 +31,9 @@ _END_S: Final = 60.0
 _STREAMS: Final = 3
 
 
-def mount_namespace() -> str:
-    """Return which mounts this thread sees."""
-    return os.readlink("/proc/thread-self/ns/mnt")
+def has_mounts_of_process() -> bool:
+    """Return whether this thread sees the mounts that the process has: it can have its own."""
+    return os.readlink("/proc/thread-self/ns/mnt") == os.readlink("/proc/self/ns/mnt")
 
 
 class ForkedProcess:
@@ -96,12 +96,14 @@ class ForkedProcess:
 
 
 class ForkServer:
-    """The process that daemons are forked off, as the tests see it. One is enough for a process."""
+    """The process that daemons are forked off, as the tests see it. One is enough for a process.
+
+    It sees what the thread that makes it sees, and so does everything that it forks.
+    """
 
     def __init__(self) -> None:
         self._owner = os.getpid()
         self._lock = threading.Lock()
-        self._namespace = mount_namespace()
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -111,10 +113,6 @@ class ForkServer:
                 process_group=0,
             )
         atexit.register(self.close)
-
-    def has_mounts_of_caller(self) -> bool:
-        """Return whether what is forked sees what this thread sees."""
-        return mount_namespace() == self._namespace
 
     def start(self, arguments: Sequence[str], log_fd: int) -> ForkedProcess:
         """Start a daemon.
@@ -156,8 +154,10 @@ _servers: list[ForkServer] = []
 _making = threading.Lock()
 
 
-def fork_server() -> ForkServer:
-    """Return the one of this process."""
+def fork_server() -> ForkServer | None:
+    """Return the one of this process; ``None`` where a thread sees other mounts than that."""
+    if not has_mounts_of_process():
+        return None
     with _making:
         if not _servers:
             _servers.append(ForkServer())
