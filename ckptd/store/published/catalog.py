@@ -37,6 +37,7 @@ from ckptd.store.published.inspection import (
 from ckptd.store.published.open_versions import OpenVersions
 from ckptd.store.published.places import HeldVersion, Place, first_reason
 from ckptd.store.published.serving import ServedVersion
+from ckptd.store.records.active_records import ActiveRecords
 from ckptd.store.records.database import Database
 from ckptd.store.records.newest import NewestVersions
 from ckptd.store.records.schema import Connection
@@ -55,6 +56,7 @@ class Catalog:
     """What this node holds.
 
     Attributes:
+        active: Which versions are active.
         on_change: Called whenever :meth:`holdings` would answer differently.
         on_place: Called with a place that was recorded, or that has more units to hash again.
         on_forgotten: Called with a version as it was, its place that the catalog forgot by
@@ -77,6 +79,7 @@ class Catalog:
         self.on_forgotten: Callable[[HeldVersion, Place, str], None] = lambda held, place, why: None
         self.on_seen: Callable[[int], None] = lambda number: None
         self.on_stale: Callable[[HeldVersion], None] = lambda held: None
+        self.active = ActiveRecords(database)
         self._records = VersionRecords(database, self._note_damage)
         self._roots = roots
         self._wall_clock = wall_clock
@@ -107,6 +110,7 @@ class Catalog:
             DamagedState: The database cannot be read.
         """
         await self._newest.load()
+        await self.active.load()
         left_bytes, soon = SEEN_AT_ONCE_BYTES, []
         for listed in await self._records.listed():
             stored = listed.stored
@@ -235,6 +239,13 @@ class Catalog:
     def place(self, number: int) -> tuple[HeldVersion, Place] | None:
         """Return a place and its version; ``None`` if it was forgotten."""
         return self._held.place(number)
+
+    def is_active(self, digest: Digest) -> bool:
+        """Return whether a version is active at any of its places, or is about to be."""
+        held = self._held.get(digest)
+        return held is not None and any(
+            self.active.is_active(place.root, place.directory) for place in held.places
+        )
 
     def newest_ever(self, checkpoint: CheckpointName) -> Version | None:
         """Return the highest version that was ever added, even if it was removed since."""

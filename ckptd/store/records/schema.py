@@ -359,6 +359,21 @@ _ON_DEMAND: Final = """
 ALTER TABLE recoveries ADD COLUMN is_on_demand INTEGER NOT NULL DEFAULT 0;
 """
 
+_ACTIVE: Final = """
+CREATE TABLE active (
+    is_next INTEGER NOT NULL,  -- 1: it is to be so; 0: it is so
+    root TEXT NOT NULL,
+    checkpoint TEXT NOT NULL,  -- or a job
+    link TEXT NOT NULL,
+    directory TEXT,            -- where it leads to; NULL: it is to be taken away
+    version INTEGER,
+    digest TEXT,
+    at_s REAL NOT NULL,
+    PRIMARY KEY (is_next, root, checkpoint)
+) STRICT;
+ALTER TABLE recoveries ADD COLUMN is_activating INTEGER NOT NULL DEFAULT 0;
+"""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -381,6 +396,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _JOBS,
     _CHOICES,
     _ON_DEMAND,
+    _ACTIVE,
 )
 """What leads from each schema to the next one."""
 

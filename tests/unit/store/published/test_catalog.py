@@ -30,6 +30,7 @@ from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.checking import Reading, hash_again
 from ckptd.store.published.inspection import Inspected, inspect, is_removed
 from ckptd.store.published.places import HeldVersion, Place
+from ckptd.store.records.active_records import ActiveVersion
 from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
 from ckptd.store.records.version_rows import StoredVersion
@@ -1005,3 +1006,19 @@ async def test_what_goes_or_comes_while_it_is_looked_at_stays_so(
     await forget(again, hashed.digest)
     await again.see(hashed.digest)
     assert again.versions() == ()
+
+
+async def test_a_version_is_active_where_a_link_leads_to_any_of_its_places(
+    catalog: Catalog, database: Database, root: Root, inside: Path, hashed: HashedDirectory
+) -> None:
+    shutil.copytree(inside / "v100", inside / "copy")
+    await catalog.add(hashed)
+    await catalog.add(publish(root, "copy"))
+    assert not catalog.is_active(hashed.digest)
+    row = ActiveVersion("data", CHECKPOINT, "current", "copy", Version(100), hashed.digest, NOW_S)
+    await catalog.active.intend(row)
+    assert catalog.is_active(hashed.digest)
+    await catalog.active.settle(row)
+    again, _ = await reload(database, root)
+    assert again.is_active(hashed.digest)
+    assert not again.is_active(UNKNOWN)

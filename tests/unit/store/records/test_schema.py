@@ -52,6 +52,7 @@ NEW_TABLES = {
     "manifest_pieces",
     "members",
     "passed",
+    "active",
 }
 
 
