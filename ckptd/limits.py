@@ -44,6 +44,12 @@ UNIT_WORDS_BYTES_MAX: Final = 16 * KIB
 """What a unit says beside the digests of its blocks."""
 MANIFEST_PHASES_MAX: Final = 256
 MANIFEST_ANNOTATIONS_MAX: Final = 256
+POLICIES_MAX: Final = 256
+"""Policies in a configuration."""
+POLICY_FILE_BYTES_MAX: Final = 64 * KIB
+POLICY_RULES_MAX: Final = 256
+POLICY_GLOBS_MAX: Final = 64
+"""Patterns in one list of a rule."""
 SIGNATURES_MAX: Final = 8
 SIGNATURE_LINE_BYTES: Final = 16 + 1 + 2 * 64 + 1
 """Key id, space, the 64 bytes of an ed25519 signature in hexadecimal digits, newline."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,15 +14,12 @@ import msgspec
 from ckptd.errors import ConfigurationError, UsageError
 from ckptd.limits import MIB
 from ckptd.model.quantities import format_size
+from ckptd.model.toml_text import kind_of, parse_toml
 
 CONFIG_BYTES_MAX: Final = MIB
 """Room for thousands of peers; whatever is longer is some other file."""
 
-_DOTS_MAX: Final = 64
-"""In one key, or one value. tomllib takes time and memory with the square of a key's parts:
-10 MB for 3 KiB of them."""
 _INDEX: Final = re.compile(r"\[.*")
-_BETWEEN_VALUES: Final = re.compile(r"[,=\[\]{}]")
 
 _NOT_ONLY_TEXT: Final = re.compile(r"""[\[{"'+\-0-9]|(true|false|inf|nan)$""")
 """How something begins that may be another value of TOML than a bare word."""
@@ -32,16 +28,6 @@ _T = TypeVar("_T")
 _S = TypeVar("_S", bound=msgspec.Struct)
 Parser: TypeAlias = Callable[[object], object]
 """Turns a value of the file into one of the configuration; raises UsageError."""
-
-_KINDS: Final[tuple[tuple[type, str], ...]] = (
-    (str, "text"),
-    (bool, "true or false"),  # before int: a bool is one
-    (int, "a whole number"),
-    (float, "a number"),
-    (list, "a list"),
-    (dict, "a table"),
-    (object, "a date or time"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,24 +213,10 @@ def as_toml(value: str, subject: str) -> object:
 
 
 def _parse(content: str, subject: str) -> dict[str, object]:
-    for number, words in enumerate(content.splitlines(), start=1):
-        is_comment = words.lstrip().startswith("#")
-        dots = 0 if is_comment else max(each.count(".") for each in _BETWEEN_VALUES.split(words))
-        if dots > _DOTS_MAX:
-            raise ConfigurationError(subject, f"has {dots} dots in one word (at line {number})")
     try:
-        return tomllib.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(
-            subject,
-            f"is not TOML: {error}",
-            "Text stands in quotes; https://toml.io has the rules.",
-        ) from error
-
-
-def kind_of(value: object) -> str:
-    """Say what kind of value it is, for a person."""
-    return next(word for kind, word in _KINDS if isinstance(value, kind))
+        return parse_toml(content)
+    except UsageError as error:
+        raise ConfigurationError(subject, error.problem, error.hint) from error
 
 
 def text(parse: Callable[[str], _T]) -> Callable[[object], _T]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 from ckptd.config.addresses import Address, is_ip_address, parse_address, parse_peer
-from ckptd.config.document import kind_of, text
+from ckptd.config.document import text
 from ckptd.errors import UsageError
 from ckptd.limits import (
     BLOCK_BYTES_MAX,
@@ -31,6 +31,7 @@ from ckptd.model.quantities import (
     parse_rate,
     parse_size,
 )
+from ckptd.model.toml_text import kind_of
 
 PATTERNS_MAX: Final = 256
 

@@ -1,0 +1,1 @@
+"""Policies: rules by which publishers say what of a version matters first."""

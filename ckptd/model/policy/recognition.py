@@ -1,0 +1,38 @@
+"""How a recogniser is asked what it knows of a version, by the files that it has.
+
+The recognisers themselves are in :mod:`ckptd.model.recognisers`. They only propose: rules that
+people write go before theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, TypeAlias
+
+from ckptd.limits import MIB
+from ckptd.model.policy.rules import Policy
+
+RECOGNISED_BYTES_MAX: Final = 64 * MIB
+"""Of one file that is read to recognise a format."""
+
+Read: TypeAlias = Callable[[str], bytes | None]
+"""Returns what is in a file; ``None`` if that is more than :data:`RECOGNISED_BYTES_MAX`, or it
+cannot be read."""
+
+
+class Proposal(NamedTuple):
+    """What a recogniser makes of a version.
+
+    Attributes:
+        format: The name of the format, for people: ``safetensors``.
+        policy: What it proposes; the origin of its rules begins with ``recognised:``.
+        reason: By what it was recognised; empty if the name of the format says it.
+    """
+
+    format: str
+    policy: Policy
+    reason: str = ""
+
+
+Recognise: TypeAlias = Callable[[Mapping[str, int], Read], Proposal | None]
+"""Looks at the files of a version, path → size; ``None`` if it is of no format that is known."""
