@@ -43,6 +43,11 @@ LINKS_WALK_MAX: Final = 100_000
 UNIT_WORDS_BYTES_MAX: Final = 16 * KIB
 """What a unit says beside the digests of its blocks."""
 MANIFEST_PHASES_MAX: Final = 256
+PHASE_NAME_CHARACTERS_MAX: Final = 32
+UNIT_PREREQUISITES_MAX: Final = 64
+"""Units that a unit itself is put after."""
+MANIFEST_PREREQUISITES_MAX: Final = 2**20
+"""Of all units together: to follow them takes a second."""
 MANIFEST_ANNOTATIONS_MAX: Final = 256
 POLICIES_MAX: Final = 256
 """Policies in a configuration."""

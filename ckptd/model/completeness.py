@@ -33,6 +33,10 @@ _OCDBT: Final = re.compile(r"(?:^|/)ocdbt\.process_")
 _UNCOMMITTED: Final = ".orbax-checkpoint-tmp"
 _METADATA: Final = "_CHECKPOINT_METADATA"
 _SUCCESS: Final = "commit_success.txt"
+_MARKERS: Final = frozenset(
+    (".metadata", _METADATA, _SUCCESS, "latest", "latest_checkpointed_iteration.txt")
+)
+_NAMING: Final = frozenset(("_METADATA", "manifest.ocdbt"))
 
 
 class _OrbaxMetadata(msgspec.Struct):
@@ -60,6 +64,23 @@ def what_is_lacking(
         if problem:
             return problem
     return ""
+
+
+def is_commit_marker(path: str) -> bool:
+    """Return whether a file goes by a name by which readers of a format know that all is there.
+
+    What other formats do with that name does not matter: it is only placed late then.
+    """
+    return path.rpartition("/")[2] in _MARKERS
+
+
+def names_others(path: str) -> bool:
+    """Return whether a file goes by a name of those that say what is in others, or complete them.
+
+    It is no commit marker: those others are enough for whoever finds it.
+    """
+    name = path.rpartition("/")[2]
+    return name in _NAMING or _INDEX.fullmatch(name) is not None
 
 
 _Names = dict[str, set[str]]

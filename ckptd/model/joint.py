@@ -16,13 +16,12 @@ from heapq import merge
 from itertools import groupby, pairwise
 from typing import Final, NamedTuple, TypeAlias
 
-import msgspec
-
 from ckptd.errors import Conflict
 from ckptd.model.bare_names import SymbolicLink, required_words
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import CheckpointName, Digest, Version
-from ckptd.model.manifest import FORMAT, Manifest, Unit, check_manifest, urgency
+from ckptd.model.joined_urgency import JoinedUnits
+from ckptd.model.manifest import FORMAT, Manifest, Unit, check_manifest
 from ckptd.model.shards import Shard, split_shard
 from ckptd.model.space import AddressSpace
 
@@ -258,7 +257,7 @@ class _Joining:
         self._subject = f"{job}@{version}"
         self._shards = shards
         self._manifests = manifests
-        self._units: list[tuple[Unit, tuple[tuple[int, int], ...]]] = []
+        self._units = JoinedUnits([manifest.phases for manifest in manifests])
         self._links: list[SymbolicLink] = []
         self._directories: dict[str, None] = {}
         self._open: list[str] = []  # names that the latest one begins with
@@ -266,9 +265,9 @@ class _Joining:
         names = merge(*(stream for index in range(len(manifests)) for stream in self._names(index)))
         for _, alike in groupby(names, key=lambda name: name[0]):
             self._take(list(alike))
-        self._units.sort(key=lambda each: urgency(each[0]))
-        self.owners = [owners for _, owners in self._units]
-        self.manifest = self._joined(job, version)
+        units = self._units.in_order()
+        self.owners = [owners for _, owners in units]
+        self.manifest = self._joined(job, version, tuple(unit for unit, _ in units))
         check_manifest(self.manifest)
 
     def _names(self, member: int) -> Iterator[Iterator[_Name]]:
@@ -324,7 +323,7 @@ class _Joining:
             if not _has_content_of(unit, first):
                 raise self._conflict(first.path, alike[0], name)
         owners = tuple((member, index) for _, member, _, index in alike)
-        self._units.append((_as_urgent_as_any(units), owners))
+        self._units.take(units, owners)
 
     def _take_links(self, alike: Sequence[_Name]) -> None:
         links = [self._manifests[member].links[index] for _, member, _, index in alike]
@@ -347,7 +346,7 @@ class _Joining:
             "Give it another name in each shard, or save it alike in all, and publish them again.",
         )
 
-    def _joined(self, job: CheckpointName, version: Version) -> Manifest:
+    def _joined(self, job: CheckpointName, version: Version, units: tuple[Unit, ...]) -> Manifest:
         manifests = self._manifests
         words, *others = [manifest.annotations for manifest in manifests]
         runs = {manifest.run for manifest in manifests}
@@ -357,7 +356,7 @@ class _Joining:
             format=FORMAT,
             checkpoint=job,
             version=version,
-            units=tuple(unit for unit, _ in self._units),
+            units=units,
             requires=required_words(links, directories),
             run=runs.pop() if len(runs) == 1 else "",
             created_at_s=max(manifest.created_at_s for manifest in manifests),
@@ -366,7 +365,7 @@ class _Joining:
                 for word, text in words.items()
                 if all(other.get(word) == text for other in others)
             },
-            phases=_phases(manifests),
+            phases=self._units.phases.names,
             links=links,
             directories=directories,
         )
@@ -413,26 +412,3 @@ def _has_content_of(unit: Unit, other: Unit) -> bool:
         and unit.block_size_bytes == other.block_size_bytes
         and unit.block_digests == other.block_digests
     )
-
-
-def _as_urgent_as_any(units: Sequence[Unit]) -> Unit:
-    """Return a unit that several members have: as urgent, and as much required, as in any."""
-    first = units[0]
-    if len(units) == 1:
-        return first
-    return msgspec.structs.replace(
-        first,
-        phase=min(unit.phase for unit in units),
-        criticality=min(unit.criticality for unit in units),
-        is_executable=any(unit.is_executable for unit in units),
-        flags=tuple(flag for flag in first.flags if all(flag in unit.flags for unit in units)),
-        facts={},
-    )
-
-
-def _phases(manifests: Sequence[Manifest]) -> tuple[str, ...]:
-    """Return the names of the phases: of each the one that the first shard with it gives it."""
-    longest: tuple[str, ...] = ()
-    for manifest in manifests:
-        longest += manifest.phases[len(longest) :]
-    return longest

@@ -10,6 +10,7 @@ words get the same manifest, the same identity, and can serve one recovery toget
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from heapq import merge
@@ -27,6 +28,7 @@ from ckptd.limits import (
     MANIFEST_BLOCKS_MAX,
     MANIFEST_PHASES_MAX,
     MANIFEST_UNITS_MAX,
+    PHASE_NAME_CHARACTERS_MAX,
     UNIT_BYTES_MAX,
 )
 from ckptd.model.bare_names import (
@@ -37,6 +39,7 @@ from ckptd.model.bare_names import (
     required_words,
 )
 from ckptd.model.ids import parse_checkpoint_name, parse_version
+from ckptd.model.prerequisites import PrerequisitesCheck
 from ckptd.model.unit_paths import PathTree, check_path, invalid, is_plain
 from ckptd.model.words import Criticality
 
@@ -56,6 +59,8 @@ DIGEST_OF_NOTHING: Final = bytes.fromhex(
     "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
 )
 """BLAKE3 of an empty file."""
+
+_PHASE_NAME: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{PHASE_NAME_CHARACTERS_MAX - 1}}}")
 
 _BLOCK_SIZES: Final = frozenset(
     1 << power for power in range(BLOCK_BYTES_MIN.bit_length() - 1, BLOCK_BYTES_MAX.bit_length())
@@ -81,7 +86,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
         criticality: How urgent it is.
         phase: Index into the manifest's phases.
         is_executable: The owner may execute it.
-        after: Indices of units that must be placed before this one. Not used yet.
+        after: Indices of its prerequisites, ascending: units that must be visible before it is.
         flags: Marks. :data:`OPTIONAL_FLAG` is one; those that are not known mean nothing.
         facts: Optional facts for later versions. Not used yet.
     """
@@ -120,7 +125,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, we
         run: Which run of the job saved it; free text.
         created_at_s: Unix time, 0 if the publisher did not state it.
         annotations: Free words.
-        phases: Names of the phases in order.
+        phases: Names of the phases, in the order in which they are wanted.
         units: The files, in urgency order.
         links: Symbolic links that lead to names of the version, by path.
         directories: Paths of directories in which there is nothing, in order.
@@ -178,8 +183,7 @@ def check_manifest(manifest: Manifest) -> None:
         parse_version(manifest.version)
     except UsageError as error:
         raise invalid(str(error)) from error
-    if not 0 < len(manifest.phases) <= MANIFEST_PHASES_MAX:
-        raise invalid(f"has {len(manifest.phases)} phases, not 1 to {MANIFEST_PHASES_MAX}")
+    check_phases(manifest.phases)
     if len(manifest.annotations) > MANIFEST_ANNOTATIONS_MAX:
         raise invalid(f"has more than {MANIFEST_ANNOTATIONS_MAX} annotations")
     if len(manifest.units) > MANIFEST_UNITS_MAX:
@@ -192,6 +196,24 @@ def check_manifest(manifest: Manifest) -> None:
         _check_tree(manifest, starts)
 
 
+def check_phases(phases: Sequence[str]) -> None:
+    """Check the names of phases.
+
+    Raises:
+        InvalidManifest: There are too many or none, or a name is none, or there twice.
+    """
+    if not 0 < len(phases) <= MANIFEST_PHASES_MAX:
+        raise invalid(f"has {len(phases)} phases, not 1 to {MANIFEST_PHASES_MAX}")
+    for index, name in enumerate(phases):
+        if not _PHASE_NAME.fullmatch(name):
+            raise invalid(
+                f"names a phase {name[:80]!r}: not 1 to {PHASE_NAME_CHARACTERS_MAX} "
+                "small letters, digits, - and _, the first no sign"
+            )
+        if name in phases[:index]:
+            raise invalid(f"names two phases {name!r}")
+
+
 def _check_units(units: Sequence[Unit], phase_count: int) -> list[int]:
     """Check each unit and their order, in one pass.
 
@@ -201,10 +223,14 @@ def _check_units(units: Sequence[Unit], phase_count: int) -> list[int]:
     """
     unit_count, digests_bytes = len(units), 0
     class_starts: list[int] = []
+    prerequisites: PrerequisitesCheck | None = None
     tree = PathTree()
     previous: Unit | None = None
     for index, unit in enumerate(units):
-        _check_unit(unit, phase_count, unit_count)
+        _check_unit(unit, phase_count)
+        if unit.after:
+            prerequisites = prerequisites or PrerequisitesCheck()
+            prerequisites.take(index, unit.path, unit.after, unit_count)
         digests_bytes += len(unit.block_digests)
         path = unit.path
         if (
@@ -224,6 +250,8 @@ def _check_units(units: Sequence[Unit], phase_count: int) -> list[int]:
     block_count = digests_bytes // DIGEST_BYTES
     if block_count > MANIFEST_BLOCKS_MAX:
         raise invalid(f"has {block_count} blocks, more than {MANIFEST_BLOCKS_MAX}")
+    if prerequisites is not None:
+        prerequisites.finish(class_starts, lambda index: units[index].path)
     return class_starts
 
 
@@ -247,14 +275,13 @@ def _paths(units: Sequence[Unit], start: int, end: int) -> Iterator[str]:
     return (units[index].path for index in range(start, end))
 
 
-def _check_unit(unit: Unit, phase_count: int, unit_count: int) -> None:
+def _check_unit(unit: Unit, phase_count: int) -> None:
     size, block_digests = unit.block_size_bytes, unit.block_digests
     if (
         size in _BLOCK_SIZES
         and 0 <= unit.size_bytes <= UNIT_BYTES_MAX
         and len(block_digests) == -(-unit.size_bytes // size) * DIGEST_BYTES
         and 0 <= unit.phase < phase_count
-        and not unit.after
         and (
             len(unit.digest) == DIGEST_BYTES
             if len(block_digests) > DIGEST_BYTES
@@ -277,8 +304,6 @@ def _check_unit(unit: Unit, phase_count: int, unit_count: int) -> None:
         raise contradiction(unit)
     if not 0 <= unit.phase < phase_count:
         raise invalid(f"puts {shown} in phase {unit.phase} of {phase_count}")
-    if unit.after and any(not 0 <= index < unit_count for index in unit.after):
-        raise invalid(f"puts {shown} after a unit that does not exist")
 
 
 def contradiction(unit: Unit) -> ContradictoryManifest:

@@ -212,7 +212,9 @@ def test_the_architecture_can_be_read_in_ten_minutes() -> None:
             ),
         ),
         ("protocol", f"| at most {limits.MANIFEST_ANNOTATIONS_MAX}; free text |"),
-        ("protocol", f"| 1 to {limits.MANIFEST_PHASES_MAX} names |"),
+        ("protocol", f"| 1 to {limits.MANIFEST_PHASES_MAX} names, in the order"),
+        ("protocol", f"[a-z0-9][a-z0-9_-]{{0,{limits.PHASE_NAME_CHARACTERS_MAX - 1}}}`; no two"),
+        ("protocol", f"`after` ascends strictly, has at most {limits.UNIT_PREREQUISITES_MAX} ind"),
         ("protocol", f"| 0 … {limits.UNIT_BYTES_MAX // limits.GIB // 1024} TiB |"),
         (
             "protocol",

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from ckptd.model.completeness import what_is_lacking
+from ckptd.model.completeness import (
+    is_commit_marker,
+    names_others,
+    what_is_lacking,
+)
 
 INDEX = json.dumps({"metadata": {}, "weight_map": {"a": "m-00001-of-00002.safetensors"}})
 COMMITTED = json.dumps({"init_timestamp_nsecs": 1, "commit_timestamp_nsecs": 2, "metrics": {}})
@@ -122,3 +126,28 @@ def test_what_a_file_says_that_is_no_index_is_not_repeated() -> None:
     """A name may have been linked to a file that is not for everybody."""
     assert "secret" not in lacking(DEEPSPEED | {"latest": "secret"})
     assert "secret" not in lacking(SHARDED | {"m.safetensors.index.json": "secret"})
+
+
+@pytest.mark.parametrize(
+    ("path", "is_marker", "is_naming"),
+    [
+        (".metadata", True, False),
+        ("step/.metadata", True, False),
+        ("a/commit_success.txt", True, False),
+        ("_CHECKPOINT_METADATA", True, False),
+        ("latest", True, False),
+        ("latest_checkpointed_iteration.txt", True, False),
+        ("model.safetensors.index.json", False, True),
+        ("x/pytorch_model.bin.index.json", False, True),
+        ("_METADATA", False, True),
+        ("d/manifest.ocdbt", False, True),
+        ("model-00001-of-00002.safetensors", False, False),
+        ("latest/model.pt", False, False),
+        ("my.metadata", False, False),
+        ("config.json", False, False),
+    ],
+)
+def test_markers_and_what_names_others_are_known_by_their_names(
+    path: str, is_marker: bool, is_naming: bool
+) -> None:
+    assert (is_commit_marker(path), names_others(path)) == (is_marker, is_naming)

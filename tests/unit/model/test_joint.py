@@ -49,6 +49,9 @@ def unit(
     )
 
 
+replaced = msgspec.structs.replace
+
+
 def member(
     shard: Shard,
     units: Sequence[Unit],
@@ -343,6 +346,31 @@ def test_phases_are_joined_by_their_place() -> None:
     one = member(Shard(0, 2), [unit("a", 1)], phases=("weights",))
     other = member(Shard(1, 2), [unit("b", 1, phase=1)], phases=("model", "optimizer"))
     assert joint(one, other).manifest.phases == ("weights", "optimizer")
+
+
+def test_what_a_shard_puts_after_something_is_so_in_the_joined_manifest() -> None:
+    """A shared file is needed earlier by one shard than the other one has it."""
+    after = {"after": (0,)}
+    one = [unit(CONFIG, 1, phase=1), replaced(unit("model", 1, phase=1), **after)]
+    other = [unit("arch", 1), replaced(unit(CONFIG, 1), **after), unit("rng", 1, phase=1)]
+    phases = ("core", "rest")
+    found = joint(
+        member(Shard(0, 2), one, phases=phases), member(Shard(1, 2), other, phases=phases)
+    )
+    units = found.manifest.units
+    assert [(each.path, each.phase, each.after) for each in units] == [
+        ("arch", 0, ()),
+        (CONFIG, 0, (0,)),
+        ("model", 1, (1,)),
+        ("rng", 1, ()),
+    ]
+
+
+def test_shards_that_put_units_after_themselves_together_are_refused() -> None:
+    one = [replaced(unit("a", 1), after=(1,)), unit("b", 1)]
+    other = [unit("a", 1), replaced(unit("b", 1), after=(0,))]
+    with pytest.raises(InvalidManifest, match="after themselves: 'a' → 'b' → 'a'"):
+        joint(member(Shard(0, 2), one), member(Shard(1, 2), other))
 
 
 def test_shards_that_are_more_than_a_manifest_may_hold_are_refused() -> None:

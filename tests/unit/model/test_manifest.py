@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -23,7 +24,9 @@ from ckptd.limits import (
     MANIFEST_UNITS_MAX,
     MIB,
     PATH_DEPTH_MAX,
+    PHASE_NAME_CHARACTERS_MAX,
     UNIT_BYTES_MAX,
+    UNIT_PREREQUISITES_MAX,
     VERSION_MAX,
 )
 from ckptd.model import manifest as module
@@ -60,6 +63,34 @@ def packed(**fields: bytes) -> bytes:
     """Encode a map of which the values are encoded already."""
     pairs = (msgspec.msgpack.encode(name) + value for name, value in fields.items())
     return bytes([0x80 + len(fields)]) + b"".join(pairs)
+
+
+def with_after(after: Mapping[str, Sequence[str]], **of_units: Mapping[str, object]) -> Manifest:
+    """Return a manifest of some units, each of which comes after others.
+
+    Args:
+        after: What each comes after, by path.
+        of_units: Fields of some of them, by path.
+    """
+    paths = sorted({*after, *(each for some in after.values() for each in some)})
+    units = [
+        msgspec.structs.replace(make_unit(path, path.encode()), **of_units.get(path, {}))
+        for path in paths
+    ]
+    units.sort(key=urgency)
+    places = {unit.path: index for index, unit in enumerate(units)}
+    return Manifest(
+        format=1,
+        checkpoint="c",
+        version=1,
+        phases=("core", "rest"),
+        units=tuple(
+            msgspec.structs.replace(
+                unit, after=tuple(places[each] for each in after.get(unit.path, ()))
+            )
+            for unit in units
+        ),
+    )
 
 
 # Round trips
@@ -123,6 +154,12 @@ def test_the_encoding_of_a_small_manifest_does_not_change() -> None:
 
 
 # Order
+
+
+def test_the_encoding_of_phases_and_prerequisites_does_not_change() -> None:
+    manifest = with_after({"b": ("a",), "c": ("a", "b")}, c={"phase": 1})
+    identity = "62e929d399bdfddca2affc0d24b9aebbed1a07098c8504db45970460e9782ec7"
+    assert blake3(encode_manifest(manifest)).hexdigest() == identity
 
 
 def test_units_are_ordered_by_phase_then_criticality_then_path() -> None:
@@ -226,6 +263,12 @@ RULES = {
     f"is not between 0 and {VERSION_MAX}": changed(version=-1),
     "has 0 phases": changed(phases=()),
     f"has {MANIFEST_PHASES_MAX + 1} phases": changed(phases=("p",) * (MANIFEST_PHASES_MAX + 1)),
+    "names a phase 'Core': not 1 to 32 small letters": changed(phases=("Core",)),
+    "names a phase '': not 1 to 32": changed(phases=("",)),
+    "names a phase '-a'": changed(phases=("-a",)),
+    "names a phase 'core\\n'": changed(phases=("core\n",)),
+    "names a phase 'ccc": changed(phases=("c" * (PHASE_NAME_CHARACTERS_MAX + 1),)),
+    "names two phases 'rest'": changed(phases=("core", "rest", "rest")),
     "annotations": changed(
         annotations={str(index): "" for index in range(MANIFEST_ANNOTATIONS_MAX + 1)}
     ),
@@ -251,6 +294,26 @@ RULES = {
     "puts 'x' in phase -1 of 1": with_unit(phase=-1),
     "puts 'x' after a unit that does not exist": with_unit(after=(1,)),
     "puts 'x' after a unit that does not exist ": with_unit(after=(-1,)),
+    "puts 'x' after itself": with_unit(after=(0,)),
+    "names what 'c' comes after twice or out of order": with_after({"c": ("a", "a")}),
+    "names what 'c' comes after twice or out of order ": with_after({"c": ("b", "a")}),
+    f"puts 'x' after {UNIT_PREREQUISITES_MAX + 1} units, more than {UNIT_PREREQUISITES_MAX}": (
+        with_unit(after=tuple(range(UNIT_PREREQUISITES_MAX + 1)))
+    ),
+    "puts units after themselves: 'a' → 'b' → 'a'": with_after({"a": ("b",), "b": ("a",)}),
+    "puts units after themselves: 'b' → 'd' → 'c' → 'b'": with_after(
+        {"a": ("b",), "b": ("d",), "c": ("b",), "d": ("c",)}
+    ),
+    "puts units after themselves: 'n00' → 'n01' → 'n02' → 'n03' → 'n04' → 'n05' → 'n06' → 'n07' → "
+    "(12 more) → 'n00'": with_after({f"n{at:02}": (f"n{(at + 1) % 20:02}",) for at in range(20)}),
+    "puts 'b' after 'c', which is less urgent or of a later phase": with_after(
+        {"b": ("a", "c"), "c": ("a",)}, c={"criticality": DEFERRED}
+    ),
+    "puts 'b' after 'c', which is less urgent or of a later phase ": with_after(
+        {"b": ("c",), "c": ("a",)},
+        a={"criticality": CRITICAL},
+        c={"phase": 1, "criticality": CRITICAL},
+    ),
     "lists 'a' twice or out of urgency order": changed(
         units=(make_unit("b", b""), make_unit("a", b""))
     ),
@@ -303,7 +366,7 @@ def test_limits_are_reached_before_they_are_passed() -> None:
         changed(
             units=(make_unit(deep, b""),),
             version=VERSION_MAX,
-            phases=("p",) * MANIFEST_PHASES_MAX,
+            phases=tuple(f"p{index}" for index in range(MANIFEST_PHASES_MAX)),
             annotations={str(index): "" for index in range(MANIFEST_ANNOTATIONS_MAX)},
         )
     )
