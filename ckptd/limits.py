@@ -76,6 +76,8 @@ SHARDS_MAX: Final = 16_384
 VERSION_MAX: Final = 2**63 - 1
 CHOICE_PATTERNS_MAX: Final = 64
 """By which units of a version are chosen; each is compared with each path."""
+MATCHING_NAMES_MAX: Final = 64
+"""Recoveries that one command begins: fewer than ended ones are remembered, so each is reported."""
 EPOCH_BITS: Final = 53
 """Programs that read JSON numbers as floating point numbers know integers below 2⁵³ exactly."""
 

@@ -235,6 +235,13 @@ class Api:
         "begin a recovery",
         status=HTTPStatus.CREATED,
     )
+    recover_matching: Route[[RecoverRequest], list[RecoveryView]] = Route(
+        "POST /v1/matching-recoveries",
+        "recover",
+        Role.OPERATOR,
+        "begin a recovery of each checkpoint that a pattern matches, or none",
+        status=HTTPStatus.CREATED,
+    )
     pause: Route[[str], RecoveryView] = Route(
         "POST /v1/recoveries/{recovery}/pause",
         "pause",

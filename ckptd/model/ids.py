@@ -142,8 +142,22 @@ def parse_digest_prefix(text: str) -> str:
     return text
 
 
-def parse_reference(text: str) -> tuple[CheckpointName, Version | None]:
+def is_pattern(name: str) -> bool:
+    """Tell whether what stands for a checkpoint is a pattern over names: no name has such letters.
+
+    ``*`` is any letters, ``?`` one, ``[…]`` one of some.
+    """
+    return any(letter in name for letter in "*?[")
+
+
+def parse_reference(
+    text: str, *, with_pattern: bool = False
+) -> tuple[CheckpointName, Version | None]:
     """Split ``NAME`` or ``NAME@VERSION``, as a person writes it.
+
+    Args:
+        text: What was written.
+        with_pattern: A pattern may stand for the name; it is returned as it is.
 
     Returns:
         The name, and the version or ``None`` for "the newest that can be had".
@@ -152,15 +166,16 @@ def parse_reference(text: str) -> tuple[CheckpointName, Version | None]:
         UsageError: Not of that form.
     """
     name, at, version = text.partition("@")
+    parse = CheckpointName if with_pattern and is_pattern(name) else parse_checkpoint_name
     if not at:
-        return parse_checkpoint_name(name), None
+        return parse(name), None
     if not (version.isascii() and version.isdigit()) or len(version) > len(str(VERSION_MAX)):
         raise UsageError(
             f"reference {text[:80]!r}",
             "has no version number behind the '@'",
             "Write NAME or NAME@VERSION, e.g. llama/rank-3@1200.",
         )
-    return parse_checkpoint_name(name), parse_version(int(version))
+    return parse(name), parse_version(int(version))
 
 
 def shortened(digest: str) -> str:

@@ -122,6 +122,53 @@ def test_a_refused_recovery_ends_the_command_with_the_code_of_the_error(
         assert run(path, "recover", "a") == (code, "", f"ckptctl: {refusal}\n")
 
 
+MATCHING = [
+    replace(VIEW, recovery="r-1", checkpoint="llama/a", stage=Stage.COMPLETE),
+    replace(VIEW, recovery="r-2", checkpoint="llama/b", stage=Stage.COMPLETE),
+]
+
+
+def test_a_pattern_is_one_command_with_one_report(path: str) -> None:
+    with serving(StandInDaemon(views=MATCHING, watching=[RESULT]), path) as daemon:
+        returned, out, err = run(path, "recover", "llama/*@100", "--wait")
+        listed = run(path, "recover", "llama/*", "-o", "json")
+    assert returned == ExitCode.DONE
+    assert [line for line in out.splitlines() if line.startswith("recovered ")] == (
+        ["recovered llama/rank-0@100: 2 GiB in 1.4s (1.43 GiB/s),"] * 2
+    )
+    assert err.splitlines() == [
+        "ckptctl: 2 recoveries of llama/*@100",
+        "2 of 2 ended, 25%, 3 GiB left, 3 GiB/s",
+    ]
+    assert daemon.watched == ["r-1", "r-2"]
+    assert [view["recovery"] for view in json.loads(listed[1])] == ["r-1", "r-2"]
+    (action, request), _ = daemon.calls
+    assert (action, request) == (
+        "recover_matching",
+        RecoverRequest(checkpoint="llama/*", version=100, patience_s=300.0),
+    )
+
+
+def test_a_pattern_ends_the_command_as_the_worst_recovery_ended(path: str) -> None:
+    failed = replace(RESULT, result=Result.FAILED, cause=FailureCause.VERIFICATION, message="why")
+    with serving(StandInDaemon(views=MATCHING, watching=[failed]), path):
+        returned, out, err = run(path, "recover", "llama/*", "--wait", "-o", "json")
+    assert returned == ExitCode.VERIFICATION
+    assert [json.loads(line)["type"] for line in out.splitlines()] == ["result"] * 2
+    assert err.count("llama/rank-0@100 failed: why") == 2
+
+
+def test_a_timeout_ends_the_command_and_none_of_several_recoveries(path: str) -> None:
+    views = [MATCHING[0], replace(MATCHING[1], stage=Stage.TRANSFERRING)]
+    with serving(StandInDaemon(views=views, watching=[RESULT]), path):
+        returned, _, err = run(path, "recover", "llama/*", "--wait", "--timeout", "0.2s")
+    assert returned == ExitCode.TIMED_OUT
+    assert err.splitlines()[-1] == (
+        "ckptctl: 1 of them are not done within 0.2s; "
+        f"they go on; see them with: ckptctl --socket {path} recoveries"
+    )
+
+
 def test_nobody_there_ends_the_command_with_7(path: str) -> None:
     returned, out, err = run(path, "recover", "a", "--wait", "-o", "json")
     assert (returned, out) == (7, "")

@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.errors import Conflict, ExitCode, NotFound
 from ckptd.limits import MIB
 from ckptd.model.words import Result, Stage
-from tests.support.cluster import NAME, Cluster, Node, tree_digest
+from tests.support.cluster import NAME, Cluster, Node, make_checkpoint, tree_digest
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 
 pytestmark = pytest.mark.integration
@@ -162,3 +163,23 @@ def test_a_target_that_another_recovery_will_have_is_refused_before_anything_is_
             receiver.begin(version=7, to=receiver.path(target))
     assert [view.recovery for view in receiver.client.recoveries()] == [first]
     receiver.client.cancel(first)
+
+
+def test_a_pattern_begins_all_recoveries_or_none(cluster: Cluster) -> None:
+    source = cluster.node("s")
+    saved = {name: source.path("saved", name) for name in ("evals/a", "evals/b")}
+    for name, directory in saved.items():
+        make_checkpoint(directory, files=[PlannedFile(f"{name}.bin", MIB)])
+        source.publish(directory, name, critical=(), deferred=())
+    receiver = cluster.node("r", peers=[source.address])
+    in_the_way = receiver.begin("nobody-has-it", None, to=receiver.path("evals", "b", "100"))
+    with pytest.raises(Conflict, match=in_the_way):
+        receiver.client.recover_matching(RecoverRequest(checkpoint="evals/*", version=100))
+    assert [view.recovery for view in receiver.client.recoveries()] == [in_the_way]
+    receiver.client.cancel(in_the_way)
+    views = receiver.client.recover_matching(RecoverRequest(checkpoint="evals/*"))
+    assert [view.checkpoint for view in views] == ["evals/a", "evals/b"]
+    for view in views:
+        result = receiver.result(view.recovery)
+        assert (result.result, result.version) == (Result.COMPLETE, 100)
+        assert tree_digest(result.target) == tree_digest(saved[view.checkpoint])

@@ -156,6 +156,10 @@ class StandInDaemon:
         self.views.insert(0, view)
         return view
 
+    async def recover_matching(self, request: RecoverRequest) -> list[RecoveryView]:
+        self._act("recover_matching", request)
+        return self.views
+
     async def withdraw(self, request: LetGoRequest) -> LetGo:
         self._act("withdraw", request)
         return msgspec.structs.replace(LET_GO, is_dry_run=request.is_dry_run)

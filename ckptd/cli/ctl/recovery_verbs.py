@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from ckptd.cli.ctl.matching_recoveries import recover_matching
 from ckptd.cli.ctl.unit_arguments import add_choice, object_to_choice
 from ckptd.cli.ctl.verb import (
     Verb,
@@ -31,7 +32,7 @@ from ckptd.cli.render.text import (
 from ckptd.control.messages.recovery_results import exit_code_of
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.errors import ExitCode, NotFound, UsageError
-from ckptd.model.ids import parse_reference
+from ckptd.model.ids import is_pattern, parse_reference
 from ckptd.model.quantities import format_duration
 
 _RECOVER: Final = """\
@@ -55,6 +56,7 @@ examples:
   ckptctl recover llama/rank-3@1200 --digest 2d756bf1  # if there are several
   ckptctl recover llama --wait              # a job: the shards that were here
   ckptctl recover llama --shards all --wait # ... every shard, in one directory
+  ckptctl recover 'evals/*' --wait          # each of these, or none of them
   ckptctl recover llama/rank-3 --wait --units 'model/*'  # only these units
   ckptctl recover llama/rank-3 --wait --min critical  # the rest comes later
 
@@ -146,7 +148,7 @@ def _object_to_recover(arguments: Namespace) -> str:
 
 
 def _recover(arguments: Namespace) -> ExitCode:
-    checkpoint, version = parse_reference(arguments.reference)
+    checkpoint, version = parse_reference(arguments.reference, with_pattern=True)
     request = RecoverRequest(
         checkpoint=checkpoint,
         version=version,
@@ -165,6 +167,8 @@ def _recover(arguments: Namespace) -> ExitCode:
         min_criticality=arguments.min,
     )
     timeout_s = duration_s(arguments.timeout)
+    if is_pattern(checkpoint):
+        return recover_matching(arguments, request, timeout_s)
     view = client_of(arguments).recover(request)
     if view.is_joined:
         how = f"{how_it_is(view)}{own_terms(view, request)}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TextIO, TypeAlias, TypeVar
 
 from ckptd.cli.render.life_cycle_text import removing_picture
+from ckptd.cli.render.recoveries_text import progress_picture
 from ckptd.cli.render.text import (
     WIDTH,
     Picture,
@@ -28,6 +30,7 @@ from ckptd.control.messages.checkpoints import (
 )
 from ckptd.control.messages.life_cycle import RemoveProgress, RemoveRequest, RemoveResult
 from ckptd.control.messages.recovery_results import RecoveryProgress, RecoveryResult
+from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.control.messages.verifications import (
     BadUnit,
     RepairBegun,
@@ -44,6 +47,8 @@ RECONNECT_TIMEOUT_S: Final = 30.0
 """A daemon that restarts is back within seconds; it goes on with its recoveries by itself."""
 
 _RECONNECT_INTERVAL_S: Final = 0.5
+_LOOK_S: Final = 1.0
+"""As often as a stream reports progress."""
 
 Show: TypeAlias = Callable[[Picture], None]
 _Event = TypeVar("_Event")
@@ -123,6 +128,61 @@ def follow_recovery(
                     show(picture_of(event.view, _width()))
                 case RecoveryResult():
                     return event
+    raise AssertionError("a watch ends with a result or raises")
+
+
+def follow_recoveries(
+    client: ControlClient,
+    views: Sequence[RecoveryView],
+    *,
+    as_json: bool,
+    deadline_s: float | None = None,
+) -> Iterator[RecoveryResult]:
+    """Show several recoveries in one table until all have ended.
+
+    Args:
+        client: Whom to ask.
+        views: Which ones.
+        as_json: Print the events of each on standard output instead.
+        deadline_s: Until when, by ``time.monotonic()``; ``None``: for as long as it takes.
+
+    Yields:
+        How each ended, when it has.
+
+    Raises:
+        TimeoutError: They have not all ended by then.
+        DaemonUnreachable: The daemon was away for 30 s.
+    """
+    client = client.until(deadline_s)
+    shown = {view.recovery: view for view in views}
+    waited_for = list(shown)
+    with silence() if as_json else showing() as show:
+        while True:
+            known = {
+                view.recovery: view for view in across_restarts(lambda: iter(client.recoveries()))
+            }
+            shown |= {recovery: known[recovery] for recovery in shown if recovery in known}
+            show(progress_picture(list(shown.values()), _width()))
+            for recovery in list(waited_for):
+                if recovery in known and not known[recovery].stage.is_ended:
+                    if as_json:
+                        print(json_line(RecoveryProgress(view=known[recovery])), flush=True)
+                    continue
+                waited_for.remove(recovery)
+                yield _result_of(client, recovery, as_json=as_json)
+            if not waited_for:
+                return
+            left_s = math.inf if deadline_s is None else max(deadline_s - time.monotonic(), 0)
+            time.sleep(min(_LOOK_S, left_s))  # noqa: TID251 -- a command has nothing else to do
+
+
+def _result_of(client: ControlClient, recovery: str, *, as_json: bool) -> RecoveryResult:
+    """Return how a recovery ended that has; its watch has nothing else to say."""
+    for event in across_restarts(lambda: client.watch(recovery)):
+        if isinstance(event, RecoveryResult):
+            if as_json:
+                print(json_line(event), flush=True)
+            return event
     raise AssertionError("a watch ends with a result or raises")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Iterable
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -126,3 +127,19 @@ def exit_code_of(result: RecoveryResult) -> ExitCode:
             return _EXIT_CODES[result.cause]
         case Result.CANCELLED:
             return ExitCode.FAILED
+
+
+_BEST_FIRST: Final = (
+    ExitCode.DONE,
+    ExitCode.PARTIAL,
+    ExitCode.MISSING,
+    ExitCode.FAILED,
+    ExitCode.CONFLICT,
+    ExitCode.VERIFICATION,
+)
+"""How recoveries end a command, from the one that needs nobody to the one that needs care most."""
+
+
+def exit_code_of_all(results: Iterable[RecoveryResult]) -> ExitCode:
+    """Return what a command that waited for several recoveries ends with: as the worst of them."""
+    return max(map(exit_code_of, results), key=_BEST_FIRST.index)

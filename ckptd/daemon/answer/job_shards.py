@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
-from ckptd.core.peers.following import SETTLED_AFTER_NS
+from ckptd.daemon.answer.matching_names import heard_names
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import UsageError
-from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName
 from ckptd.model.shards import WantedShards, is_shard_of, parse_shards, split_shard
 from ckptd.store.published.catalog import Catalog
 
 _MINE: Final = "mine"
-_HEARD_S: Final = SETTLED_AFTER_NS / SECOND + 1
-"""So long peers are waited for that were not asked yet, to know whether a name is a job's."""
 
 
 class JobShards:
@@ -69,12 +65,5 @@ class JobShards:
         """Return whether peers have shards of that name, and no version of it itself."""
         if split_shard(name) is not None or self._catalog.newest_ever(name) is not None:
             return False
-        scheduler, runtime = self._recovering.scheduler, self._recovering.runtime
-        peering = self._recovering.peering
-        try:
-            async with asyncio.timeout(_HEARD_S):
-                await runtime.wait_until(lambda: scheduler.is_settled or name in peering.names())
-        except TimeoutError:
-            pass  # then what was heard so far counts
-        names = peering.names()
+        names = await heard_names(self._recovering, until=name)
         return name not in names and any(is_shard_of(each, name) for each in names)

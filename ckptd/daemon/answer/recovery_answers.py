@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -19,49 +19,26 @@ from ckptd.core.events import (
     RecoveryResumed,
     RestWanted,
 )
-from ckptd.core.report.rivals import Rival
 from ckptd.daemon.answer import explaining
-from ckptd.daemon.answer.job_shards import JobShards
+from ckptd.daemon.answer.matching_names import MatchingNames
+from ckptd.daemon.answer.recover_requests import (
+    AskedRecovery,
+    RecoverRequests,
+    Terms,
+    check_apart,
+    terms_of,
+)
 from ckptd.daemon.answer.recovery_views import RecoveryViews, result_of, view_of_ended
 from ckptd.daemon.parts import Parts
-from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken, new_recovery_id
+from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken
 from ckptd.daemon.recover.recovering import Recovering
-from ckptd.errors import Conflict, NotFound, UsageError
-from ckptd.limits import SECOND
-from ckptd.model.ids import (
-    CheckpointName,
-    NodeId,
-    Version,
-    parse_checkpoint_name,
-    parse_digest_prefix,
-    parse_node_id,
-    parse_version,
-    shortened,
-)
-from ckptd.model.unit_choice import Choice, format_choice
-from ckptd.model.words import Stage
+from ckptd.errors import NotFound, UsageError
 from ckptd.observe.logs import get_logger
-from ckptd.store.files.roots import Root
-from ckptd.store.records.journal import JournaledRecovery
 
 _RECOVERY_PROGRESS_S: Final = 1.0
 """How often a stream reports progress."""
 
 _log = get_logger()
-
-
-class _Selection(NamedTuple):
-    """Which of several contents is asked for: see :class:`RecoverRequest`."""
-
-    digest_prefix: str
-    from_node: NodeId | None
-
-
-class _Terms(NamedTuple):
-    """Which units are asked for, and whether the others come later."""
-
-    choice: Choice | None
-    rest_follows: bool
 
 
 class RecoveryAnswers:
@@ -83,8 +60,8 @@ class RecoveryAnswers:
         self._views = views
         self._journal = parts.storage.journal
         self._catalog = parts.storage.catalog
-        self._roots = parts.storage.roots
-        self._shards = JobShards(parts.storage.catalog, recovering)
+        self._requests = RecoverRequests(parts, recovering)
+        self._names = MatchingNames(parts.storage.catalog, recovering)
         self._beginning = asyncio.Lock()
         self._widening = recovering.widening
 
@@ -126,159 +103,82 @@ class RecoveryAnswers:
             Conflict: Another one is on its way to that target, or above or below it.
             StorageError: The disk refused; nothing was begun.
         """
-        wanted = _terms_of(request)
+        wanted = terms_of(request)
         while True:
             view = await self._begin_or_join(request, wanted)
             if isinstance(view, RecoveryView):
                 return view
             await view.ended.wait()
 
+    async def recover_matching(self, request: RecoverRequest) -> list[RecoveryView]:
+        """Begin a recovery of each checkpoint that a pattern matches; all begin, or none does.
+
+        Raises:
+            UsageError: It matches a job, too many names, or what is for one name only was asked.
+            NotFound: It matches nothing.
+            Conflict: As for :meth:`recover`, of any of them.
+            StorageError: The disk refused; nothing was begun.
+        """
+        if request.to is not None or request.shards or request.digest:
+            raise UsageError(
+                f"recover {request.checkpoint[:80]}",
+                "is for several checkpoints, and --to, --shards and --digest are for one",
+                "Name the checkpoint.",
+            )
+        terms = terms_of(request)
+        names = await self._names.matching(request.checkpoint)
+        asked = [
+            await self._requests.read(msgspec.structs.replace(request, checkpoint=name), terms)
+            for name in names
+        ]
+        async with self._beginning:
+            new = [each for each in asked if self._requests.find_same(each) is None]
+            check_apart([(each.root, each.target) for each in new])
+            views = {view.checkpoint: view for view in await self._begin(*new)}
+        for each in asked:
+            if each.checkpoint not in views:
+                views[each.checkpoint] = await self.recover(each.request)
+        return [views[name] for name in names]
+
     async def _begin_or_join(
-        self, request: RecoverRequest, terms: _Terms
+        self, request: RecoverRequest, terms: Terms
     ) -> RecoveryView | OpenRecovery:
         """Begin a recovery or join one.
 
         Returns:
             It; or one that has to end first.
         """
-        checkpoint = parse_checkpoint_name(request.checkpoint)
-        version = None if request.version is None else parse_version(request.version)
-        wanted = self._selection_of(request, checkpoint, version)
-        shards = await self._shards.wanted(checkpoint, request.shards)
-        root, target = self._roots.default(), ""
-        named = ""  # what somebody named; where else it comes to is settled with the version
-        if request.to is not None:
-            root, target = self._roots.locate(request.to)
-            named = target
-        elif version is not None:
-            root, target = self._recovering.own.target_of(checkpoint, version)
-        await self._book.settle(checkpoint)
-        await self._let_end(root, target)
+        asked = await self._requests.read(request, terms)
         async with self._beginning:  # of two requests for the same, one begins
-            same = self._find_same(checkpoint, version, root, target, shards, terms.choice)
-            if same is not None and self._is_of(same, wanted):
-                _check_allows(same.record, request)
-                is_widened: bool | None = False
-                if not request.is_on_demand:  # else nothing is wanted but what will be read
-                    is_widened = await self._widening.widen(
-                        same, terms.choice, rest_follows=terms.rest_follows
-                    )
-                if is_widened is None:
-                    return same
-                return await self._join(same, request, is_widened=is_widened)
-            if version is not None:
-                self._catalog.check_room(checkpoint, version)
-            rival = self._book.overlapping(root, target)
+            same = self._requests.find_same(asked)
+            if same is None:
+                (view,) = await self._begin(asked)
+                return view
+            is_widened: bool | None = False
+            if not request.is_on_demand:  # else nothing is wanted but what will be read
+                is_widened = await self._widening.widen(
+                    same, terms.choice, rest_follows=terms.rest_follows
+                )
+            if is_widened is None:
+                return same
+            return await self._join(same, request, is_widened=is_widened)
+
+    async def _begin(self, *asked: AskedRecovery) -> list[RecoveryView]:
+        """Begin some recoveries once all of them may begin."""
+        for each in asked:
+            if each.version is not None:
+                self._catalog.check_room(each.checkpoint, each.version, promised=len(asked) - 1)
+            rival = self._book.overlapping(each.root, each.target)
             if rival is not None:
-                raise is_taken(root.absolute(target), rival)
-            record = JournaledRecovery(
-                recovery=new_recovery_id(),
-                checkpoint=checkpoint,
-                version=version,
-                digest=None,
-                root=root.name,
-                target=named,
-                patience_ns=(
-                    None if request.patience_s is None else int(request.patience_s * SECOND)
-                ),
-                is_paused=False,
-                started_at_s=self._wall_clock(),
-                is_background=request.is_background,
-                digest_prefix=wanted.digest_prefix,
-                from_node=wanted.from_node,
-                is_named=version is not None,
-                is_overwriting=request.overwrite,
-                allow_partial=request.allow_partial,
-                is_name_awaited=request.is_name_awaited,
-                shards=shards,
-                choice=format_choice(terms.choice),
-                rest_follows=terms.rest_follows,
-                is_on_demand=request.is_on_demand,
-            )
-            await self._journal.begin(record)
-            recovery = self._book.new(record, root, target)
+                raise is_taken(each.root.absolute(each.target), rival)
+        records = [self._requests.record_of(each) for each in asked]
+        await self._journal.begin(*records)
+        views = []
+        for each, record in zip(asked, records, strict=True):
+            recovery = self._book.new(record, each.root, each.target)
             self._recovering.begin(recovery)
-        return self._views.of(recovery)
-
-    def _selection_of(
-        self, request: RecoverRequest, checkpoint: CheckpointName, version: Version | None
-    ) -> _Selection:
-        """Return which content is asked for.
-
-        Raises:
-            UsageError: What was written is none.
-            NotFound: Once every peer was heard: no such content, or no such node.
-            Conflict: Several are meant.
-        """
-        prefix = parse_digest_prefix(request.digest) if request.digest else ""
-        node = None if request.from_node is None else parse_node_id(request.from_node)
-        if self._scheduler.is_settled:
-            now = self._now()
-            if prefix:
-                check_prefix(prefix, self._scheduler.contents(checkpoint, version, now=now))
-            if node is not None and not self._scheduler.paths_to(node):
-                raise NotFound(f"node {node}", "was never heard of", "See 'ckptctl peers'.")
-        return _Selection(prefix, node)
-
-    def _is_of(self, other: OpenRecovery, wanted: _Selection) -> bool:
-        """Return whether a recovery under way is for a content that is asked for now."""
-        if wanted == _Selection(other.record.digest_prefix, other.record.from_node):
-            return True
-        view = self._scheduler.recovery(other.id, now=self._now())
-        digest = "" if view is None or view.digest is None else view.digest
-        is_begun = bool(wanted.digest_prefix) and digest.startswith(wanted.digest_prefix)
-        return wanted == _Selection("", None) or (is_begun and wanted.from_node is None)
-
-    async def _let_end(self, root: Root, target: str) -> None:
-        """Wait for a recovery on its way to a target that was given up and is being removed."""
-        other = self._book.overlapping(root, target)
-        if other is not None:
-            view = self._scheduler.recovery(other.id, now=self._now())
-            if view is not None and view.stage is Stage.DISCARDING:
-                await other.ended.wait()
-
-    def _find_same(
-        self,
-        checkpoint: CheckpointName,
-        version: Version | None,
-        root: Root,
-        target: str,
-        shards: str,
-        choice: Choice | None,
-    ) -> OpenRecovery | None:
-        """Return a recovery under way for what is asked for now, on its way to the same target."""
-        for other in self._book:
-            is_there = other.target == target if target else not other.record.target
-            is_alike = other.root is root and is_there and other.record.shards == shards
-            if is_alike and self._is_same(other, checkpoint, version, choice):
-                return other
-        return None
-
-    def _is_same(
-        self,
-        other: OpenRecovery,
-        checkpoint: CheckpointName,
-        version: Version | None,
-        choice: Choice | None,
-    ) -> bool:
-        """Return whether a recovery that is under way is for what is asked for now."""
-        if other.record.checkpoint != checkpoint:
-            return False
-        snapshot = self._scheduler.recovery(other.id, now=self._now())
-        chosen = None if snapshot is None else snapshot.version
-        if version is not None:
-            return version in {other.record.version, chosen}
-        if other.record.version is not None:
-            return False
-        if other.record.shards:
-            return True
-        newest = self._scheduler.explain_choice(
-            checkpoint,
-            None,
-            self._catalog.newest_ever(checkpoint),
-            unchosen=None if choice is None else self._scheduler.seen_unchosen(other.id),
-        ).chosen
-        return chosen is None or (newest is not None and newest[0] == chosen)
+            views.append(self._views.of(recovery))
+        return views
 
     async def _join(
         self, other: OpenRecovery, request: RecoverRequest, *, is_widened: bool
@@ -342,35 +242,6 @@ class RecoveryAnswers:
         return self.recovery(recovery)
 
 
-def _terms_of(request: RecoverRequest) -> _Terms:
-    """Return which units are asked for.
-
-    Raises:
-        UsageError: There are no such ones.
-    """
-    if request.units and request.min_criticality is not None:
-        raise UsageError("--units and --min", "are both given", "Give one of them.")
-    if request.is_on_demand and (request.units or request.min_criticality is not None):
-        raise UsageError("--on-demand", "is for all units", "Leave --units and --min away.")
-    choice = Choice.parse(request.units, request.min_criticality)
-    return _Terms(choice, rest_follows=request.min_criticality is not None)
-
-
-def check_prefix(prefix: str, contents: Sequence[Rival]) -> None:
-    """Check that the beginning of a digest means one of some contents, if any are known.
-
-    Raises:
-        NotFound: None begins so.
-        Conflict: Several do.
-    """
-    found = {rival.digest for rival in contents if rival.digest.startswith(prefix)}
-    some = ", ".join(sorted(shortened(rival.digest) for rival in contents)[:5])
-    if contents and not found:
-        raise NotFound(f"content {shortened(prefix)}", f"is not known; there are {some}")
-    if len(found) > 1:
-        raise Conflict(f"content {prefix}", f"may be any of {len(found)}", "Give more digits.")
-
-
 def running(book: RecoveryBook, recovery: str) -> OpenRecovery:
     """Return a recovery that has not ended.
 
@@ -382,25 +253,3 @@ def running(book: RecoveryBook, recovery: str) -> OpenRecovery:
         how = book.result(recovery).result
         raise NotFound(f"recovery {recovery}", f"has ended already: {how.value}")
     return found
-
-
-def _check_allows(record: JournaledRecovery, request: RecoverRequest) -> None:
-    """Check that a recovery under way may do what somebody who joins it wants it to do.
-
-    Raises:
-        Conflict: It may not.
-    """
-    lacking = [
-        option
-        for option, is_wanted, is_given in (
-            ("--overwrite", request.overwrite, record.is_overwriting),
-            ("--allow-partial", request.allow_partial, record.allow_partial),
-        )
-        if is_wanted and not is_given
-    ]
-    if lacking:
-        raise Conflict(
-            f"recovery {record.recovery}",
-            f"is under way without {' and '.join(lacking)}",
-            f"Give it up first: ckptctl cancel {record.recovery}",
-        )

@@ -241,11 +241,9 @@ class RecoveryBook:
             target: Its path below the root; empty while it is not known.
             besides: One that does not count.
         """
-        mine = f"{target}/"
         for other in self._open.values():
-            theirs = f"{other.target}/"
-            is_known = target and other.target and other.root is root and other.id != besides
-            if is_known and (mine.startswith(theirs) or theirs.startswith(mine)):
+            is_there = other.root is root and other.id != besides
+            if is_there and overlap(target, other.target):
                 return other
         return None
 
@@ -364,6 +362,14 @@ class RecoveryBook:
             unit_count=final.units_total,
             verified_unit_count=final.units_done,
         )
+
+
+def overlap(target: str, other: str) -> bool:
+    """Tell whether of two directories one is the other, or above or below it; empty: unknown."""
+    if not target or not other:
+        return False
+    one, two = f"{target}/", f"{other}/"
+    return one.startswith(two) or two.startswith(one)
 
 
 def is_taken(target_path: str, by: OpenRecovery) -> Conflict:

@@ -105,12 +105,16 @@ class Journal:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def begin(self, recovery: JournaledRecovery) -> None:
-        """Record a recovery that was just requested, under a name that was never used before."""
-        await self._execute(
-            _INSERT,
-            astuple(recovery),
-        )
+    async def begin(self, *recoveries: JournaledRecovery) -> None:
+        """Record recoveries that were just requested, under names that were never used before.
+
+        Either all are recorded or none is.
+        """
+
+        def work(connection: Connection) -> None:
+            connection.executemany(_INSERT, map(astuple, recoveries))
+
+        await self._database.run(work)
 
     async def choose(
         self,

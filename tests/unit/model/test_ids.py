@@ -140,6 +140,14 @@ def test_what_is_no_beginning_of_a_digest_is_refused(text: str) -> None:
         parse_digest_prefix(text)
 
 
+def test_a_pattern_stands_for_a_name_where_that_may_be() -> None:
+    assert parse_reference("llama/*@12", with_pattern=True) == ("llama/*", 12)
+    assert parse_reference("llama/rank-3", with_pattern=True) == ("llama/rank-3", None)
+    for text, with_pattern in (("llama/*", False), ("llama/ 3", True), ("llama/*@x", True)):
+        with pytest.raises(UsageError):
+            parse_reference(text, with_pattern=with_pattern)
+
+
 @given(st.text(max_size=300))
 def test_any_text_is_a_name_or_refused_in_one_printable_line(text: str) -> None:
     for parse in (

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from ckptd.cli.render.recoveries_text import recovery_lines
+from ckptd.cli.render.recoveries_text import progress_picture, recovery_lines
 from ckptd.model.words import Stage
 from tests.support.control_samples import VIEW
 
@@ -51,3 +51,26 @@ def test_a_narrow_terminal_keeps_ids_and_shares_whole(width: int) -> None:
     for kept in ("r-0123456789ab", "@12000" if width == 80 else "r-", "25%"):
         assert kept in lines[1]
     assert ("TOOK" in lines[0]) == (width == 80)
+
+
+def test_several_recoveries_are_one_table_with_a_sum() -> None:
+    views = [
+        replace(VIEW, recovery="01J8", checkpoint="llama/b", stage=Stage.COMPLETE, bytes_left=0),
+        replace(VIEW, checkpoint="llama/a", waiting_for="a peer"),
+    ]
+    picture = progress_picture(views, 80)
+    assert picture.line == "1 of 2 ended, 25%, 1.5 GiB left, 3 GiB/s"
+    assert list(picture.lines) == [
+        picture.line,
+        "CHECKPOINT   STAGE         DONE  LEFT     ETA   WAITING",
+        "llama/a@100  transferring  25%   1.5 GiB  1.0s  a peer",
+        "llama/b@100  complete      25%   0 B      1.0s",
+    ]
+
+
+def test_a_picture_of_very_many_recoveries_fits_a_terminal() -> None:
+    views = [replace(VIEW, checkpoint=f"llama/{number:03}" * 9) for number in range(64)]
+    picture = progress_picture(views, 80)
+    assert len(picture.lines) < 24
+    assert picture.lines[-1] == "and 44 more"
+    assert max(map(len, picture.lines)) <= 80

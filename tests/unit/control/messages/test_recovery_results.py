@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from ckptd.control.messages.recovery_results import RecoveryProgress, exit_code_of
+from ckptd.control.messages.recovery_results import RecoveryProgress, exit_code_of, exit_code_of_all
 from ckptd.errors import ExitCode
 from ckptd.model.words import FailureCause, Result
 from tests.support.control_samples import EXPLANATION, NEED_PROGRESS, PROGRESS, RESULT
@@ -27,6 +27,32 @@ def test_each_way_to_end_has_its_exit_code(
 ) -> None:
     ended = msgspec.structs.replace(RESULT, result=result, cause=cause, is_degraded=is_degraded)
     assert exit_code_of(ended) is code
+
+
+@pytest.mark.parametrize(
+    ("ended", "code"),
+    [
+        ((Result.COMPLETE, Result.CHOSEN), ExitCode.DONE),
+        ((Result.COMPLETE, Result.PARTIAL), ExitCode.PARTIAL),
+        ((FailureCause.UNKNOWN, Result.PARTIAL), ExitCode.MISSING),
+        ((FailureCause.STORE, FailureCause.UNKNOWN), ExitCode.FAILED),
+        ((Result.CANCELLED, FailureCause.REQUIRED_MISSING), ExitCode.FAILED),
+        ((FailureCause.CONFLICT, FailureCause.STORE), ExitCode.CONFLICT),
+        ((FailureCause.CONFLICT, FailureCause.VERIFICATION), ExitCode.VERIFICATION),
+        (tuple(FailureCause), ExitCode.VERIFICATION),
+    ],
+)
+def test_several_recoveries_end_a_command_as_the_worst_of_them(
+    ended: tuple[Result | FailureCause, ...], code: ExitCode
+) -> None:
+    results = [
+        msgspec.structs.replace(RESULT, result=Result.FAILED, cause=each)
+        if isinstance(each, FailureCause)
+        else msgspec.structs.replace(RESULT, result=each)
+        for each in ended
+    ]
+    assert exit_code_of_all(results) is code
+    assert exit_code_of_all(reversed(results)) is code
 
 
 def test_events_are_told_apart_by_type() -> None:

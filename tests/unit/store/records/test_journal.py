@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from ckptd.errors import StorageError
 from ckptd.limits import MANIFEST_BYTES_MAX, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, NodeId, RecoveryId, Version
@@ -80,6 +81,13 @@ async def test_unfinished_recoveries_come_in_their_order_whatever_the_wall_clock
     await journal.begin(make_recovery(FIRST, started_at_s=9.0))
     await journal.begin(make_recovery(SECOND, started_at_s=3.0))
     assert [each.recovery for each in await journal.unfinished()] == [FIRST, SECOND]
+
+
+async def test_several_are_recorded_or_none(journal: Journal) -> None:
+    await journal.begin(make_recovery(SECOND))
+    with pytest.raises(StorageError):
+        await journal.begin(make_recovery(FIRST), make_recovery(SECOND))
+    assert [each.recovery for each in await journal.unfinished()] == [SECOND]
 
 
 async def test_appended_blocks_add_up(journal: Journal) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ckptd.core.report.rivals import Rival
-from ckptd.daemon.answer.recovery_answers import check_prefix
+from ckptd.daemon.answer.recover_requests import check_prefix
 from ckptd.errors import Conflict, NotFound
 from ckptd.model.ids import Digest
 
