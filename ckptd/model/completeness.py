@@ -34,7 +34,14 @@ _UNCOMMITTED: Final = ".orbax-checkpoint-tmp"
 _METADATA: Final = "_CHECKPOINT_METADATA"
 _SUCCESS: Final = "commit_success.txt"
 _MARKERS: Final = frozenset(
-    (".metadata", _METADATA, _SUCCESS, "latest", "latest_checkpointed_iteration.txt")
+    (
+        ".metadata",
+        _METADATA,
+        _SUCCESS,
+        "latest",
+        "latest_universal",
+        "latest_checkpointed_iteration.txt",
+    )
 )
 _NAMING: Final = frozenset(("_METADATA", "manifest.ocdbt"))
 

@@ -138,6 +138,7 @@ def test_what_a_file_says_that_is_no_index_is_not_repeated() -> None:
         ("latest", True, False),
         ("latest_checkpointed_iteration.txt", True, False),
         ("model.safetensors.index.json", False, True),
+        ("latest_universal", True, False),
         ("x/pytorch_model.bin.index.json", False, True),
         ("_METADATA", False, True),
         ("d/manifest.ocdbt", False, True),
