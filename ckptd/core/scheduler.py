@@ -25,6 +25,7 @@ from ckptd.core.explain.peer_parts import explain
 from ckptd.core.explain.prediction import Supply, supplies_of
 from ckptd.core.explain.snapshot import bytes_by_class, view_peer, view_recovery, view_sources
 from ckptd.core.jobs import collecting, joined
+from ckptd.core.jobs.joined_sources import JoinedSource, joined_sources
 from ckptd.core.jobs.newest import NewestOfJob, newest_of
 from ckptd.core.jobs.seeking import advance_jobs
 from ckptd.core.options import Options
@@ -49,6 +50,7 @@ from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, NodeId, Origin, PathId, RecoveryId, Version
+from ckptd.model.joint import Joint
 from ckptd.model.words import Bottleneck, Criticality, Stage
 
 
@@ -281,6 +283,10 @@ class Scheduler:
             now: The moment, in nanoseconds.
         """
         return newest_of(Step(self._state, self._options, self._rng, now), request, refused)
+
+    def joined_sources(self, digest: Digest, joint: Joint, *, now: int) -> list[JoinedSource]:
+        """Return what live peers have of some shards that are joined, for no recovery."""
+        return joined_sources(self._state, digest, joint, now=now)
 
     def claims(self, digest: Digest) -> list[tuple[PathId, Holding]]:
         """Return what live peers have of a version, by path in the order of their names."""

@@ -58,6 +58,7 @@ examples:
   ckptctl plan llama/rank-3@1200
   ckptctl plan llama/rank-3 --units 'model/*'  # ... and --min, as recover has
   ckptctl plan llama/rank-3 -o json | jq .predicted_complete_s
+  ckptctl plan llama --shards all           # a job: its shards together
 """
 
 
@@ -99,6 +100,11 @@ def _peers(arguments: Namespace) -> ExitCode:
 
 def _add_plan(parser: ArgumentParser) -> None:
     parser.add_argument("reference", metavar="NAME[@VERSION]", help="e.g. llama/rank-3@1200")
+    parser.add_argument(
+        "--shards",
+        metavar="SHARDS",
+        help="of a job: mine (what this node had), all, or numbers: 3,7 or 0-3/8; default: mine",
+    )
     add_choice(parser)
 
 
@@ -110,6 +116,7 @@ def _plan(arguments: Namespace) -> ExitCode:
             version=version,
             units=tuple(map(utf8, arguments.units)),
             min_criticality=arguments.min,
+            shards=utf8(arguments.shards or ""),
         )
     )
     print_answer(arguments, plan, plan_lines(plan))

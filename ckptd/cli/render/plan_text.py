@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from ckptd.cli.render.text import WIDTH, measured_rate, printable, reference, table
 from ckptd.control.messages.peers import PathRow, PeerView
-from ckptd.control.messages.plans import Plan, PlanSource
+from ckptd.control.messages.plans import PassedOverRow, Plan, PlanSource
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.model.ids import shortened
 from ckptd.model.quantities import format_duration, format_size
@@ -23,16 +23,15 @@ def plan_lines(plan: Plan) -> list[str]:
     facts = [("version", f"{reference(plan.checkpoint, plan.version)}: {plan.why}")]
     if not plan.is_settled:
         facts.append(("", "not every peer has answered yet"))
-    facts += [
-        ("passed over", f"{other.version} ({shortened(other.digest)}): {other.why}")
-        for other in plan.passed_over
-    ]
+    facts += [("passed over", f"{_which(other)}: {other.why}") for other in plan.passed_over]
     facts += [
         ("content", f"{shortened(rival.digest)}, {format_size(rival.size_bytes)}, {_whose(rival)}")
         for rival in plan.rivals
     ]
     if plan.version is None:
         return aligned(facts)
+    if plan.shards:
+        facts.append(("shards", plan.shards))
     if plan.is_here:
         here = f"already here, nothing to do: {plan.target}"
         return aligned([*facts, ("amount", _amount(plan)), ("here", here)])
@@ -54,6 +53,11 @@ def plan_lines(plan: Plan) -> list[str]:
     if plan.prediction_remark:
         facts.append(("", plan.prediction_remark))
     return [*aligned(facts), *_source_lines(plan.sources)]
+
+
+def _which(other: PassedOverRow) -> str:
+    """Name a version that is passed over; one of a job has no digest."""
+    return f"{other.version} ({shortened(other.digest)})" if other.digest else str(other.version)
 
 
 def peer_view_lines(peer: PeerView) -> list[str]:

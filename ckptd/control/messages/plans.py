@@ -17,16 +17,24 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         version: Which version; ``None`` for the newest that is available.
         units: As in ``RecoverRequest``.
         min_criticality: Likewise; of the rest, which follows, the plan says nothing.
+        shards: Likewise.
     """
 
     checkpoint: str
     version: int | None = None
     units: tuple[str, ...] = ()
     min_criticality: str | None = None
+    shards: str = ""
 
 
 class PassedOverRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A version that would not be recovered, and why."""
+    """A version that would not be recovered, and why.
+
+    Attributes:
+        version: Which version.
+        digest: Its identity; empty: it is of a job.
+        why: Why not; of a job, which shard is missing and where it was last.
+    """
 
     version: int
     digest: str
@@ -115,7 +123,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             soon.
         rivals: Several contents that go by the version, among which somebody would have to choose;
             the rest of the plan is for the first of them. Empty if there is nothing to choose.
-        digest: Digest of the manifest.
+        digest: Digest of the manifest; ``None`` of a job, each of whose shards has one.
         bytes_total: Length of what is wanted of it; of all of it without the manifest.
         units: How many units those are; ``None`` without the manifest.
         bytes_by_class: That length by criticality; ``None`` without the manifest.
@@ -144,6 +152,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         predicted_complete_s: Seconds until everything is here; ``None``: not known.
         prediction_remark: Why that is not known, or what the prediction ignores; may be empty.
         size_problem: Why a version of that length would be refused; empty if it would not.
+        shards: Of a job: which shards the plan is for, as in ``RecoverRequest``.
     """
 
     checkpoint: str
@@ -177,6 +186,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     room_bytes: int = 0
     memory_bytes: int | None = None
     size_problem: str = ""
+    shards: str = ""
 
 
 def exit_code_of_plan(plan: Plan) -> ExitCode:

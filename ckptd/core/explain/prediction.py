@@ -105,13 +105,14 @@ def need_of_unknown(holding: Holding, missing: BlockSet) -> Need:
 def supplies_of(state: State, digest: Digest, *, now: int) -> list[Supply]:
     """Return what the live holders of a version can give that are trusted."""
     return [
-        _supply_of(state, peer, peer.holdings[digest].blocks, now=now)
+        supply_of(state, peer, peer.holdings[digest].blocks, now=now)
         for peer in state.sources()
         if peer.is_live and digest in peer.holdings and peer.standing.quarantined_until_ns <= now
     ]
 
 
-def _supply_of(state: State, peer: Peer, blocks: BlockSet, *, now: int) -> Supply:
+def supply_of(state: State, peer: Peer, blocks: BlockSet, *, now: int) -> Supply:
+    """Return what a peer can give that has some blocks."""
     rate = state.learned.of(peer.path, peer.link, now=now)
     if rate is None:
         return Supply(peer.path, blocks, 0.0, peer.link.latency_ns or 0)

@@ -13,6 +13,7 @@ from typing import Final
 
 from ckptd.core.jobs.wholeness import look_at, named
 from ckptd.core.report.choice import ExplainedChoice, PassedOver
+from ckptd.core.report.rivals import Rival
 from ckptd.core.stages.version_choice import PASSED_OVER_SHOWN
 from ckptd.core.state.job_claims import Layout
 from ckptd.core.state.knowledge import State
@@ -92,6 +93,22 @@ def choose(step: Step, recovery: Recovery) -> Choice | None:
                 why = _why(recovery, layout, others.get(layout.version, []))
                 return Choice(layout, looked.contents, why, is_reliable)
     return None
+
+
+def rivals_of_shard(
+    step: Step, recovery: Recovery, contents: Iterable[Digest]
+) -> tuple[Rival, ...]:
+    """Return the contents of a shard as what a person chooses from."""
+    found = []
+    for digest in contents:
+        holders = [
+            peer for peer in step.state.peers.values() if peer.is_live and digest in peer.holdings
+        ]
+        sizes = (peer.holdings[digest].size_bytes for peer in holders)
+        nodes = tuple(sorted({peer.node for peer in holders}))
+        is_own = digest in recovery.request.had
+        found.append(Rival(digest, max(sizes, default=0), nodes, is_own=is_own))
+    return tuple(found)
 
 
 def is_failed(step: Step, recovery: Recovery, layout: Layout) -> bool:

@@ -12,7 +12,7 @@ from ckptd.core.jobs.agreeing import (
     is_quiet,
     leave_version,
 )
-from ckptd.core.jobs.choosing import announced, choose, why_none
+from ckptd.core.jobs.choosing import announced, choose, rivals_of_shard, why_none
 from ckptd.core.jobs.collecting import (
     abandon,
     begin,
@@ -23,13 +23,12 @@ from ckptd.core.jobs.collecting import (
 )
 from ckptd.core.jobs.joined import forget_unused, order_joint, order_joint_again
 from ckptd.core.jobs.lacking import wait_or_fail
-from ckptd.core.report.rivals import Rival, conflict_message
+from ckptd.core.report.rivals import conflict_message
 from ckptd.core.stages.ending import fail, is_out_of_patience
 from ckptd.core.state.record.joining import Attempt, Dispute
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.limits import SECOND
-from ckptd.model.ids import Digest
 from ckptd.model.shards import Shard, shard_name
 from ckptd.model.words import FailureCause, OnConflict, Stage
 
@@ -197,7 +196,7 @@ def _find_dispute(step: Step, recovery: Recovery, attempt: Attempt) -> bool:
         return False  # that of most holders is the first one
     index = disputed[0]
     name = shard_name(recovery.checkpoint, Shard(index, attempt.layout.shard_count))
-    rivals = tuple(_rival(step, recovery, digest) for digest in attempt.contents[index])
+    rivals = rivals_of_shard(step, recovery, attempt.contents[index])
     message = conflict_message(name, attempt.layout.version, rivals)
     abandon(step, recovery)
     if not recovery.is_background:
@@ -209,16 +208,6 @@ def _find_dispute(step: Step, recovery: Recovery, attempt: Attempt) -> bool:
     recovery.move(Stage.SEEKING)
     _is_disputed(step, recovery)
     return True
-
-
-def _rival(step: Step, recovery: Recovery, digest: Digest) -> Rival:
-    holders = [
-        peer for peer in step.state.peers.values() if peer.is_live and digest in peer.holdings
-    ]
-    sizes = (peer.holdings[digest].size_bytes for peer in holders)
-    nodes = tuple(sorted({peer.node for peer in holders}))
-    is_own = digest in recovery.request.had
-    return Rival(digest, max(sizes, default=0), nodes, is_own=is_own)
 
 
 def _is_disputed(step: Step, recovery: Recovery) -> bool:

@@ -37,9 +37,29 @@ def join_holdings(
         changed = (each for each in held if before.get(each) is not holdings[each])
         added = union(_added(joint, before.get(each), holdings[each]) for each in changed)
         blocks = known.blocks | added if added else known.blocks
-    space = joint.space
     peer.joined.add(digest)
-    holdings[digest] = Holding(
+    holdings[digest] = _holding(digest, joint, blocks)
+
+
+def joined_holding(
+    holdings: Mapping[Digest, Holding], digest: Digest, joint: Joint
+) -> Holding | None:
+    """Return what some holdings of shards are of the joined version; ``None``: nothing.
+
+    Args:
+        holdings: What somebody has, by digest.
+        digest: The identity of the joined version.
+        joint: What that consists of.
+    """
+    held = joint.shards.keys() & holdings.keys()
+    if not held:
+        return None
+    return _holding(digest, joint, union(_mapped(joint, holdings[each], each) for each in held))
+
+
+def _holding(digest: Digest, joint: Joint, blocks: BlockSet) -> Holding:
+    space = joint.space
+    return Holding(
         CheckpointName(joint.manifest.checkpoint),
         Version(joint.manifest.version),
         digest,

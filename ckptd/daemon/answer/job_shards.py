@@ -49,7 +49,7 @@ class JobShards:
         raise UsageError(
             f"shards of {checkpoint}",
             "are not known: this node never had one",
-            f"Say which: ckptctl recover {checkpoint} --shards 3 (or 3,7, or all).",
+            "Say which: --shards 3 (or 3,7, or all).",
         )
 
     def mine(self, job: CheckpointName) -> WantedShards | None:

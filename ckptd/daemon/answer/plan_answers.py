@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from ckptd.control.messages.plans import (
-    HereRow,
-    PassedOverRow,
-    Plan,
-    PlanRequest,
-    PlanSource,
-    ReusedRow,
-)
+from ckptd.control.messages.plans import HereRow, Plan, PlanRequest
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.core.report.choice import ExplainedChoice
 from ckptd.core.report.rivals import Rival
 from ckptd.core.report.views import PeerSnapshot
+from ckptd.daemon.answer.job_plans import JobPlans
 from ckptd.daemon.answer.plan_figures import PlannedContent, figures_of
 from ckptd.daemon.answer.plan_rivals import plan_contents
-from ckptd.daemon.host.memory_limits import memory_limit
+from ckptd.daemon.answer.planned_version import (
+    PlannedVersion,
+    holding_of,
+    look_at_target,
+    passed_over_rows,
+    plan_of,
+)
+from ckptd.daemon.answer.proven_versions import ProvenVersions
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.manifests import VerifiedManifest
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
-from ckptd.errors import CkptdError, UsageError, VerificationFailed
-from ckptd.limits import SECOND
+from ckptd.errors import CkptdError, VerificationFailed
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
@@ -58,10 +57,18 @@ class PlanAnswers:
         recovering: All recoveries; they will need room as well.
         storage: What is here.
         policy: Which signatures count.
+        proven: Chooses versions of jobs.
     """
 
-    def __init__(self, recovering: Recovering, storage: Storage, policy: SignaturePolicy) -> None:
+    def __init__(
+        self,
+        recovering: Recovering,
+        storage: Storage,
+        policy: SignaturePolicy,
+        proven: ProvenVersions,
+    ) -> None:
         self._policy = policy
+        self._jobs = JobPlans(recovering, storage, proven)
         self._scheduler = recovering.scheduler
         self._now = recovering.runtime.now
         self._book = recovering.book
@@ -74,29 +81,38 @@ class PlanAnswers:
 
     async def plan(self, request: PlanRequest) -> Plan:
         """Say what a recovery would do, without beginning it."""
+        planned = await self._planned(request)
+        if isinstance(planned, Plan):
+            return planned
+        figures = await asyncio.to_thread(figures_of, planned.content)
+        return plan_of(
+            planned,
+            figures,
+            is_settled=self._scheduler.is_settled,
+            promised_bytes=self._promised_bytes(planned.root),
+            size_problem=self._terms.size_problem(planned.content.facts.size_bytes),
+            now=self._now(),
+        )
+
+    async def _planned(self, request: PlanRequest) -> PlannedVersion | Plan:
+        """Return what a recovery would bring; a plan without it if nothing can be chosen."""
         checkpoint = parse_checkpoint_name(request.checkpoint)
         wanted = None if request.version is None else parse_version(request.version)
-        own = self._own.holdings(checkpoint)
         units = Choice.parse(request.units, request.min_criticality)
+        if request.shards:
+            return await self._jobs.planned(checkpoint, wanted, request.shards, units)
+        own = self._own.holdings(checkpoint)
         choice, unchosen = await self._choose(checkpoint, wanted, own, units)
-        passed_over = tuple(
-            PassedOverRow(version=other.version, digest=other.digest, why=other.why)
-            for other in choice.passed_over
-        )
-        is_settled = self._scheduler.is_settled
         if choice.chosen is None and self._is_job(checkpoint):
-            raise UsageError(
-                f"plan {checkpoint}",
-                "is asked of a job, and plans are made for checkpoints",
-                f"See 'ckptctl newest {checkpoint}', or plan one of its shards.",
-            )
+            return await self._jobs.planned(checkpoint, wanted, "", units)
+        passed_over = passed_over_rows(choice.passed_over)
         if choice.chosen is None:
             return Plan(
                 checkpoint=checkpoint,
                 version=None,
                 why=choice.why,
                 passed_over=passed_over,
-                is_settled=is_settled,
+                is_settled=self._scheduler.is_settled,
             )
         version, digest = choice.chosen
         contents = self._contents_of(checkpoint, wanted, own)
@@ -108,15 +124,16 @@ class PlanAnswers:
             digest, rivals = planned.digest, planned.rivals
             why = f"{why}; {planned.why}"
         holders = self._scheduler.holders(digest, now=self._now())
+        sources = tuple((holder, holding_of(holder, digest)) for holder in holders)
         mine = next((holding for holding in own if holding.digest == digest), None)
-        facts = mine or _holding(holders[0], digest)
+        facts = mine or sources[0][1]
         space, problem = await self._find_space((checkpoint, version, digest), holders)
         if units is not None and space is not None and digest not in unchosen:
             unchosen[digest] = await self._unchosen_of(space, units)
         held = self._catalog.held(digest)
         root, target = self._own.target_of(checkpoint, version, digest)
-        found, free_bytes, memory_bytes = await asyncio.to_thread(_look, root, target)
-        place = held.at(root.name, target) if held and found else None
+        there = await asyncio.to_thread(look_at_target, root, target)
+        place = held.at(root.name, target) if held and there.found else None
         not_wanted = unchosen.get(digest, BlockSet())
         is_whole = place is not None and _has_all(place, space, not_wanted)
         similar = () if is_whole else await self._own.similar(digest, checkpoint, version, root)
@@ -126,54 +143,27 @@ class PlanAnswers:
             mine=mine,
             place=place,
             held=held.holding if held else None,
-            offered=[_holding(holder, digest) for holder in holders],
+            offered=[holding for _, holding in sources],
             supplies=self._scheduler.supplies(digest, now=self._now()),
             similar=similar,
             unchosen=not_wanted,
         )
-        figures = await asyncio.to_thread(figures_of, content)
-        prediction = figures.prediction
-        return Plan(
+        return PlannedVersion(
             checkpoint=checkpoint,
             version=version,
+            digest=digest,
             why=why,
             passed_over=passed_over,
-            is_settled=is_settled,
             rivals=rivals,
-            digest=digest,
-            bytes_total=figures.size_bytes,
-            units=figures.units,
-            bytes_by_class=figures.by_class,
-            manifest_problem=problem,
-            sources=tuple(
-                _source(holder, digest, has_bytes, now=self._now())
-                for holder, has_bytes in zip(holders, figures.offered_bytes, strict=True)
-            ),
-            missing_blocks=figures.missing_blocks,
-            missing_required_blocks=figures.missing_required,
-            missing_critical_blocks=figures.missing_critical,
-            missing_units=figures.missing_units,
-            here=self._here(held, figures.held_bytes) if held else None,
-            target=root.absolute(target),
-            is_target_taken=found is not None and place is None,
-            is_here=is_whole,
-            bytes_local=figures.local_bytes,
-            bytes_reused=figures.copied_bytes,
-            reused_from=tuple(
-                ReusedRow(
-                    directory=each.known.root.absolute(each.known.directory), bytes=size_bytes
-                )
-                for each, size_bytes in zip(similar, figures.similar_bytes, strict=False)
-                if size_bytes
-            ),
-            needed_bytes=figures.needed_bytes,
-            room_bytes=figures.needed_bytes + figures.copied_bytes,
-            free_bytes=max(free_bytes - self._promised_bytes(root), 0),
-            memory_bytes=memory_bytes,
-            predicted_critical_s=_seconds(prediction.critical_ns),
-            predicted_complete_s=_seconds(prediction.complete_ns),
-            prediction_remark=_remark(prediction.remark, figures.copied_bytes),
-            size_problem=self._terms.size_problem(facts.size_bytes) if place is None else "",
+            problem=problem,
+            content=content,
+            sources=sources,
+            here=self._here(held) if held else None,
+            root=root,
+            target=target,
+            there=there,
+            is_there=place is not None,
+            is_whole=is_whole,
         )
 
     def _is_job(self, name: CheckpointName) -> bool:
@@ -240,11 +230,11 @@ class PlanAnswers:
         )
         return [replace(each, is_own=each.is_own or each.digest in had) for each in contents]
 
-    def _here(self, held: HeldVersion, size_bytes: int) -> HereRow:
+    def _here(self, held: HeldVersion) -> HereRow:
         place = held.main
         return HereRow(
             directory=self._roots.absolute(place.root, place.directory),
-            bytes=size_bytes,
+            bytes=0,
             is_complete=held.holding.is_complete,
             is_stale=held.is_stale,
         )
@@ -297,11 +287,6 @@ def _has_all(place: Place, space: AddressSpace | None, not_wanted: BlockSet) -> 
     return not place.wrong_names and wanted.issubset(place.standing(space))
 
 
-def _remark(remark: str, copied_bytes: int) -> str:
-    copying = "not counting the copying on this node" if copied_bytes else ""
-    return "; ".join(each for each in (remark, copying) if each)
-
-
 async def _space_of(
     found: Awaitable[VerifiedManifest], expected: tuple[CheckpointName, Version, Digest]
 ) -> AddressSpace:
@@ -318,35 +303,3 @@ async def _space_of(
             f"manifest of {checkpoint}@{version}", f"is of {manifest.checkpoint}@{manifest.version}"
         )
     return space
-
-
-def _look(root: Root, target: str) -> tuple[os.stat_result | None, int, int | None]:
-    """Return what is at a target, what its file system has free, and memory if it is that."""
-    limit = memory_limit() if root.is_in_memory() else None
-    return root.stat(target), root.free_bytes(), None if limit is None else limit.left_bytes
-
-
-def _holding(holder: PeerSnapshot, digest: Digest) -> Holding:
-    return next(holding for holding in holder.holdings if holding.digest == digest)
-
-
-def _source(holder: PeerSnapshot, digest: Digest, size_bytes: int, *, now: int) -> PlanSource:
-    holding, rate = _holding(holder, digest), holder.learned
-    latency_ns = holder.latency_ns
-    if latency_ns is None and rate is not None:
-        latency_ns = rate.latency_ns
-    return PlanSource(
-        node=holder.source.node,
-        path=holder.source.path,
-        state=holder.source.state,
-        bytes=size_bytes,
-        is_complete=holding.is_complete,
-        rate_bytes_per_s=None if rate is None else int(rate.bytes_per_s),
-        latency_s=_seconds(latency_ns),
-        rate_age_s=None if rate is None else _seconds(rate.age_ns(now=now)),
-        rate_from=None if rate is None else rate.origin,
-    )
-
-
-def _seconds(time_ns: int | None) -> float | None:
-    return None if time_ns is None else round(time_ns / SECOND, 3)

@@ -41,6 +41,7 @@ class PlannedContent:
         supplies: What a prediction is based on.
         similar: Where other versions stand on this node.
         unchosen: Blocks that are not wanted.
+        stands: Of a joined version, which has no place of its own: what stands at the target.
     """
 
     facts: Holding
@@ -52,6 +53,7 @@ class PlannedContent:
     supplies: Sequence[Supply]
     similar: tuple[SimilarPlace, ...] = ()
     unchosen: BlockSet = field(default_factory=BlockSet)
+    stands: BlockSet = field(default_factory=BlockSet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class PlanFigures:
 def figures_of(content: PlannedContent) -> PlanFigures:
     """Return the numbers of a plan. Takes a while."""
     facts, space, mine = content.facts, content.space, content.mine
-    stands = content.place.standing(space) if content.place and space else BlockSet()
+    stands = content.place.standing(space) if content.place and space else content.stands
     # They would be neither fetched nor written.
     unchosen = content.unchosen
     zeros = (zero_blocks(space, digest_of_zeros) if space else BlockSet()) - unchosen

@@ -69,7 +69,7 @@ async def plan_contents(
         if len(chosen) == 1:
             return PlannedContents(chosen[0].digest, f"of {len(contents)} contents {why}")
     why = f"{count} contents go by it: a recovery asks which one"
-    return PlannedContents(seen[0].digest, why, tuple(map(_row, seen)))
+    return PlannedContents(seen[0].digest, why, tuple(map(rival_row, seen)))
 
 
 async def _look_at(
@@ -108,7 +108,8 @@ async def _look_at(
     return found
 
 
-def _row(rival: Rival) -> RivalRow:
+def rival_row(rival: Rival) -> RivalRow:
+    """Return a content as a row of a plan."""
     return RivalRow(
         digest=rival.digest,
         size_bytes=rival.size_bytes,

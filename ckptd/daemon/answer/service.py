@@ -13,6 +13,7 @@ from ckptd.daemon.answer.newest_answers import NewestAnswers
 from ckptd.daemon.answer.peer_answers import PeerAnswers
 from ckptd.daemon.answer.plan_answers import PlanAnswers
 from ckptd.daemon.answer.prioritize_answers import PrioritizeAnswers
+from ckptd.daemon.answer.proven_versions import ProvenVersions
 from ckptd.daemon.answer.publish_answers import PublishAnswers
 from ckptd.daemon.answer.recovery_answers import RecoveryAnswers
 from ckptd.daemon.answer.recovery_views import RecoveryViews
@@ -57,11 +58,12 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
     """
     views = RecoveryViews(recovering, limiting, loop_lag_s=lambda: facts().event_loop_lag_s)
     now = recovering.runtime.now
+    proven = ProvenVersions(recovering, parts.storage.catalog)
     standings = NamedPlaces(parts.storage, recovering, note_let_go)
     return (
         RecoveryAnswers(parts, recovering, views),
         PrioritizeAnswers(recovering, parts.storage),
-        PlanAnswers(recovering, parts.storage, parts.policy),
+        PlanAnswers(recovering, parts.storage, parts.policy, proven),
         PublishAnswers(
             parts,
             now,
@@ -72,7 +74,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
             passed,
         ),
         LifeCycleAnswers(parts.storage, standings),
-        NewestAnswers(recovering, parts.storage.catalog),
+        NewestAnswers(recovering, proven),
         JobAnswers(parts.storage, parts.policy, recovering.peering.names),
         RemoveAnswers(parts.storage, standings),
         VerifyAnswers(parts, keeping.reads, recovering.repairing, now),

@@ -29,6 +29,15 @@ def test_a_plan_says_what_a_recovery_would_do() -> None:
     ]
 
 
+def test_a_plan_for_a_job_says_which_shards_and_what_newer_versions_lack() -> None:
+    over = PassedOverRow(version=120, digest="", why="shard 3/8 is missing: nobody has it")
+    lines = plan_lines(replace(PLAN, digest=None, shards="2-3/8", passed_over=(over,)))
+    assert lines[1:3] == [
+        "passed over  120: shard 3/8 is missing: nobody has it",
+        "shards       2-3/8",
+    ]
+
+
 def test_a_rate_that_is_not_from_just_now_has_its_age_and_who_measured_it() -> None:
     near, far = PLAN.sources
     sources = (

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from ckptd.core.jobs.newest import NewestOfJob
 from ckptd.model.ids import Digest, PathId, RecoveryId
-from tests.support.jobs import JobScript, all_shards, job_wanted, recovering
+from tests.support.jobs import JobScript, all_shards, job_wanted, recovering, shard_of
 from tests.support.scheduling import A, B, C
 
 OLD, NEW = all_shards(2), all_shards(2, version=200)
@@ -61,3 +61,32 @@ def test_what_a_job_lacks_of_which_nothing_is_whole_is_said() -> None:
     found = newest(script)
     assert (found.version, found.contents) == (None, ())
     assert "shard 0/2 is missing" in found.why
+
+
+def test_newer_ones_are_passed_over_with_the_shard_they_lack() -> None:
+    script = JobScript()
+    script.tell(script.have(A, *OLD, NEW[0]))
+    (over,) = newest(script).passed_over
+    assert (over.version, over.why) == (200, "shard 1/2 is missing: nobody has it")
+    script.tell(script.have(A, OLD[0], NEW[0]))
+    found = newest(script)
+    assert found.version is None
+    assert [(each.version, each.why[:20]) for each in found.passed_over] == [
+        (200, "shard 1/2 is missing"),
+        (100, "shard 1/2 is missing"),
+    ]
+
+
+def test_a_shard_of_several_contents_is_named_with_who_has_them() -> None:
+    script = JobScript()
+    other = shard_of(1, 2, content="other")
+    script.tell(script.have(A, *OLD), script.have(B, other))
+    disputed = newest(script).disputed
+    assert disputed is not None
+    assert str(disputed.shard) == "1/2"
+    assert {each.digest: each.nodes for each in disputed.contents} == {
+        OLD[1].digest: (A,),
+        other.digest: (B,),
+    }
+    script.tell(script.have(B))
+    assert newest(script).disputed is None
