@@ -58,6 +58,7 @@ from ckptd.control.messages.prioritized import (
 from ckptd.control.messages.recovery_results import WatchEvent
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.control.messages.verifications import VerifyEvent, VerifyRequest
+from ckptd.control.messages.waiting import WaitEvent, WaitRequest
 from ckptd.model.words import Role
 
 _Taken = ParamSpec("_Taken")
@@ -192,6 +193,13 @@ class Api:
         Role.VIEWER,
         "progress once a second, the first at once, and last one result",
         unfinished="it stopped before the recovery ended",
+    )
+    wait: Route[[WaitRequest], Iterator[WaitEvent]] = Route(
+        "GET /v1/waits",
+        "wait",
+        Role.VIEWER,
+        "what is waited for, once a second and whenever that changes, and last one result; where "
+        "too many wait the stream ends after one message, and is asked for again",
     )
     explain: Route[[str], ExplanationView] = Route(
         "GET /v1/recoveries/{recovery}/explanation",

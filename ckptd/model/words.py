@@ -144,6 +144,19 @@ class RivalVerdict(enum.StrEnum):
     """It did not come in time, or not at all."""
 
 
+class GoalKind(enum.StrEnum):
+    """What somebody waits for of a version on this node; nothing counts that is not placed."""
+
+    PHASE = "phase"
+    """All required units of one phase, and of those before it."""
+    CRITICAL = "critical"
+    """All critical units; of a version that has none: all required ones."""
+    COMPLETE = "complete"
+    """All required units."""
+    NEWEST = "newest"
+    """The same, of the newest version that can be had."""
+
+
 class LocalOrder(enum.StrEnum):
     """What a recovery waits for on this node; one thing at a time."""
 

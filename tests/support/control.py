@@ -32,6 +32,7 @@ from ckptd.control.messages.recovery_results import (
 )
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.control.messages.verifications import VerifyEvent, VerifyRequest
+from ckptd.control.messages.waiting import WaitEvent, WaitRequest
 from ckptd.control.roles import Roles
 from ckptd.control.server.dispatch import Ordered, serve_control
 from ckptd.control.server.handing import Handing
@@ -64,6 +65,8 @@ from tests.support.control_samples import (
     VERIFY_PROGRESS,
     VERIFY_RESULT,
     VIEW,
+    WAIT_PROGRESS,
+    WAIT_RESULT,
 )
 from tests.support.observing import StandInObserving
 
@@ -77,6 +80,7 @@ class StandInDaemon:
 
     Attributes:
         watching: Steps of each watch stream.
+        waiting: Steps of each wait stream, one after another; the last one is played again.
         publishing: Steps of each publish stream.
         needing: Steps of each stream about a unit that is needed; bytes follow the next message.
         verifying: Steps of each verify stream.
@@ -95,6 +99,7 @@ class StandInDaemon:
         self,
         *,
         watching: Sequence[WatchEvent | Exception | Hold] = (PROGRESS, RESULT),
+        waiting: Sequence[Sequence[WaitEvent | Exception | Hold]] = ((WAIT_PROGRESS, WAIT_RESULT),),
         publishing: Sequence[PublishEvent | Exception | Hold] = (PUBLISH_PROGRESS, PUBLISH_RESULT),
         needing: Sequence[NeedEvent | bytes | Exception | Hold] = (NEED_PROGRESS, NEED_RESULT),
         verifying: Sequence[VerifyEvent] = (VERIFY_PROGRESS, BAD_UNIT, VERIFY_RESULT),
@@ -102,6 +107,7 @@ class StandInDaemon:
         refusal: CkptdError | None = None,
     ) -> None:
         self.watching = watching
+        self.waiting = list(waiting)
         self.publishing = publishing
         self.needing = needing
         self.verifying = verifying
@@ -230,6 +236,17 @@ class StandInDaemon:
         self.recovery(recovery)
         self.watched.append(recovery)
         for step in self.watching:
+            match step:
+                case Hold():
+                    await asyncio.Event().wait()
+                case Exception():
+                    raise step
+                case _:
+                    yield step
+
+    async def wait(self, request: WaitRequest) -> AsyncGenerator[WaitEvent, None]:
+        self._act("wait", request)
+        for step in self.waiting.pop(0) if len(self.waiting) > 1 else self.waiting[0]:
             match step:
                 case Hold():
                     await asyncio.Event().wait()

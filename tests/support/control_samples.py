@@ -31,6 +31,7 @@ from ckptd.control.messages.recovery_results import (
 )
 from ckptd.control.messages.running_recoveries import RecoveryView, SourceRow
 from ckptd.control.messages.verifications import BadUnit, VerifyProgress, VerifyResult
+from ckptd.control.messages.waiting import WaitProgress, WaitResult
 from ckptd.limits import GIB, MIB
 from ckptd.model.words import (
     Confirmation,
@@ -132,6 +133,25 @@ RESULT = RecoveryResult(
         SourceShare(node="node-b", bytes=1200 * MIB),
         SourceShare(node="node-c", bytes=848 * MIB),
     ),
+)
+
+WAIT_PROGRESS = WaitProgress(
+    waiting_for="recovery 01J9QX of llama/rank-0@100, transferring",
+    detail="1 GiB left, ETA 2s",
+    version=100,
+    recovery="01J9QX",
+    stage=Stage.TRANSFERRING,
+    bytes_left=GIB,
+    eta_s=2.0,
+)
+WAIT_RESULT = WaitResult(
+    checkpoint="llama/rank-0",
+    goal="complete",
+    is_reached=True,
+    version=100,
+    digest=DIGEST,
+    directory="/data/llama/rank-0/100",
+    waited_s=2.5,
 )
 
 PUBLISH_PROGRESS = PublishProgress(

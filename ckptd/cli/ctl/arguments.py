@@ -20,6 +20,7 @@ from ckptd.cli.ctl import (
     recovery_verbs,
     verify_verbs,
     version_verbs,
+    wait_verbs,
 )
 from ckptd.cli.ctl.verb import Verb
 from ckptd.errors import ExitCode
@@ -35,7 +36,7 @@ exit codes:
     2  wrong usage
     3  recovered in part, as --allow-partial permits: required units are missing
     4  nobody has what was asked for: the name, the version, or required units
-    5  not done within --timeout; the recovery goes on
+    5  not done within --timeout; a recovery goes on
     6  not permitted
     7  no daemon answers
     8  verification failed
@@ -55,6 +56,7 @@ VERBS: Final = {
         *life_cycle_verbs.VERBS,
         *verify_verbs.VERBS,
         *recovery_verbs.VERBS,
+        *wait_verbs.VERBS,
         *prioritize_verbs.VERBS,
         *access_verbs.VERBS,
         *observe_verbs.LOG_VERBS,

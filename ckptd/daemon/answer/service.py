@@ -19,6 +19,7 @@ from ckptd.daemon.answer.recovery_answers import RecoveryAnswers
 from ckptd.daemon.answer.recovery_views import RecoveryViews
 from ckptd.daemon.answer.remove_answers import RemoveAnswers
 from ckptd.daemon.answer.verify_answers import VerifyAnswers
+from ckptd.daemon.answer.wait_answers import WaitAnswers
 from ckptd.daemon.host.root_watch import RootWatch
 from ckptd.daemon.keep.keeping import Keeping
 from ckptd.daemon.keep.passed_keeping import PassedKeeping
@@ -75,6 +76,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         ),
         LifeCycleAnswers(parts.storage, standings),
         NewestAnswers(recovering, proven),
+        WaitAnswers(parts.storage, recovering, proven),
         JobAnswers(parts.storage, parts.policy, recovering.peering.names),
         RemoveAnswers(parts.storage, standings),
         VerifyAnswers(parts, keeping.reads, recovering.repairing, now),

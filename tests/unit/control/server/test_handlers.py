@@ -22,6 +22,7 @@ from ckptd.daemon.answer.publish_answers import PublishAnswers
 from ckptd.daemon.answer.recovery_answers import RecoveryAnswers
 from ckptd.daemon.answer.remove_answers import RemoveAnswers
 from ckptd.daemon.answer.verify_answers import VerifyAnswers
+from ckptd.daemon.answer.wait_answers import WaitAnswers
 from ckptd.daemon.answer.watch_answers import WatchAnswers
 from tests.support.control import StandInDaemon
 from tests.support.observing import StandInObserving
@@ -44,6 +45,7 @@ def daemon_methods() -> dict[str, Answering]:
         VerifyAnswers,
         PeerAnswers,
         DaemonAnswers,
+        WaitAnswers,
         WatchAnswers,
     )
     return methods_by_name(object.__new__(kind) for kind in kinds)

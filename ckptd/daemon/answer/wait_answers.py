@@ -1,0 +1,150 @@
+"""Says when a version is placed here, or as much of it as somebody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Coroutine, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final
+
+from ckptd.control.messages.waiting import WaitEvent, WaitProgress, WaitRequest, WaitResult
+from ckptd.control.roles import Caller
+from ckptd.core.report.views import RecoverySnapshot
+from ckptd.daemon.answer.awaited import Awaited
+from ckptd.daemon.answer.proven_versions import ProvenVersions
+from ckptd.daemon.answer.reaching import Reaching, judge
+from ckptd.daemon.answer.recovery_views import result_of
+from ckptd.daemon.answer.turns import Turns
+from ckptd.daemon.parts import Storage
+from ckptd.daemon.recover.recovering import Recovering
+from ckptd.errors import CkptdError
+from ckptd.limits import SECOND
+from ckptd.model.quantities import format_duration, format_size
+
+_LOOK_S: Final = 0.25
+"""A reader sees what is placed this much later, at most."""
+_PROGRESS_S: Final = 1.0
+_NEWEST_S: Final = 1.0
+"""Between two looks which version is the newest."""
+_CALLER_MAX: Final = 8
+_ALL_MAX: Final = 16
+"""So many streams are kept open, of one user and of all: half of the connections of the socket. Who
+comes on top is answered at once, and asks again."""
+
+
+class WaitAnswers:
+    """Answers the row of :class:`ckptd.control.routes.Api` about versions that are waited for.
+
+    Args:
+        storage: What stands here.
+        recovering: All recoveries.
+        proven: Says which version of a job is the newest.
+    """
+
+    def __init__(self, storage: Storage, recovering: Recovering, proven: ProvenVersions) -> None:
+        self._storage = storage
+        self._recovering = recovering
+        self._proven = proven
+        self._turns = Turns()
+
+    async def wait(self, request: WaitRequest, caller: Caller) -> AsyncGenerator[WaitEvent, None]:
+        """Yield what is waited for whenever that changes, and each second; last one result.
+
+        Where too many wait the stream ends after the first message.
+
+        Raises:
+            UsageError: The goal, or the name, is none.
+        """
+        awaited = Awaited(request, self._storage, self._recovering, self._proven)
+        began_ns, said_ns = self._recovering.runtime.now(), None
+        is_full = self._turns.of(caller.uid) >= _CALLER_MAX or self._turns.total() >= _ALL_MAX
+        turn: AbstractContextManager[None] = nullcontext()
+        if not is_full:
+            turn = self._turns.take(caller.uid)
+        said: WaitProgress | None = None
+        with turn, _beside(self._keep_looking(awaited)):
+            if is_full:
+                await asyncio.sleep(_LOOK_S)
+            while True:
+                sight, seen = await awaited.look()
+                found = judge(sight, seen, through_failures=request.through_failures)
+                now_ns = self._recovering.runtime.now()
+                if not found.waiting_for:
+                    yield self._result(request, found, now_ns - began_ns)
+                    return
+                progress = self._progress(found)
+                is_due = said_ns is None or now_ns - said_ns >= _PROGRESS_S * SECOND
+                if is_due or said is None or said.waiting_for != progress.waiting_for:
+                    yield progress
+                    said, said_ns = progress, now_ns
+                if is_full:
+                    return
+                await asyncio.sleep(_LOOK_S)
+
+    async def _keep_looking(self, awaited: Awaited) -> None:
+        """Have looked at what stands here and was not yet; keep an eye on the newest version."""
+        with contextlib.suppress(CkptdError):  # then it stays unseen, and nobody says it is here
+            await self._storage.catalog.see_family(awaited.name)
+        while True:
+            with contextlib.suppress(CkptdError):  # then it stays as it was seen last
+                await awaited.see_newest()
+            await asyncio.sleep(_NEWEST_S)
+
+    def _progress(self, found: Reaching) -> WaitProgress:
+        snapshot = None
+        for each in self._recovering.book:
+            if each.id == found.recovery:
+                now = self._recovering.runtime.now()
+                snapshot = self._recovering.scheduler.recovery(each.id, now=now)
+        if snapshot is None:
+            return WaitProgress(waiting_for=found.waiting_for, version=found.version)
+        eta_ns = snapshot.eta_ns
+        return WaitProgress(
+            waiting_for=found.waiting_for,
+            detail=_detail(snapshot),
+            version=found.version,
+            recovery=snapshot.recovery,
+            stage=snapshot.stage,
+            bytes_left=(
+                snapshot.total_bytes - snapshot.verified_bytes if snapshot.units_total else None
+            ),
+            eta_s=None if eta_ns is None else round(eta_ns / SECOND, 1),
+        )
+
+    def _result(self, request: WaitRequest, found: Reaching, waited_ns: int) -> WaitResult:
+        ended, place = found.ended, found.place
+        book = self._recovering.book
+        return WaitResult(
+            checkpoint=request.checkpoint,
+            goal=request.goal,
+            is_reached=place is not None,
+            version=found.version,
+            digest=place.digest if place else "",
+            directory=place.directory if place else "",
+            why=found.why_not,
+            ended=None if ended is None else result_of(book.result(ended.recovery)),
+            waited_s=round(waited_ns / SECOND, 3),
+        )
+
+
+@contextlib.contextmanager
+def _beside(work: Coroutine[object, object, None]) -> Iterator[None]:
+    """Let something run for as long as the context lasts."""
+    # No TaskGroup: a generator that is closed between two messages cannot leave one.
+    task = asyncio.ensure_future(work)  # noqa: TID251 -- ends with the stream
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def _detail(snapshot: RecoverySnapshot) -> str:
+    """Say how far a recovery is, or why it does not go on."""
+    if snapshot.waiting_for:
+        return f"it waits for {snapshot.waiting_for}"
+    if not snapshot.units_total:
+        return ""
+    left = format_size(snapshot.total_bytes - snapshot.verified_bytes)
+    eta_ns = snapshot.eta_ns
+    return f"{left} left" + ("" if eta_ns is None else f", ETA {format_duration(eta_ns / SECOND)}")

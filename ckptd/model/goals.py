@@ -1,0 +1,100 @@
+"""Goals: what somebody waits for of a version, and which of its units that is about.
+
+A goal is written ``phase=NAME``, ``critical``, ``complete`` or ``newest``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from ckptd.errors import UsageError
+from ckptd.model.manifest import Manifest
+from ckptd.model.words import Criticality, GoalKind
+
+_SIGN: Final = "="
+_PHASE_BYTES_MAX: Final = 256
+"""Longer than any name of a phase that can be published."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What somebody waits for.
+
+    Attributes:
+        kind: What sort of thing.
+        phase: Name of the phase, if it is one.
+    """
+
+    kind: GoalKind
+    phase: str = ""
+
+    def __str__(self) -> str:
+        """Write it so that :func:`parse_goal` reads the same."""
+        return f"{self.kind}{_SIGN}{self.phase}" if self.phase else str(self.kind)
+
+    @property
+    def is_whole(self) -> bool:
+        """It is about all required units."""
+        return self.kind in {GoalKind.COMPLETE, GoalKind.NEWEST}
+
+
+def parse_goal(text: str) -> Goal:
+    """Read a goal as a person writes it.
+
+    Raises:
+        UsageError: It is none.
+    """
+    kind, sign, phase = text.partition(_SIGN)
+    is_phase = kind == GoalKind.PHASE and phase.isprintable() and bool(phase)
+    if is_phase and len(phase.encode(errors="surrogatepass")) <= _PHASE_BYTES_MAX:
+        return Goal(GoalKind.PHASE, phase)
+    if not sign and kind in set(GoalKind) - {GoalKind.PHASE}:
+        return Goal(GoalKind(kind))
+    raise UsageError(
+        f"goal {text[:64]!r}",
+        "is nothing that can be waited for",
+        "Write phase=NAME, critical, complete or newest.",
+    )
+
+
+class GoalUnits:
+    """The units of a version that a goal is about, in little memory: as runs of indices.
+
+    Args:
+        goal: About some units, not about all.
+        manifest: Of the version.
+
+    Attributes:
+        is_whole: All required units count: of a version without critical ones they are waited for.
+        lacks_phase: The version has no such phase.
+        phases: Which ones it has.
+    """
+
+    def __init__(self, goal: Goal, manifest: Manifest) -> None:
+        self.phases = manifest.phases
+        self.lacks_phase = goal.kind is GoalKind.PHASE and goal.phase not in manifest.phases
+        self._runs: list[tuple[int, int]] = []
+        if goal.kind is GoalKind.PHASE and not self.lacks_phase:
+            last = manifest.phases.index(goal.phase)
+            self._take(index for index, unit in enumerate(manifest.units) if unit.phase <= last)
+        elif goal.kind is GoalKind.CRITICAL:
+            self._take(
+                index
+                for index, unit in enumerate(manifest.units)
+                if unit.criticality is Criticality.CRITICAL
+            )
+        self.is_whole = goal.kind is not GoalKind.PHASE and not self._runs
+
+    def _take(self, indices: Iterable[int]) -> None:
+        for index in indices:
+            if self._runs and self._runs[-1][1] == index:
+                self._runs[-1] = (self._runs[-1][0], index + 1)
+            else:
+                self._runs.append((index, index + 1))
+
+    def any_of(self, units: Iterable[int]) -> bool:
+        """Return whether the goal is about any of some units."""
+        runs = self._runs
+        return any(start <= unit < end for unit in units for start, end in runs)

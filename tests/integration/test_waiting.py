@@ -1,0 +1,185 @@
+"""Prologs that wait until a version, or what they need of it, is placed on this node."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.cli.demo.demo_checkpoint import PlannedFile
+from ckptd.control.messages.life_cycle import LetGoRequest
+from ckptd.control.messages.running_recoveries import RecoverRequest
+from ckptd.control.messages.verifications import VerifyRequest
+from ckptd.control.messages.waiting import (
+    WaitEvent,
+    WaitProgress,
+    WaitRequest,
+    WaitResult,
+    exit_code_of_wait,
+)
+from ckptd.errors import ExitCode
+from ckptd.limits import KIB
+from ckptd.model.words import Result
+from tests.support.cluster import NAME, WAIT_S, Cluster, Node, make_checkpoint
+
+pytestmark = pytest.mark.integration
+
+
+def until(
+    stream: Iterator[WaitEvent], is_it: Callable[[WaitProgress], bool], what: str
+) -> WaitProgress:
+    """Read a stream until it says something; it must not have ended before."""
+    for event in stream:
+        assert isinstance(event, WaitProgress), f"{event} before {what}"
+        if is_it(event):
+            return event
+    raise AssertionError(f"the stream ended before {what}")
+
+
+def result_of(stream: Iterator[WaitEvent]) -> WaitResult:
+    *_, last = stream
+    assert isinstance(last, WaitResult)
+    return last
+
+
+class Prolog:
+    """``ckptctl wait -o json``, as a job runs it before it begins."""
+
+    def __init__(self, node: Node, *arguments: str) -> None:
+        command = [sys.executable, "-m", "ckptd.cli.ctl.command", "wait", *arguments]
+        options = ["--socket", node.client.socket_path, "-o", "json", "--timeout", f"{WAIT_S:.0f}s"]
+        self.process = subprocess.Popen(
+            [*command, *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def line(self, stream: str, *parts: str) -> str:
+        """Read until a line has all of these parts."""
+        file = getattr(self.process, stream)
+        for line in file:
+            if all(part in line for part in parts):
+                return str(line)
+        raise AssertionError(f"ended without {parts}")
+
+
+def test_a_prolog_waits_for_the_daemon_for_the_recovery_and_over_a_restart(
+    cluster: Cluster,
+) -> None:
+    (source,) = cluster.sources("a")
+    receiver = cluster.prepare("r", peers=[source.address])
+    with Prolog(receiver, NAME, "--for", "critical") as prolog:
+        prolog.line("stderr", "waiting for the daemon: no daemon answers at")
+        receiver.start()
+        receiver.wait_ready()
+        prolog.line("stdout", f"somebody to recover {NAME}, which is not here")
+        recovery = receiver.begin()
+        receiver.client.pause(recovery)
+        prolog.line("stdout", f"recovery {recovery} of {NAME}@100, paused")
+        receiver.restart()
+        prolog.line("stdout", f"recovery {recovery} of {NAME}@100, paused")
+        receiver.client.resume(recovery)
+        result = json.loads(prolog.line("stdout", '"type":"result"'))
+        assert result["is_reached"]
+        assert Path(result["directory"]) == receiver.path(NAME, "100")
+        assert Path(result["directory"], "config.json").exists()
+        assert prolog.process.wait(WAIT_S) == ExitCode.DONE
+
+
+def test_a_recovery_that_ends_without_it_ends_the_wait_and_another_may_bring_it(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source,) = cluster.sources("a")
+    receiver = cluster.node("r", peers=[source.address])
+    given_up = receiver.begin()
+    receiver.client.pause(given_up)
+    ending = receiver.client.wait(WaitRequest(checkpoint=NAME))
+    lasting = receiver.client.wait(WaitRequest(checkpoint=NAME, through_failures=True))
+    for stream in (ending, lasting):
+        until(stream, lambda event: event.recovery == given_up, "it is seen")
+    receiver.client.cancel(given_up)
+    result = result_of(ending)
+    assert (result.is_reached, exit_code_of_wait(result)) == (False, ExitCode.FAILED)
+    assert result.ended is not None
+    assert result.ended.result is Result.CANCELLED
+    until(lasting, lambda event: "another recovery" in event.waiting_for, "it waits for another")
+
+    part = receiver.recover(units=["*.json"])
+    assert part.result is Result.CHOSEN
+    whole = receiver.client.wait(WaitRequest(checkpoint=NAME, version=100))
+    until(whole, lambda event: "of which required units are not here" in event.waiting_for, "part")
+    arguments = ["--socket", receiver.client.socket_path, "wait", f"{NAME}@100", "--timeout"]
+    assert ckptctl([*arguments, "60s", "--for", "critical"]) == ExitCode.DONE
+    assert capsys.readouterr().out == f"{receiver.path(NAME, '100')}\n"
+    assert ckptctl([*arguments, "60s", "--for", "phase=coer"]) == ExitCode.MISSING
+    assert "has no phase 'coer'; it has all" in capsys.readouterr().err
+    assert receiver.recover().result is Result.COMPLETE
+    assert result_of(lasting).is_reached
+    assert result_of(whole).is_reached
+
+
+def test_what_is_withdrawn_or_changed_is_not_complete_until_it_is_right_again(
+    cluster: Cluster,
+) -> None:
+    node = cluster.node("a")
+    directory = make_checkpoint(node.path("100"))
+    node.publish(directory)
+    assert result_of(node.client.wait(WaitRequest(checkpoint=NAME))).is_reached
+    node.client.withdraw(LetGoRequest(checkpoint=NAME, version=100))
+    stream = node.client.wait(WaitRequest(checkpoint=NAME))
+    until(stream, lambda event: event.waiting_for.endswith("it is withdrawn"), "withdrawn")
+    before = (directory / "config.json").read_bytes()
+    (directory / "config.json").write_bytes(b"another")
+    node.client.forget(LetGoRequest(checkpoint=NAME, version=100))
+    until(stream, lambda event: event.waiting_for.endswith("which is not here"), "forgotten")
+    (directory / "config.json").write_bytes(before)
+    node.publish(directory)
+    result = result_of(stream)
+    assert (result.version, result.directory) == (100, str(directory))
+    (directory / "config.json").write_bytes(b"another")
+    list(node.client.verify(VerifyRequest()))
+    stale = node.client.wait(WaitRequest(checkpoint=NAME, goal="phase=all"))
+    until(stale, lambda event: "it is stale: " in event.waiting_for, "stale")
+    (directory / "config.json").write_bytes(before)
+    list(node.client.verify(VerifyRequest()))
+    assert result_of(stale).is_reached
+
+
+def test_the_newest_is_what_peers_have_and_of_a_job_all_shards_that_are_wanted(
+    cluster: Cluster,
+) -> None:
+    source = cluster.node("a")
+    for shard in range(2):
+        files = [PlannedFile(f"rank-{shard}", 300 * KIB)]
+        name = f"llama/shard-{shard}-of-2"
+        for version in (100, 200):
+            directory = make_checkpoint(source.path(f"{version}-{shard}"), files=files)
+            source.publish(directory, name, version, critical=(), deferred=())
+    receiver = cluster.node("r", peers=[source.address])
+    newest = receiver.client.wait(WaitRequest(checkpoint="llama", goal="newest", shards="0-1"))
+    until(newest, lambda event: event.version == 200, "the newest is known")
+
+    def recover(version: int, shards: str) -> Result:
+        request = RecoverRequest(checkpoint="llama", version=version, shards=shards)
+        return receiver.result(receiver.client.recover(request).recovery).result
+
+    assert recover(200, "1") is Result.COMPLETE
+    until(newest, lambda event: "of which shard 0/2 is not here" in event.waiting_for, "shard 0")
+    assert result_of(receiver.client.wait(WaitRequest(checkpoint="llama"))).version == 200
+    assert recover(200, "0-1") is Result.COMPLETE
+    result = result_of(newest)
+    assert (result.version, result.directory) == (200, str(receiver.path("llama", "200")))
