@@ -135,6 +135,6 @@ def _add(parsers: _Parsers, verb: Verb, *, is_typed: bool) -> None:
         "--socket", metavar="PATH", default=argparse.SUPPRESS, help="control socket of the daemon"
     )
     parser.add_argument(
-        "-o", "--output", choices=("table", "json"), default="table", help="default: table"
+        "-o", "--output", choices=verb.outputs, default="table", help="default: table"
     )
     verb.add_arguments(parser)

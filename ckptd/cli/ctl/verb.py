@@ -48,6 +48,7 @@ class Verb:
         is_over_without_reader: Tells whether its output is all it is for, so that it ends when
             nobody reads that. Any other one does what was asked for, and its exit code says how
             that ended.
+        outputs: What ``-o`` can be.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Verb:
     objection: Callable[[Namespace], str] = no_objection
     is_offline: bool = False
     is_over_without_reader: Callable[[Namespace], bool] = never
+    outputs: tuple[str, ...] = ("table", "json")
 
 
 def client_of(arguments: Namespace) -> ControlClient:

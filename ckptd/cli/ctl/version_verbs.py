@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from typing import Final
 
 from ckptd.cli.ctl.unit_arguments import add_choice, object_to_choice
@@ -28,10 +29,14 @@ from ckptd.model.shards import job_of
 _CHECKPOINTS: Final = """\
 List what this node and its peers hold, newest first. A version of a job is one
 line: how many of its shards somebody has, and how many nodes have each.
+-o wide also says what of each version that is here has to be there first (its
+first phase), how long its critical units are, in which time a peer would have
+the first phase from here, and the digest.
 
 examples:
   ckptctl checkpoints
   ckptctl checkpoints llama --shards   # one line for each shard
+  ckptctl checkpoints -o wide
   ckptctl checkpoints -o json | jq '.[] | {checkpoint, version, nodes}'
 """
 
@@ -75,7 +80,10 @@ def _checkpoints(arguments: Namespace) -> ExitCode:
             row for row in rows if name in {row.checkpoint, job_of(CheckpointName(row.checkpoint))}
         ]
         nothing = f"nothing of {name} here or at a peer"
-    lines_of = shard_lines if arguments.shards else checkpoint_lines
+    lines_of = partial(
+        shard_lines if arguments.shards else checkpoint_lines,
+        is_wide=arguments.output == "wide",
+    )
     return print_rows(arguments, rows, lines_of, nothing)
 
 
@@ -130,6 +138,7 @@ VERBS: Final = (
         _checkpoints,
         _CHECKPOINTS,
         _add_checkpoints,
+        outputs=("table", "wide", "json"),
     ),
     Verb(
         "peers",

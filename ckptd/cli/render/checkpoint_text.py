@@ -10,14 +10,19 @@ from typing import Final
 from ckptd.cli.render.job_text import JobVersion, jobs_among
 from ckptd.cli.render.text import bare_name_counts, printable, table
 from ckptd.control.messages.checkpoints import CheckpointRow, PlaceRow
+from ckptd.control.messages.minimal_sets import MinimalSetView
 from ckptd.model.ids import shortened
-from ckptd.model.quantities import format_age, format_size
+from ckptd.model.quantities import format_age, format_duration, format_size
 from ckptd.model.words import Location, PlaceState
 
 _BEST_FIRST: Final = tuple(PlaceState)
+_COLUMNS: Final = ("CHECKPOINT", "VERSION", "SIZE", "UNITS", "AGE", "HELD", "NODES")
+_WIDE_COLUMNS: Final = ("FIRST PHASE", "IN", "CRITICAL", "DIGEST")
 
 
-def checkpoint_lines(rows: Iterable[CheckpointRow], width: int | None = None) -> list[str]:
+def checkpoint_lines(
+    rows: Iterable[CheckpointRow], width: int | None = None, *, is_wide: bool = False
+) -> list[str]:
     """List versions and who holds them; with places that are not simply here, a line for each.
 
     The shards of a version of a job are one line.
@@ -25,24 +30,27 @@ def checkpoint_lines(rows: Iterable[CheckpointRow], width: int | None = None) ->
     Args:
         rows: In the order in which they are shown.
         width: Of the terminal; ``None`` if no line is to be cut.
+        is_wide: With more columns; no line is cut then.
     """
-    return _lines(jobs_among(tuple(rows)), width)
+    return _lines(jobs_among(tuple(rows)), width, is_wide=is_wide)
 
 
-def shard_lines(rows: Iterable[CheckpointRow], width: int | None = None) -> list[str]:
+def shard_lines(
+    rows: Iterable[CheckpointRow], width: int | None = None, *, is_wide: bool = False
+) -> list[str]:
     """List the same with a line for each shard."""
-    return _lines(tuple(rows), width)
+    return _lines(tuple(rows), width, is_wide=is_wide)
 
 
-def _lines(shown: Sequence[CheckpointRow | JobVersion], width: int | None) -> list[str]:
+def _lines(
+    shown: Sequence[CheckpointRow | JobVersion], width: int | None, *, is_wide: bool
+) -> list[str]:
+    width = None if is_wide else width
     rows = [each for each in shown if isinstance(each, CheckpointRow)]
     contents = Counter((row.checkpoint, row.version) for row in rows)
     header, *lines = table(
-        ("CHECKPOINT", "VERSION", "SIZE", "UNITS", "AGE", "HELD", "NODES"),
-        (
-            each.cells() if isinstance(each, JobVersion) else _cells(each, contents)
-            for each in shown
-        ),
+        (*_COLUMNS, *(_WIDE_COLUMNS if is_wide else ())),
+        ((*_cells(each, contents), *(_wide_cells(each) if is_wide else ())) for each in shown),
         width,
     )
     found = [header]
@@ -52,7 +60,9 @@ def _lines(shown: Sequence[CheckpointRow | JobVersion], width: int | None) -> li
     return found
 
 
-def _cells(row: CheckpointRow, contents: Counter[tuple[str, int]]) -> tuple[str, ...]:
+def _cells(row: CheckpointRow | JobVersion, contents: Counter[tuple[str, int]]) -> tuple[str, ...]:
+    if isinstance(row, JobVersion):
+        return row.cells()
     return (
         row.checkpoint,
         _version(row, has_rivals=contents[row.checkpoint, row.version] > 1),
@@ -62,6 +72,31 @@ def _cells(row: CheckpointRow, contents: Counter[tuple[str, int]]) -> tuple[str,
         _held(row),
         ",".join(row.nodes) or "-",
     )
+
+
+def _wide_cells(row: CheckpointRow | JobVersion) -> tuple[str, ...]:
+    """Return what is shown in more columns; of a job what is known of all of its shards."""
+    if isinstance(row, JobVersion):
+        return (*(_first_cells(row.minimal_sets())), _size(row.critical_bytes()), "-")
+    found = () if row.minimal_set is None else (row.minimal_set,)
+    return (*_first_cells(found), _size(row.critical_bytes), shortened(row.digest))
+
+
+def _first_cells(found: Sequence[MinimalSetView]) -> tuple[str, str]:
+    """Return what has to be there first, and in which time it is."""
+    if not found:
+        return "-", "-"
+    times = [each.predicted_s for each in found if each.predicted_s is not None]
+    predicted = format_duration(sum(times)) if len(times) == len(found) else "-"
+    if all(each.is_everything for each in found):
+        return "all of it", predicted
+    phases = "+".join(dict.fromkeys(each.phase for each in found))
+    amount = format_size(sum(each.bytes for each in found))
+    return f"{printable(phases)}: {sum(each.units for each in found)} units, {amount}", predicted
+
+
+def _size(size_bytes: int | None) -> str:
+    return "-" if size_bytes is None else format_size(size_bytes)
 
 
 def _version(row: CheckpointRow, *, has_rivals: bool) -> str:

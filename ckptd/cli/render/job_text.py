@@ -9,6 +9,7 @@ from typing import Final
 
 from ckptd.control.messages.checkpoints import CheckpointRow
 from ckptd.control.messages.jobs import NewestView
+from ckptd.control.messages.minimal_sets import MinimalSetView
 from ckptd.model.ids import CheckpointName
 from ckptd.model.quantities import format_age, format_size
 from ckptd.model.shards import WantedShards, split_shard
@@ -65,6 +66,24 @@ class JobVersion:
             self._held(),
             f"{len(nodes)} nodes" if len(nodes) > _NODES_NAMED_MAX else ",".join(nodes) or "-",
         )
+
+    def minimal_sets(self) -> tuple[MinimalSetView, ...]:
+        """Return what each shard needs first; nothing if that is not known of all of them."""
+        found = [self._known(number) for number in range(self.count)]
+        sets = [row.minimal_set for row in found if row is not None and row.minimal_set is not None]
+        return tuple(sets) if len(sets) == self.count else ()
+
+    def critical_bytes(self) -> int | None:
+        """Return how long the critical units are; ``None``: not known of all shards."""
+        found = [self._known(number) for number in range(self.count)]
+        sizes = [row.critical_bytes for row in found if row is not None]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == self.count else None
+
+    def _known(self, number: int) -> CheckpointRow | None:
+        """Return what is known of a shard: the first content whose manifest is here."""
+        rows = self.rows.get(number, [])
+        return next((row for row in rows if row.minimal_set is not None), None)
 
     def _shards(self) -> str:
         copies = self.copies

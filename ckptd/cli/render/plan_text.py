@@ -47,6 +47,7 @@ def plan_lines(plan: Plan) -> list[str]:
         ),
         ("target", f"{plan.target}{', where something else is' if plan.is_target_taken else ''}"),
         ("room", _room(plan)),
+        *_first_phase(plan),
         ("critical", _critical(plan)),
         ("complete", _predicted(plan.predicted_complete_s)),
     ]
@@ -189,6 +190,15 @@ def _room(plan: Plan) -> str:
     left = f"{format_size(plan.memory_bytes)} left below the memory limit of the daemon's cgroup"
     verdict = "" if plan.room_bytes <= plan.memory_bytes else ": the daemon would be killed"
     return f"{room}; it is in memory, with {left}{verdict}"
+
+
+def _first_phase(plan: Plan) -> list[tuple[str, str]]:
+    """Say what the version is of some use with, where that is not all of it."""
+    first = plan.minimal_set
+    if first is None or first.is_everything:
+        return []
+    amount = f"{first.units} units, {format_size(first.bytes)}"
+    return [("first phase", f"{first.phase}: {amount}, {_predicted(first.predicted_s)}")]
 
 
 def _critical(plan: Plan) -> str:

@@ -17,6 +17,7 @@ from ckptd.control.messages.checkpoints import (
 )
 from ckptd.control.messages.daemon_status import RootRow, Status
 from ckptd.control.messages.explanations import ExplanationView
+from ckptd.control.messages.minimal_sets import MinimalSetView
 from ckptd.control.messages.peers import PeerRow
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoveryView
@@ -388,6 +389,9 @@ def published_lines(result: PublishResult) -> list[str]:
     ]
     if result.is_dry_run:
         lines = [f"would publish {name}: {amounts}, from {printable(result.directory)}"]
+    first = result.minimal_set
+    if first is not None and not first.is_everything:
+        lines.append(minimal_set_line(first))
     if result.skipped:
         lines.append(f"not a part of it: {listing(result.skipped)}")
     if result.excluded:
@@ -403,6 +407,14 @@ def published_lines(result: PublishResult) -> list[str]:
     if result.is_dry_run:
         lines.append("nothing was published: this is what would be")
     return lines
+
+
+def minimal_set_line(first: MinimalSetView) -> str:
+    """Say what a version is of some use with, and in which time a peer would have that."""
+    line = f"first phase {printable(first.phase)}: {first.units} units, {format_size(first.bytes)}"
+    if first.predicted_s is None:
+        return line
+    return f"{line}; at a peer in {format_duration(first.predicted_s)}"
 
 
 def bare_name_counts(links: int | None, empty_directories: int | None) -> str:

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from ckptd.control.messages.minimal_sets import MinimalSetView
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.model.words import Location, PlaceState
 
@@ -62,6 +63,7 @@ class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
         places: Where it stands on this node.
         links: How many symbolic links it has; ``None`` if the manifest is not here.
         empty_directories: How many empty directories; ``None`` if the manifest is not here.
+        minimal_set: What has to be there first; ``None`` if the manifest is not here.
     """
 
     checkpoint: str
@@ -78,6 +80,7 @@ class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
     places: tuple[PlaceRow, ...] = ()
     links: int | None = None
     empty_directories: int | None = None
+    minimal_set: MinimalSetView | None = None
 
 
 class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -167,6 +170,7 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
         empty_directories: How many empty directories are part of it.
         passed_files: How many files are read through descriptors that were passed.
         passed_note: For how long, and how they can be read for good; empty if there are none.
+        minimal_set: What has to be there first; ``None`` if nothing was published.
     """
 
     checkpoint: str
@@ -187,6 +191,7 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     empty_directories: int = 0
     passed_files: int = 0
     passed_note: str = ""
+    minimal_set: MinimalSetView | None = None
 
 
 PublishEvent: TypeAlias = PublishProgress | PublishWanted | PublishResult

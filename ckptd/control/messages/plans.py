@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ckptd.control.messages.minimal_sets import MinimalSetView
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.errors import ExitCode
 from ckptd.model.words import RateOrigin, SourceState
@@ -151,6 +152,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             there are none.
         predicted_complete_s: Seconds until everything is here; ``None``: not known.
         prediction_remark: Why that is not known, or what the prediction ignores; may be empty.
+        minimal_set: What of it has to be here first; ``None`` without the manifest, or if nothing
+            of that is wanted.
         size_problem: Why a version of that length would be refused; empty if it would not.
         shards: Of a job: which shards the plan is for, as in ``RecoverRequest``.
     """
@@ -187,6 +190,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None = None
     size_problem: str = ""
     shards: str = ""
+    minimal_set: MinimalSetView | None = None
 
 
 def exit_code_of_plan(plan: Plan) -> ExitCode:

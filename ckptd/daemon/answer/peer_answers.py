@@ -13,6 +13,7 @@ from ckptd.control.messages.checkpoints import CheckpointRow, PlaceRow
 from ckptd.control.messages.peers import BadBlockRow, PathRow, PeerRow, PeerView
 from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.core.report.views import PeerSnapshot
+from ckptd.daemon.answer.minimal_sets import MinimalSets
 from ckptd.daemon.keep.place_moments import PlaceMoments
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.peering import Peering
@@ -38,9 +39,17 @@ class PeerAnswers:
         parts: What the daemon is made of.
         recovering: Follows peers.
         moments: Knows when places were recorded and checked.
+        minimal_sets: Knows what is needed first of what is here.
     """
 
-    def __init__(self, parts: Parts, recovering: Recovering, moments: PlaceMoments) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        recovering: Recovering,
+        moments: PlaceMoments,
+        minimal_sets: MinimalSets,
+    ) -> None:
+        self._minimal_sets = minimal_sets
         self._moments = moments
         self._node = parts.config.node.id
         self._scheduler = recovering.scheduler
@@ -53,7 +62,15 @@ class PeerAnswers:
     def checkpoints(self) -> list[CheckpointRow]:
         """Return what this node and its peers hold, by name, newest version first."""
         places = _Places(self._roots, self._catalog, self._moments)
-        return _checkpoint_rows(self._node, self._catalog, self._peering, places)
+        rows = _checkpoint_rows(self._node, self._catalog, self._peering, places)
+        return [
+            replace(
+                row,
+                minimal_set=self._minimal_sets.of(Digest(row.digest)),
+                critical_bytes=self._minimal_sets.critical_bytes(Digest(row.digest)),
+            )
+            for row in rows
+        ]
 
     def peers(self) -> list[PeerRow]:
         """Return the known peers, by address."""

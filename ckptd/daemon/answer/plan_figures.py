@@ -19,6 +19,7 @@ from ckptd.core.explain.prediction import (
 from ckptd.core.explain.snapshot import unit_names
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
+from ckptd.model.minimal_set import MinimalSet, first_phase_blocks, minimal_set_of
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
 from ckptd.model.zeros import zero_blocks
@@ -75,6 +76,9 @@ class PlanFigures:
         held_bytes: What is on offer here.
         offered_bytes: What each holder has, in their order.
         prediction: How long it takes.
+        minimal: What of that has to be here first; ``None`` without a manifest, or if nothing of
+            the first phase is wanted.
+        minimal_ns: When that will be here; ``None``: cannot be said.
     """
 
     size_bytes: int
@@ -91,6 +95,8 @@ class PlanFigures:
     held_bytes: int
     offered_bytes: tuple[int, ...]
     prediction: Prediction
+    minimal: MinimalSet | None = None
+    minimal_ns: int | None = None
 
 
 def figures_of(content: PlannedContent) -> PlanFigures:
@@ -115,6 +121,7 @@ def figures_of(content: PlannedContent) -> PlanFigures:
         needs = [need_of_unknown(facts, needed)]
     else:
         needs = needs_of(space, space.class_ends(), needed)
+    minimal = _minimal_set(space, unchosen) if space else None
     critical = space.of_criticality(Criticality.CRITICAL) if space else BlockSet()
     return PlanFigures(
         size_bytes=space.size_bytes - space.set_bytes(unchosen) if space else facts.size_bytes,
@@ -131,7 +138,26 @@ def figures_of(content: PlannedContent) -> PlanFigures:
         held_bytes=_size_bytes(content.held, space) if content.held else 0,
         offered_bytes=tuple(_size_bytes(holding, space) for holding in content.offered),
         prediction=predict(needs, content.supplies),
+        minimal=minimal,
+        minimal_ns=_first_ns(space, needed, content.supplies) if space and minimal else None,
     )
+
+
+def _minimal_set(space: AddressSpace, unchosen: BlockSet) -> MinimalSet | None:
+    """Return what is wanted of the first phase; ``None``: nothing."""
+    found, first = minimal_set_of(space), first_phase_blocks(space)
+    unwanted = first & unchosen
+    if found is None or not unwanted:
+        return found
+    units = found.units - space.whole_units(unwanted)
+    size_bytes = space.set_bytes(first - unwanted)
+    return found._replace(units=units, size_bytes=size_bytes) if first - unwanted else None
+
+
+def _first_ns(space: AddressSpace, needed: BlockSet, supplies: Sequence[Supply]) -> int | None:
+    """Return when all of the first phase that is needed will be here."""
+    first = needed & first_phase_blocks(space)
+    return predict(needs_of(space, space.class_ends(), first), supplies).complete_ns
 
 
 def _size_bytes(holding: Holding, space: AddressSpace | None) -> int:

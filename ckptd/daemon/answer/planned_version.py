@@ -13,6 +13,7 @@ from ckptd.control.messages.plans import HereRow, PassedOverRow, Plan, PlanSourc
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.core.report.choice import PassedOver
 from ckptd.core.report.views import PeerSnapshot
+from ckptd.daemon.answer.minimal_sets import minimal_set_view
 from ckptd.daemon.answer.plan_figures import PlanFigures, PlannedContent
 from ckptd.daemon.host.memory_limits import memory_limit
 from ckptd.limits import SECOND
@@ -140,6 +141,11 @@ def plan_of(
         prediction_remark=_remark(prediction.remark, figures.copied_bytes),
         size_problem="" if planned.is_there else size_problem,
         shards=planned.shards,
+        minimal_set=(
+            minimal_set_view(figures.minimal, _seconds(figures.minimal_ns))
+            if figures.minimal
+            else None
+        ),
     )
 
 

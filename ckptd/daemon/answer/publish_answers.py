@@ -21,6 +21,7 @@ from ckptd.control.messages.rivals import RivalRow
 from ckptd.control.roles import Caller
 from ckptd.control.server.handing import Handing
 from ckptd.core.report.rivals import Rival
+from ckptd.daemon.answer.minimal_sets import MinimalSets
 from ckptd.daemon.answer.passed_answers import Passing
 from ckptd.daemon.answer.published_shards import PublishedShards
 from ckptd.daemon.host.systemd import keeps_descriptors
@@ -56,6 +57,7 @@ class PublishAnswers:
         note: Given how each ended, and how many nanoseconds it took.
         contents: Returns what peers have under a checkpoint and version.
         passed: Keeps files that publishers passed.
+        minimal_sets: Knows what is needed first of what is here.
     """
 
     def __init__(
@@ -65,7 +67,9 @@ class PublishAnswers:
         note: Callable[[Result, int], None],
         contents: Callable[[CheckpointName, Version], Iterable[Rival]],
         passed: PassedKeeping,
+        minimal_sets: MinimalSets,
     ) -> None:
+        self._minimal_sets = minimal_sets
         self._node = parts.config.node.id
         self._contents = contents
         self._now = now
@@ -191,6 +195,7 @@ class PublishAnswers:
             empty_directories=len(hashed.manifest.directories),
             passed_files=hashed.passed,
             passed_note=self._passed_note(root.absolute(hashed.directory), hashed.passed),
+            minimal_set=self._minimal_sets.of(held.holding.digest),
         )
 
     def _passed_note(self, directory: str, count: int) -> str:

@@ -8,6 +8,7 @@ from ckptd.control.messages.daemon_status import ReloadResult
 from ckptd.daemon.answer.daemon_answers import DaemonAnswers, DaemonFacts
 from ckptd.daemon.answer.job_answers import JobAnswers
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
+from ckptd.daemon.answer.minimal_sets import MinimalSets
 from ckptd.daemon.answer.named_places import NamedPlaces
 from ckptd.daemon.answer.newest_answers import NewestAnswers
 from ckptd.daemon.answer.peer_answers import PeerAnswers
@@ -60,6 +61,12 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
     views = RecoveryViews(recovering, limiting, loop_lag_s=lambda: facts().event_loop_lag_s)
     now = recovering.runtime.now
     proven = ProvenVersions(recovering, parts.storage.catalog)
+    minimal_sets = MinimalSets(
+        parts.storage.catalog.minimal_set,
+        lambda: recovering.scheduler.learned_rates(now=now()),
+        limiting.effective,
+        now,
+    )
     standings = NamedPlaces(parts.storage, recovering, note_let_go)
     return (
         RecoveryAnswers(parts, recovering, views),
@@ -73,6 +80,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
                 checkpoint, version, now=now()
             ),
             passed,
+            minimal_sets,
         ),
         LifeCycleAnswers(parts.storage, standings),
         NewestAnswers(recovering, proven),
@@ -80,7 +88,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         JobAnswers(parts.storage, parts.policy, recovering.peering.names),
         RemoveAnswers(parts.storage, standings),
         VerifyAnswers(parts, keeping.reads, recovering.repairing, now),
-        PeerAnswers(parts, recovering, keeping.moments),
+        PeerAnswers(parts, recovering, keeping.moments, minimal_sets),
         DaemonAnswers(
             facts=facts,
             recovering=recovering,

@@ -19,6 +19,7 @@ from ckptd.limits import HOLDINGS_MAX, MIB
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.manifest import Manifest
+from ckptd.model.minimal_set import MinimalSet
 from ckptd.model.shards import Shard, job_of, split_shard
 from ckptd.store.files.fingerprints import UnitFile
 from ckptd.store.files.hashed_directories import HashedDirectory
@@ -216,6 +217,10 @@ class Catalog:
     def held(self, digest: Digest) -> HeldVersion | None:
         """Return a version, whatever its state."""
         return self._held.get(digest)
+
+    def minimal_set(self, digest: Digest) -> MinimalSet | None:
+        """Return what has to be there first of a version; ``None``: it is not here, or unseen."""
+        return None if self.held(digest) is None else self._held.starts(digest).minimal_set
 
     def find(self, checkpoint: CheckpointName, version: Version) -> tuple[HeldVersion, ...]:
         """Return what is held under a name and version: one, or rivals, the latest first."""

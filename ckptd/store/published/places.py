@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
+from ckptd.model.minimal_set import minimal_set_of
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import PlaceState
 
@@ -37,11 +38,16 @@ class UnitRuns(Protocol):
 
 
 class UnitStarts:
-    """What the catalog keeps in memory of an address space: four bytes for each unit."""
+    """What the catalog keeps in memory of an address space: four bytes for each unit.
 
-    __slots__ = ("_starts",)
+    Attributes:
+        minimal_set: What has to be there first; ``None``: nothing is known of it.
+    """
+
+    __slots__ = ("_starts", "minimal_set")
 
     def __init__(self, space: AddressSpace) -> None:
+        self.minimal_set = minimal_set_of(space)
         units = range(len(space.manifest.units))
         self._starts = array("I", (space.unit_run(unit)[0] for unit in units))
         self._starts.append(space.block_count)

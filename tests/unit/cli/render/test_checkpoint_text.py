@@ -2,7 +2,8 @@ import msgspec
 
 from ckptd.cli.render.checkpoint_text import checkpoint_lines
 from ckptd.cli.render.text import WIDTH
-from ckptd.limits import DAY_S
+from ckptd.control.messages.minimal_sets import MinimalSetView
+from ckptd.limits import DAY_S, GIB, MIB
 from ckptd.model.words import Location, PlaceState
 from tests.support.control_samples import CHECKPOINT, PLACE
 
@@ -124,3 +125,21 @@ def test_what_peers_and_files_are_called_moves_no_cursor() -> None:
     evil = replace(PLACE, state=PlaceState.STALE, directory="/a\n", reason="\x1b[2J was removed")
     rows = [replace(CHECKPOINT, nodes=("\x1b[2J",), places=(evil,))]
     assert all(line.isprintable() for line in checkpoint_lines(rows))
+
+
+def test_wide_rows_say_what_has_to_be_there_first() -> None:
+    first = MinimalSetView(phase="core", units=3, bytes=GIB, is_everything=False, predicted_s=1.5)
+    alone = MinimalSetView(phase="all", units=12, bytes=2 * GIB, is_everything=True)
+    rows = [
+        replace(CHECKPOINT, minimal_set=first, critical_bytes=MIB),
+        replace(CHECKPOINT, version=99, minimal_set=alone, critical_bytes=0, places=(PLACE,)),
+        replace(CHECKPOINT, version=98),
+    ]
+    wide = checkpoint_lines(rows, 20, is_wide=True)
+    assert [line.partition("node-c")[2].strip() for line in wide[1:]] == [
+        "core: 3 units, 1 GiB  1.5s  1 MiB     abababababab",
+        "all of it             -     0 B       abababababab",
+        "-                     -     -         abababababab",
+    ]
+    assert wide[0].endswith("FIRST PHASE           IN    CRITICAL  DIGEST")
+    assert not any("core" in line for line in checkpoint_lines(rows))

@@ -7,6 +7,7 @@ import msgspec
 from ckptd.cli.render.checkpoint_text import checkpoint_lines, shard_lines
 from ckptd.cli.render.job_text import newest_lines
 from ckptd.control.messages.checkpoints import CheckpointRow
+from ckptd.control.messages.minimal_sets import MinimalSetView
 from ckptd.limits import GIB
 from ckptd.model.words import Location
 from tests.support.control_samples import CHECKPOINT, NEWEST, PLACE
@@ -80,3 +81,13 @@ def test_the_newest_version_of_a_job_and_who_goes_another_way() -> None:
         "no version of llama is whole: 100 in 8 shards lacks one: shard 3/8 is missing"
     ]
     assert newest_lines(replace(none, why="")) == ["nobody has shards of llama"]
+
+
+def test_wide_a_job_needs_first_what_all_its_shards_do_together() -> None:
+    first = MinimalSetView(phase="core", units=3, bytes=GIB, is_everything=False, predicted_s=1.5)
+    rows = [shard(number, "a", minimal_set=first, critical_bytes=7) for number in range(2)]
+    line = checkpoint_lines(rows, is_wide=True)[1]
+    assert line.endswith("core: 6 units, 2 GiB  3.0s  14 B      -")
+    line = checkpoint_lines([rows[0], shard(1, "a")], is_wide=True)[1]
+    assert line.split()[-4:] == ["-", "-", "-", "-"]
+    assert shard_lines(rows, is_wide=True)[2].split()[-4:] == ["1.5s", "7", "B", "abababababab"]

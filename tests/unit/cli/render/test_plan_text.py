@@ -2,6 +2,7 @@ import msgspec
 import pytest
 
 from ckptd.cli.render.plan_text import peer_view_lines, plan_lines
+from ckptd.control.messages.minimal_sets import MinimalSetView
 from ckptd.control.messages.plans import ClassBytes, HereRow, PassedOverRow, Plan, ReusedRow
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.limits import DAY_S, GIB
@@ -199,3 +200,15 @@ def test_what_would_be_copied_from_other_versions_is_said_with_their_places() ->
     lines = [" ".join(line.split()) for line in plan_lines(replace(PLAN, reused_from=rows))]
     at = lines.index("copied 1 GiB from /data/100")
     assert lines[at + 1] == "1 GiB from /data/99"
+
+
+def test_a_plan_says_what_the_version_is_of_some_use_with() -> None:
+    first = MinimalSetView(phase="core", units=3, bytes=GIB, is_everything=False, predicted_s=1.2)
+    lines = plan_lines(replace(PLAN, minimal_set=first))
+    at = lines.index("critical     in 0.6s")
+    assert lines[at - 1] == "first phase  core: 3 units, 1 GiB, in 1.2s"
+    unknown = plan_lines(replace(PLAN, minimal_set=replace(first, predicted_s=None)))
+    assert unknown[at - 1] == "first phase  core: 3 units, 1 GiB, cannot be predicted"
+    assert plan_lines(replace(PLAN, minimal_set=replace(first, is_everything=True))) == plan_lines(
+        PLAN
+    )

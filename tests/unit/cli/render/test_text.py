@@ -15,6 +15,7 @@ from ckptd.cli.render.text import (
     status_lines,
     table,
 )
+from ckptd.control.messages.minimal_sets import MinimalSetView
 from ckptd.control.messages.running_recoveries import SourceRow
 from ckptd.limits import GIB, MIB
 from ckptd.model.words import (
@@ -355,3 +356,15 @@ def test_what_was_copied_on_this_node_has_no_rate_of_peers() -> None:
     assert "/s)" in result_lines(both)[0]
     account = " ".join(" ".join(result_lines(both)).split())
     assert "512 MiB copied on this node, 512 MiB were here or zeros" in account
+
+
+def test_what_was_published_says_what_it_is_of_some_use_with() -> None:
+    first = MinimalSetView(phase="core", units=3, bytes=GIB, is_everything=False, predicted_s=1.2)
+    plain = published_lines(PUBLISH_RESULT)
+    said = "first phase core: 3 units, 1 GiB"
+    lines = published_lines(replace(PUBLISH_RESULT, minimal_set=first))
+    assert lines == [*plain, f"{said}; at a peer in 1.2s"]
+    unknown = replace(first, predicted_s=None)
+    assert published_lines(replace(PUBLISH_RESULT, minimal_set=unknown)) == [*plain, said]
+    alone = replace(first, is_everything=True)
+    assert published_lines(replace(PUBLISH_RESULT, minimal_set=alone)) == plain

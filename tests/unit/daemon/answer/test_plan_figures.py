@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ckptd.core.explain.prediction import Supply
@@ -13,6 +14,7 @@ from ckptd.daemon.answer.plan_figures import PlannedContent, figures_of
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, PathId, Version
+from ckptd.model.minimal_set import MinimalSet
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.fingerprints import Fingerprint, UnitFile
 from ckptd.store.files.roots import Root
@@ -91,3 +93,46 @@ def test_without_a_manifest_only_totals_are_known() -> None:
         None,
     )
     assert figures.missing_units == ()
+
+
+def phased() -> AddressSpace:
+    """The same with two phases: b and a, then c."""
+    manifest = SPACE.manifest
+    *first, last = manifest.units
+    units = (*first, msgspec.structs.replace(last, phase=1))
+    return AddressSpace(msgspec.structs.replace(manifest, phases=("core", "rest"), units=units))
+
+
+def test_the_first_phase_is_predicted_apart() -> None:
+    figures = figures_of(content(phased(), offered=(holding(0, 1, 2),)))
+    assert figures.minimal == MinimalSet("core", 2, 8, 5, False, True)
+    assert figures.minimal_ns == pytest.approx(8e9)
+    assert figures.prediction.complete_ns == pytest.approx(15e9)
+
+
+def test_the_first_phase_can_be_had_where_nobody_has_the_rest() -> None:
+    figures = figures_of(content(phased(), offered=(holding(0, 1),)))
+    assert figures.minimal_ns == pytest.approx(8e9)
+    assert figures.prediction.complete_ns is None
+
+
+def test_what_is_here_of_the_first_phase_takes_no_time() -> None:
+    figures = figures_of(content(phased(), mine=holding(0, 1), offered=(holding(2),)))
+    assert figures.minimal_ns == 0
+
+
+def test_of_some_units_the_first_phase_has_those_that_are_wanted() -> None:
+    planned = content(phased(), offered=(holding(0, 1, 2),))
+    figures = figures_of(replace(planned, unchosen=BlockSet([(0, 1)])))
+    assert figures.minimal == MinimalSet("core", 1, 3, 5, False, True)
+    assert figures.minimal_ns == pytest.approx(3e9)
+    nothing = figures_of(replace(planned, unchosen=BlockSet([(0, 2)])))
+    assert (nothing.minimal, nothing.minimal_ns) == (None, None)
+
+
+def test_without_phases_or_a_manifest_nothing_is_first() -> None:
+    figures = figures_of(content(SPACE, offered=(holding(0, 1, 2),)))
+    assert figures.minimal is not None
+    assert figures.minimal.is_everything
+    assert figures.minimal_ns == figures.prediction.complete_ns
+    assert figures_of(content(None, offered=(holding(0, 1),))).minimal is None

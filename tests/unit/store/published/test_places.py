@@ -5,6 +5,7 @@ import pytest
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.minimal_set import minimal_set_of
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import PlaceState
 from ckptd.store.files.fingerprints import Fingerprint, UnitFile
@@ -192,3 +193,7 @@ def test_what_stands_at_a_place_is_all_that_is_not_known_to_be_wrong(
 ) -> None:
     assert place.is_whole is is_whole
     assert place.standing(SPACE) == BlockSet(blocks)
+
+
+def test_what_has_to_be_there_first_is_kept_of_each_version() -> None:
+    assert UnitStarts(SPACE).minimal_set == minimal_set_of(SPACE)
