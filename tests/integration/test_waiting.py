@@ -159,6 +159,23 @@ def test_what_is_withdrawn_or_changed_is_not_complete_until_it_is_right_again(
     assert result_of(stale).is_reached
 
 
+def test_who_finds_no_place_among_those_who_wait_is_answered_once(cluster: Cluster) -> None:
+    node = cluster.node("a")
+    request = WaitRequest(checkpoint=NAME)
+    streams = [node.client.wait(request) for _ in range(9)]
+    first = [next(stream) for stream in streams]
+    assert {event.waiting_for for event in first if isinstance(event, WaitProgress)} == {
+        f"somebody to recover {NAME}, which is not here"
+    }
+    assert list(streams.pop()) == []
+    for stream in streams:
+        assert isinstance(next(stream), WaitProgress)
+    make_checkpoint(node.path("100"))
+    node.publish(node.path("100"))
+    assert all(result_of(stream).is_reached for stream in streams)
+    assert result_of(node.client.wait(request)).is_reached
+
+
 def test_the_newest_is_what_peers_have_and_of_a_job_all_shards_that_are_wanted(
     cluster: Cluster,
 ) -> None:

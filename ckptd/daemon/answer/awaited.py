@@ -97,8 +97,9 @@ class Awaited:
         if self.goal.kind is not GoalKind.NEWEST:
             return
         scheduler, catalog = self._recovering.scheduler, self._catalog
-        if self._wanted_shards() is not None or self._is_job_of_peers():
-            found = await self._proven.choose(self.name)
+        wanted = self._wanted_shards()
+        if wanted is not None or self._is_job_of_peers():
+            found = await self._proven.choose(self.name, None, wanted or WantedShards())
             seen = NewestSeen(found.version, found.why, is_settled=scheduler.is_settled)
         else:
             own = self._recovering.own.holdings(self.name)
