@@ -23,7 +23,7 @@ from ckptd.limits import SECOND
 from ckptd.model.quantities import format_duration, format_size
 
 _LOOK_S: Final = 0.25
-"""A reader sees what is placed this much later, at most."""
+"""What a recovery places is seen at once, anything else this much later at most."""
 _PROGRESS_S: Final = 1.0
 _NEWEST_S: Final = 1.0
 """Between two looks which version is the newest."""
@@ -67,6 +67,7 @@ class WaitAnswers:
             if is_full:
                 await asyncio.sleep(_LOOK_S)
             while True:
+                before = self._storage.catalog.change_count
                 sight, seen = await awaited.look()
                 found = judge(sight, seen, through_failures=request.through_failures)
                 now_ns = self._recovering.runtime.now()
@@ -80,7 +81,14 @@ class WaitAnswers:
                     said, said_ns = progress, now_ns
                 if is_full:
                     return
-                await asyncio.sleep(_LOOK_S)
+                await self._change_since(before)
+
+    async def _change_since(self, before: int) -> None:
+        """Wait until the catalog changes with what a recovery does, but not long."""
+        catalog = self._storage.catalog
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_S):
+                await self._recovering.runtime.wait_until(lambda: catalog.change_count != before)
 
     async def _keep_looking(self, awaited: Awaited) -> None:
         """Have looked at what stands here and was not yet; keep an eye on the newest version."""

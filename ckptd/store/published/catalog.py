@@ -214,6 +214,11 @@ class Catalog:
         """Return everything, also what cannot be served, ordered by checkpoint and version."""
         return self._held.all()
 
+    @property
+    def change_count(self) -> int:
+        """How often anything changed: while it stays the same, everything looks as it did."""
+        return self._held.change_count
+
     def held(self, digest: Digest) -> HeldVersion | None:
         """Return a version, whatever its state."""
         return self._held.get(digest)

@@ -29,9 +29,14 @@ class PlaceChange(NamedTuple):
 
 
 class HeldVersions:
-    """Versions and their places; each index has all of them and nothing else."""
+    """Versions and their places; each index has all of them and nothing else.
+
+    Attributes:
+        change_count: How often anything of it changed.
+    """
 
     def __init__(self) -> None:
+        self.change_count = 0
         self._versions: dict[Digest, HeldVersion] = {}
         self._starts: dict[Digest, UnitStarts] = {}
         self._by_name: dict[tuple[CheckpointName, Version], dict[Digest, None]] = {}
@@ -146,6 +151,7 @@ class HeldVersions:
             self._by_directory.setdefault((place.root, place.directory), {})[place.number] = None
         after = held_version(facts, tuple(places), starts)
         self._versions[digest] = after
+        self.change_count += 1
         return _offer(before) != _offer(after)
 
     def add(self, facts: Holding, place: Place, starts: UnitStarts) -> bool:
@@ -168,6 +174,7 @@ class HeldVersions:
         before = self._versions[digest]
         gone = next(place for place in before.places if place.number == number)
         self._unlist((gone.root, gone.directory), number)
+        self.change_count += 1
         places = tuple(place for place in before.places if place is not gone)
         if places:
             self._versions[digest] = held_version(before.holding, places, self._starts[digest])

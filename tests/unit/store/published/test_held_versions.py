@@ -79,6 +79,24 @@ def test_a_change_says_who_will_see_it(held: HeldVersions) -> None:
     assert seen == PlaceChange(is_any=True, is_served_otherwise=True, is_seen=True)
 
 
+def test_each_change_counts_and_nothing_else(held: HeldVersions) -> None:
+    counts = [held.change_count]
+    for step in (
+        lambda: held.add(FACTS, COPY, STARTS),
+        lambda: held.change(2, lambda place: place.with_suspect([0], "touched")),
+        lambda: held.drop(2),
+        lambda: held.drop(1),
+    ):
+        step()
+        counts.append(held.change_count)
+    assert counts == sorted(set(counts))
+    held.add(FACTS, PLACE, STARTS)
+    before = held.change_count
+    held.change(1, lambda place: place)
+    assert held.get(FACTS.digest)
+    assert held.change_count == before
+
+
 def test_what_stands_here_of_a_checkpoint_is_what_its_places_have_together(
     held: HeldVersions,
 ) -> None:
