@@ -16,7 +16,7 @@ import msgspec
 from ckptd import __version__
 from ckptd.cli.streams import StandardStreams, open_missing_descriptors
 from ckptd.config import Address, Config, load_config, load_stated
-from ckptd.config.sections import LimitSpan, RootRecovery
+from ckptd.config.sections import JobSection, LimitSpan, RootRecovery
 from ckptd.errors import CkptdError, ConfigurationError, ExitCode, UsageError
 from ckptd.model.quantities import format_rate, format_size
 from ckptd.model.rate_limits import UNLIMITED
@@ -219,10 +219,10 @@ def _places_of(key: str, stated: Mapping[str, str]) -> list[str]:
     return [stated[key]] if key in stated else []
 
 
-def _plain_table(section: msgspec.Struct | Mapping[str, str]) -> dict[str, object]:
+def _plain_table(section: msgspec.Struct | Mapping[str, object]) -> dict[str, object]:
     if isinstance(section, msgspec.Struct):
         return {name: _plain(getattr(section, name)) for name in section.__struct_fields__}
-    return dict(section)
+    return {name: _plain(value) for name, value in section.items()}
 
 
 def _plain(value: object) -> object:
@@ -231,7 +231,7 @@ def _plain(value: object) -> object:
             return str(value)
         case Mapping():
             return {str(key): _plain(each) for key, each in value.items()}
-        case RootRecovery():
+        case RootRecovery() | JobSection():
             return _plain_table(value)
         case LimitSpan():
             return {"span": str(value.span), "rates": _plain(value.rates)}
@@ -279,6 +279,8 @@ def _words(value: object) -> str:
     match value:
         case {"span": span, "rates": rates}:
             return f"{span}: {_words(rates)}"
+        case {"shards": shards}:
+            return f"shards {shards}"
         case {"mode": mode, "owner": owner, "group": group}:
             return f"mode {mode}, owner {owner or 'off'}, group {group or 'off'}"
         case dict() if any(isinstance(each, dict) for each in value.values()):

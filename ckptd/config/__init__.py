@@ -14,6 +14,7 @@ import msgspec
 
 from ckptd.config.addresses import Address, is_loopback, parse_address, parse_peer
 from ckptd.config.document import Document, text
+from ckptd.config.jobs import read_jobs
 from ckptd.config.launcher import shard_of_launcher
 from ckptd.config.layers import read_layers
 from ckptd.config.rates import read_limits
@@ -88,13 +89,17 @@ def default_socket_path(environ: Mapping[str, str] | None = None) -> str:
     return environ.get("CKPTD_SOCKET") or DEFAULT_SOCKET
 
 
-def launched_shard(environ: Mapping[str, str] | None = None) -> Shard:
+def launched_shard(environ: Mapping[str, str] | None = None, *, option: str = "--shard") -> Shard:
     """Return which shard of a job this process saves, by what its launcher says.
+
+    Args:
+        environ: Where launchers say it; the environment of the process if ``None``.
+        option: With what a person says it.
 
     Raises:
         UsageError: No launcher says so, or what it says cannot be.
     """
-    return shard_of_launcher(os.environ if environ is None else environ)
+    return shard_of_launcher(os.environ if environ is None else environ, option)
 
 
 def _roots(document: Document) -> dict[str, str]:
@@ -118,6 +123,8 @@ def _section(document: Document, section: msgspec.structs.FieldInfo) -> object:
             return read_limits(document)
         case "recovery":
             return read_recovery(document)
+        case "jobs":
+            return read_jobs(document)
         case "tls":
             return document.section("tls", TlsSection) if "tls" in document.values else None
         case name:

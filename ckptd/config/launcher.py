@@ -16,8 +16,12 @@ _VARIABLES: Final = (
 """In this order: torchrun below srun is the one that knows the job's ranks."""
 
 
-def shard_of_launcher(environment: Mapping[str, str]) -> Shard:
+def shard_of_launcher(environment: Mapping[str, str], option: str = "--shard") -> Shard:
     """Return the shard that this rank saves.
+
+    Args:
+        environment: Where launchers say it.
+        option: With what a person says it.
 
     Raises:
         UsageError: No launcher says so, or what it says cannot be.
@@ -30,9 +34,11 @@ def shard_of_launcher(environment: Mapping[str, str]) -> Shard:
                 raise UsageError(
                     f"${rank} and ${count}",
                     f"say {environment[rank]!r} of {environment[count]!r}, which is no rank",
-                    "Name the shard: --shard 3/8.",
+                    f"Name the shard: {option} 3/8.",
                 ) from error
     names = ", ".join(f"${rank} and ${count}" for rank, count in _VARIABLES)
     raise UsageError(
-        "--shard auto", f"finds no launcher: none of {names} are set", "Name it: --shard 3/8."
+        f"{option} auto",
+        f"finds no launcher: none of {names} are set",
+        f"Name it: {option} 3/8.",
     )

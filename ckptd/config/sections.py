@@ -199,6 +199,17 @@ class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
     roots: Mapping[str, RootRecovery] = {}
 
 
+class JobSection(msgspec.Struct, frozen=True, kw_only=True):
+    """What counts for one job.
+
+    Attributes:
+        shards: Which shards are this node's, as ``parse_shards`` reads it: those that a recovery
+            is for unless somebody says which.
+    """
+
+    shards: str
+
+
 class PublishSection(msgspec.Struct, frozen=True, kw_only=True):
     """What can be published.
 
@@ -310,6 +321,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         signatures: Section ``[signatures]``.
         tls: Section ``[tls]``; ``None`` if there is none, and peers talk in plaintext.
         recovery: Section ``[recovery]``.
+        jobs: Sections ``[jobs.NAME]``, by the job's name.
         publish: Section ``[publish]``.
         serving: Section ``[serving]``.
         store: Section ``[store]``.
@@ -329,6 +341,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     signatures: SignaturesSection = SignaturesSection()
     tls: TlsSection | None = None
     recovery: RecoverySection = RecoverySection()
+    jobs: Mapping[str, JobSection] = {}
     publish: PublishSection = PublishSection()
     serving: ServingSection = ServingSection()
     store: StoreSection = StoreSection()

@@ -181,6 +181,7 @@ class Daemon:
             parts=(
                 LivePart(("log",), verbosity.prepare),
                 LivePart(("discovery.peers",), self._recovering.prepare_peers),
+                LivePart(("jobs",), self._recovering.prepare_jobs),
                 LivePart(("transport.congestion_control",), serving.prepare_congestion),
                 LivePart(("limits",), self._limiting.prepare),
                 LivePart(("control",), parts.access.prepare),

@@ -215,3 +215,18 @@ def test_a_node_that_never_had_a_shard_is_asked_which(
         receiver.client.plan(PlanRequest(checkpoint=JOB))
     assert recover(receiver, "1").result is Result.COMPLETE
     assert shards_here(receiver) == ["shard-1-of-2"]
+
+
+def test_a_node_that_lost_its_state_gets_back_what_is_configured(
+    cluster: Cluster, holders: list[Node]
+) -> None:
+    save(holders[0], (0, 1), count=2)
+    receiver = cluster.node(
+        "r", peers=[holders[0].address], sections='\n[jobs.llama]\nshards = "0/2"\n'
+    )
+    assert recover(receiver, "mine").result is Result.COMPLETE
+    assert shards_here(receiver) == ["shard-0-of-2"]
+    config = Path(receiver.config_path)
+    config.write_text(config.read_text().replace('"0/2"', '"1/2"'))
+    assert receiver.client.reload().applied == ("jobs.llama",)
+    assert plan(receiver, "").shards == "1/2"

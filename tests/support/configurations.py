@@ -314,6 +314,22 @@ BAD = {
         "recovery.roots.main.owners",
         "Did you mean recovery.roots.main.owner?",
     ),
+    "job that is no name": Bad(
+        toml(**{'jobs."a b"': 'shards = "1"'}), "jobs.a b", "checkpoint name 'a b'"
+    ),
+    "job that is a shard": Bad(
+        toml(**{'jobs."a/shard-0-of-2"': 'shards = "0"'}),
+        "jobs.a/shard-0-of-2",
+        "is the name of a shard",
+    ),
+    "job that is no table": Bad(toml(jobs='llama = "3"'), "jobs.llama", "is text, not a table"),
+    "job without shards": Bad("[jobs.llama]\n" + toml(), "jobs.llama.shards", "is missing"),
+    "job with another key": Bad(
+        toml(**{"jobs.llama": 'shard = "3"'}), "jobs.llama.shard", "Did you mean jobs.llama.shards?"
+    ),
+    "shards that are none": Bad(
+        toml(**{"jobs.llama": 'shards = "8/8"'}), "jobs.llama.shards", "are not 'all' or numbers"
+    ),
     "size below 0": Bad(
         toml(recovery='buffers = "-1GiB"'), "recovery.buffers", "size '-1GiB' is not a number"
     ),

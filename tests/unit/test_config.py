@@ -97,6 +97,10 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         [recovery]
         buffers = "1.5GiB"
         redundancy = 2
+        [jobs.llama]
+        shards = "7,3-4/8"
+        [jobs."team/gpt"]
+        shards = "all"
         [limits]
         ingress = "400MiB/s"
         yield_to = "eth0"
@@ -135,6 +139,10 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         discovery=sections.DiscoverySection(peers=("node-b.example:7421", "[2001:db8::1]:7421")),
         transport=sections.TransportSection(insecure=True),
         recovery=sections.RecoverySection(buffers_bytes=1536 * 2**20, redundancy=2),
+        jobs={
+            "llama": sections.JobSection(shards="3-4,7/8"),
+            "team/gpt": sections.JobSection(shards="all"),
+        },
         limits=sections.LimitsSection(
             rates={
                 LimitKey(Direction.INGRESS): 400 * MIB,
@@ -321,12 +329,16 @@ def test_the_example_shows_every_key_of_the_schema() -> None:
     }
     del schema["limits.rates"]
     del schema["recovery.roots"]
+    del schema["jobs.shards"]  # below a name
     schema |= {f"limits.{direction.value}": False for direction in Direction}
     required = {key for key, is_required in schema.items() if is_required}
     optional = {key for key, _ in uncommented_defaults()}
     assert optional == schema.keys() - required
     text = (CONFIGS / "ckptd.toml").read_text()
-    for key in msgspec.structs.fields(sections.RootRecovery):
+    for key in (
+        *msgspec.structs.fields(sections.RootRecovery),
+        *msgspec.structs.fields(sections.JobSection),
+    ):
         assert re.search(rf"^#   {key.name} = ", text, re.MULTILINE), key.name
     assert all(re.search(rf"^{key.partition('.')[2]} = ", text, re.MULTILINE) for key in required)
 

@@ -28,6 +28,8 @@ def test_without_a_launcher_the_shard_is_to_be_named(environment: dict[str, str]
     with pytest.raises(UsageError, match="finds no launcher") as refused:
         launched_shard(environment)
     assert "--shard 3/8" in str(refused.value)
+    with pytest.raises(UsageError, match=r"--shards auto: finds no launcher.*--shards 3/8"):
+        launched_shard(environment, option="--shards")
 
 
 def test_a_rank_that_cannot_be_is_refused() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ckptd.cli.ctl.matching_recoveries import recover_matching
+from ckptd.cli.ctl.shard_arguments import add_shards, typed_shards
 from ckptd.cli.ctl.unit_arguments import add_choice, object_to_choice
 from ckptd.cli.ctl.verb import (
     Verb,
@@ -125,11 +126,7 @@ def _add_recover(parser: ArgumentParser) -> None:
         action="store_true",
         help="where it stands already: replace also files that somebody changed (they are kept)",
     )
-    parser.add_argument(
-        "--shards",
-        metavar="SHARDS",
-        help="of a job: mine (what this node had), all, or numbers: 3,7 or 0-3/8; default: mine",
-    )
+    add_shards(parser)
     add_choice(parser)
     parser.add_argument("--wait", action="store_true", help="show it until it ends")
     parser.add_argument(
@@ -162,7 +159,7 @@ def _recover(arguments: Namespace) -> ExitCode:
         allow_partial=arguments.allow_partial,
         # Who says how long to wait may wait for a name that is about to be published.
         is_name_awaited=arguments.patience is not None,
-        shards=utf8(arguments.shards or ""),
+        shards=typed_shards(arguments),
         units=tuple(map(utf8, arguments.units)),
         min_criticality=arguments.min,
     )

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from functools import partial
 from typing import Final
 
+from ckptd.cli.ctl.shard_arguments import add_shards, typed_shards
 from ckptd.cli.ctl.unit_arguments import add_choice, object_to_choice
 from ckptd.cli.ctl.verb import (
     Verb,
@@ -108,11 +109,7 @@ def _peers(arguments: Namespace) -> ExitCode:
 
 def _add_plan(parser: ArgumentParser) -> None:
     parser.add_argument("reference", metavar="NAME[@VERSION]", help="e.g. llama/rank-3@1200")
-    parser.add_argument(
-        "--shards",
-        metavar="SHARDS",
-        help="of a job: mine (what this node had), all, or numbers: 3,7 or 0-3/8; default: mine",
-    )
+    add_shards(parser)
     add_choice(parser)
 
 
@@ -124,7 +121,7 @@ def _plan(arguments: Namespace) -> ExitCode:
             version=version,
             units=tuple(map(utf8, arguments.units)),
             min_criticality=arguments.min,
-            shards=utf8(arguments.shards or ""),
+            shards=typed_shards(arguments),
         )
     )
     print_answer(arguments, plan, plan_lines(plan))

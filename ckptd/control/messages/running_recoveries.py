@@ -28,7 +28,7 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             never without critical ones.
         is_name_awaited: Wait for a name that nobody has, as long as ``patience_s`` says; else that
             ends the recovery once every peer was asked.
-        shards: Which shards of a job: ``all``, ``mine`` (those that this node had), or numbers as
+        shards: Which shards of a job: ``all``, ``mine`` (configured, or had), or numbers as
             in ``0-3,7``, with ``/8`` behind it of a layout of 8; empty: ``checkpoint`` is no job,
             or it is one and ``mine`` are meant.
         units: Only units are wanted whose paths match one of these patterns, at most 64; none: all.

@@ -48,12 +48,18 @@ class JobShards:
             return ""
         raise UsageError(
             f"shards of {checkpoint}",
-            "are not known: this node never had one",
-            "Say which: --shards 3 (or 3,7, or all).",
+            "are not known: this node never had one, and none are configured",
+            f"Say which: --shards 3 (or 3,7, or all), or configure them: [jobs.{checkpoint}].",
         )
 
     def mine(self, job: CheckpointName) -> WantedShards | None:
-        """Return the shards of a job that this node had last; ``None``: it had none."""
+        """Return the shards of a job that are this node's; ``None``: that is not known.
+
+        They are what is configured, else what this node had last.
+        """
+        configured = self._recovering.own_shards.get(job)
+        if configured is not None:
+            return configured
         known = self._catalog.known_shards(job)
         if not known:
             return None

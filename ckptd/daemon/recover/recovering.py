@@ -40,7 +40,7 @@ from ckptd.errors import CkptdError
 from ckptd.model.encoded.decoding import read_manifest
 from ckptd.model.ids import CheckpointName, Digest
 from ckptd.model.nearest import nearest_names
-from ckptd.model.shards import parse_shards, split_shard
+from ckptd.model.shards import WantedShards, parse_shards, split_shard
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.observe.logs import get_logger
 from ckptd.store.records.ended import EndedRecovery
@@ -75,6 +75,7 @@ class Recovering:
         repairing: Puts places right.
         widening: Lets recoveries bring more.
         runner: Carries out orders.
+        own_shards: Which shards of a job are this node's, as far as that is configured.
     """
 
     def __init__(self, parts: Parts, advertising: Advertising) -> None:
@@ -90,6 +91,7 @@ class Recovering:
                 rivals=RivalOptions(on_conflict=config.recovery.on_conflict),
             ),
         )
+        self.own_shards = _own_shards(config)
         self.runtime = Runtime(self.scheduler)
         self.book = RecoveryBook(self.runtime.now, parts.wall_clock)
         self.elapsed = Elapsed(
@@ -188,6 +190,14 @@ class Recovering:
 
         return switch
 
+    def prepare_jobs(self, _: Config, new: Config) -> Switch:
+        """Follow which shards of jobs are this node's; see :class:`LivePart`."""
+
+        def switch() -> None:
+            self.own_shards = _own_shards(new)
+
+        return switch
+
     def snapshots(self) -> tuple[RecoverySnapshot, ...]:
         """Return a view of every recovery that has not ended, oldest first."""
         return self.scheduler.recoveries(now=self.runtime.now())
@@ -275,6 +285,10 @@ class Recovering:
                 await self.runtime.wait_until(
                     lambda: all(recovery.is_committed for recovery in self.snapshots())
                 )
+
+
+def _own_shards(config: Config) -> dict[CheckpointName, WantedShards]:
+    return {CheckpointName(job): parse_shards(said.shards) for job, said in config.jobs.items()}
 
 
 def _job_of(recovery: OpenRecovery) -> JobRequest | None:

@@ -37,6 +37,7 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
     """
     recovery = 'buffers = "1.5GiB"\n[recovery.roots.main]\nowner = "job"'
     path = write_config(tmp_path, toml(listen='metrics = ""', recovery=recovery, limits=limits))
+    write_drop_in(tmp_path, "job.toml", '[jobs.llama]\nshards = "3/8"')
     result = ckptd("check-config", "--file-only", path)
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
@@ -75,6 +76,7 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         "  recovery.group                  off",
         "  recovery.version_max            16 TiB",
         "  recovery.roots                  main: mode 0775, owner job, group off",
+        "  jobs.llama                      shards 3/8",
         "  publish.settle                  1s",
         "  publish.file_max                16 TiB",
         "  serving.drop_sent               false",
@@ -276,6 +278,7 @@ def test_json_has_the_values_as_the_daemon_uses_them(
                 "version_max_bytes": 2**44,
                 "roots": {},
             },
+            "jobs": {},
             "publish": {"settle_s": 1.0, "file_max_bytes": 2**44},
             "serving": {"drop_sent": False},
             "store": {"check_every_s": 60, "check_rate_bytes_per_s": 100 * 2**20},
