@@ -30,6 +30,7 @@ from ckptd.daemon.doctor.disks import remedy_of
 from ckptd.daemon.doctor.memory import look_at_memory
 from ckptd.daemon.doctor.networks import look_at_networks
 from ckptd.daemon.doctor.ownership import look_at_owners
+from ckptd.daemon.doctor.phases import judge_phases
 from ckptd.daemon.doctor.places import judge_places
 from ckptd.daemon.doctor.readable import look_at_reading
 from ckptd.daemon.doctor.remedies import remedied
@@ -126,6 +127,7 @@ class Doctor:
             partial(look_at_conflicts, self._look_for_conflicts),
             self._offer,
             partial(look_at_copies, self._scarce),
+            self._phases,
             self._listeners,
             partial(look_at_congestion, self._paced),
             self._disks,
@@ -202,6 +204,10 @@ class Doctor:
         async for row in look_at_reading(self._catalog, self._roots):
             yield row
         for row in judge_appeared(self._keep()):
+            yield row
+
+    async def _phases(self) -> AsyncGenerator[CheckRow, None]:
+        for row in judge_phases(self._catalog):
             yield row
 
     async def _listeners(self) -> AsyncGenerator[CheckRow, None]:
