@@ -24,6 +24,7 @@ from ckptd.control.messages.waiting import (
 from ckptd.errors import DaemonUnreachable, ExitCode
 from ckptd.model.goals import parse_goal
 from ckptd.model.ids import parse_reference
+from ckptd.model.words import GoalKind
 
 _WAIT: Final = """\
 Wait until something is placed on this node, and print the directory: for
@@ -60,13 +61,21 @@ def _add_wait(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--for", dest="goal", metavar="WHAT", default="complete", help="default: complete"
     )
-    parser.add_argument("--timeout", metavar="DURATION", help="for so long at most: 10m")
+    parser.add_argument(
+        "--timeout", metavar="DURATION", help="for so long at most: 10m; 0s: look once"
+    )
     parser.add_argument(
         "--shards", metavar="SHARDS", help="of a job: which, as for recover; default: its own"
     )
     parser.add_argument(
         "--through-failures", action="store_true", help="a recovery that fails does not end it"
     )
+
+
+def _object_to_wait(arguments: Namespace) -> str:
+    if "@" in arguments.reference and arguments.goal == GoalKind.NEWEST:
+        return "--for newest contradicts a version: it says which one that is"
+    return ""
 
 
 def _wait(arguments: Namespace) -> ExitCode:
@@ -80,9 +89,9 @@ def _wait(arguments: Namespace) -> ExitCode:
         through_failures=arguments.through_failures,
     )
     timeout_s = duration_s(arguments.timeout)
-    deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + timeout_s if timeout_s else None
     what = f"{reference(checkpoint, version)}, {printable(str(goal))},"
-    waiting = _Waiting(client_of(arguments).until(deadline_s), request)
+    waiting = _Waiting(client_of(arguments).until(deadline_s), request, is_once=timeout_s == 0)
     try:
         result = _follow(waiting, as_json=arguments.output == "json")
     except TimeoutError:
@@ -112,13 +121,19 @@ def _follow(waiting: _Waiting, *, as_json: bool) -> WaitResult:
 class _Waiting:
     """Asks again and again, over restarts of the daemon and before its first start.
 
+    Args:
+        client: Asks the daemon; how long to wait at most is its deadline.
+        request: What is waited for.
+        is_once: The time is up once it was looked.
+
     Attributes:
         is_answered: The daemon has answered.
         reason: What is waited for.
     """
 
-    def __init__(self, client: ControlClient, request: WaitRequest) -> None:
+    def __init__(self, client: ControlClient, request: WaitRequest, *, is_once: bool) -> None:
         self._client = client
+        self._is_once = is_once
         self._request = request
         self.is_answered = False
         self.reason = "no daemon answered"
@@ -139,6 +154,8 @@ class _Waiting:
                     yield event
                     if isinstance(event, WaitResult):
                         return
+                    if self._is_once:
+                        raise TimeoutError
             except DaemonUnreachable as error:
                 why = f"waiting for the daemon: {printable(f'{error.subject}: {error.problem}')}"
                 show(Picture(why, f"ckptctl: {why}", (why,)))
@@ -159,6 +176,8 @@ class _Waiting:
         Raises:
             TimeoutError: The deadline is here.
         """
+        if self._is_once:
+            raise TimeoutError
         pause_s, deadline_s = _AGAIN_S, self._client.deadline_s
         if deadline_s is not None:
             left_s = deadline_s - time.monotonic()
@@ -175,5 +194,12 @@ def _picture(event: WaitProgress) -> Picture:
 
 
 VERBS: Final = (
-    Verb("wait", "until a version, or what is needed of it, is here", _wait, _WAIT, _add_wait),
+    Verb(
+        "wait",
+        "until a version, or what is needed of it, is here",
+        _wait,
+        _WAIT,
+        _add_wait,
+        _object_to_wait,
+    ),
 )

@@ -24,7 +24,7 @@ from ckptd.daemon.answer.reaching import (
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.daemon.recover.recovering import Recovering
-from ckptd.errors import CkptdError
+from ckptd.errors import CkptdError, UsageError
 from ckptd.model.goals import GoalUnits, parse_goal
 from ckptd.model.ids import (
     Digest,
@@ -76,6 +76,9 @@ class Awaited:
         self.name = parse_checkpoint_name(request.checkpoint)
         self.goal = parse_goal(request.goal)
         self._asked = None if request.version is None else parse_version(request.version)
+        if self._asked is not None and self.goal.kind is GoalKind.NEWEST:
+            problem = "is asked for together with a version"
+            raise UsageError(f"goal {self.goal}", problem, "Leave one of them out.")
         is_typed = request.shards not in {"", _MINE}
         self._typed = parse_shards(request.shards) if is_typed else None
         self._catalog = storage.catalog
@@ -103,9 +106,7 @@ class Awaited:
             seen = NewestSeen(found.version, found.why, is_settled=scheduler.is_settled)
         else:
             own = self._recovering.own.holdings(self.name)
-            choice = scheduler.explain_choice(
-                self.name, self._asked, catalog.newest_ever(self.name), own
-            )
+            choice = scheduler.explain_choice(self.name, None, catalog.newest_ever(self.name), own)
             version = None if choice.chosen is None else choice.chosen[0]
             seen = NewestSeen(version, choice.why, is_settled=scheduler.is_settled)
         self._newest_seen = seen

@@ -98,10 +98,27 @@ def test_when_the_time_is_up_it_says_what_was_waited_for(
     assert last.startswith(f"ckptctl: llama@100, complete, is not here within 10m; {said}")
 
 
+@pytest.mark.parametrize(
+    ("steps", "code"),
+    [
+        ([WAIT_PROGRESS, WAIT_RESULT], ExitCode.TIMED_OUT),
+        ([WAIT_RESULT], ExitCode.DONE),
+        ([LOST], ExitCode.UNREACHABLE),
+    ],
+)
+def test_without_any_time_it_looks_once(
+    steps: Sequence[WaitEvent | Exception], code: ExitCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = Daemon(steps, [WAIT_RESULT])
+    asking(monkeypatch, daemon)
+    assert ckptctl([*WAIT, "--timeout", "0s"]) == code
+    assert (daemon.deadline_s, len(daemon.asked)) == (None, 1)
+
+
 def test_no_daemon_at_all_ends_when_the_time_is_up(tmp_path: Path) -> None:
     deadline_s = time.monotonic() + 0.05
     client = ControlClient(str(tmp_path / "sock"), deadline_s=deadline_s)
-    waiting = wait_verbs._Waiting(client, WaitRequest(checkpoint="llama"))
+    waiting = wait_verbs._Waiting(client, WaitRequest(checkpoint="llama"), is_once=False)
     with pytest.raises(TimeoutError):
         list(waiting.events(lambda _: None))
     assert not waiting.is_answered
@@ -156,3 +173,6 @@ def test_what_does_not_come_is_said_and_nothing_is_printed(
 
 def test_what_cannot_be_waited_for_is_refused_before_the_daemon_is_asked() -> None:
     assert ckptctl([*WAIT, "--for", "core"]) == ExitCode.USAGE
+    with pytest.raises(SystemExit) as ended:
+        ckptctl([*WAIT, "--for", "newest"])
+    assert ended.value.code == ExitCode.USAGE
