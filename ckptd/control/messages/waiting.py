@@ -22,7 +22,7 @@ class WaitRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             the critical units; ``complete``: all required ones; ``newest``: all required ones of
             the newest version that can be had.
         shards: Of a job: which shards, as ``recover`` has it; empty: those that the recovery is
-            for, or else those that this node had.
+            for, or else those that are this node's.
         recovery: What the same wait saw under way before its stream ended; its end counts then.
         through_failures: A recovery that fails does not end the wait: another one may begin.
     """
