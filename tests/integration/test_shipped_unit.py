@@ -69,7 +69,10 @@ def test_a_filter_that_forbids_it_is_warned_of_with_what_to_do(tmp_path: Path) -
         assert "landlock_create_ruleset" in row.remedy
 
 
-SHUT = 'mkdir "$1" && mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
+SHUT = (
+    "sleep 0.02 && "  # dates of file systems are of the last tick of a clock, up to 10 ms old
+    'mkdir "$1" && mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
+)
 """What a service sees of a root that appears after its mounts were made."""
 
 
