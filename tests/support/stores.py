@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.model.words import FailureCause, Result
@@ -59,6 +60,7 @@ def publish(
     allows_incomplete: bool = False,
     keeps_links: bool = False,
     workers: int = 1,
+    **more: Any,  # noqa: ANN401  (words of a PublishOrder)
 ) -> HashedDirectory:
     request = PublishOrder(
         directory=root.absolute(relative),
@@ -70,6 +72,7 @@ def publish(
         exclude=exclude,
         allows_incomplete=allows_incomplete,
         keeps_links=keeps_links,
+        **more,
     )
     return scan_and_hash(
         root,

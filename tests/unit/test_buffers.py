@@ -28,6 +28,7 @@ ELSEWHERE = {
     "store/files/watches.py": {"os.read"},  # events of inotify(7)
     "store/published/hashed_files.py": {"bytearray", "bytes"},  # likewise columns
     "store/published/completeness.py": {"os.pread"},  # a marker, as it was read
+    "store/published/policy_files.py": {"os.pread"},  # a policy, likewise
     "store/trees/equal_blocks.py": {"bytes"},  # digests
     "store/files/landlock.py": {"os.read"},  # the names of security modules
     "store/staging/held.py": {"bytearray"},  # a flag for each block

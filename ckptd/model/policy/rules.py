@@ -7,7 +7,7 @@ Publishers write them into the configuration or a file, or recognisers propose t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -82,18 +82,22 @@ def parse_phase_name(name: str) -> str:
     return name
 
 
-def merged_phases(policies: Iterable[Policy]) -> tuple[str, ...]:
+def merged_phases(policies: Sequence[Policy]) -> tuple[str, ...]:
     """Return the phases of several policies in one order.
 
-    That of the first counts. What a later one adds comes right behind what it puts before it; what
-    it puts before all others, right before what follows there.
+    Lists count before what only rules name, and the first of each kind before the others. What a
+    later one adds comes right behind what it puts before it; what it puts before all others, right
+    before what follows there.
 
     Args:
         policies: In order of precedence.
     """
     merged: list[str] = []
-    for policy in policies:
-        names, place = policy.named_phases, 0
+    for names in (
+        *(policy.phases for policy in policies),
+        *(policy.named_phases for policy in policies),
+    ):
+        place = 0
         for index, name in enumerate(names):
             if name not in merged:
                 if not index:

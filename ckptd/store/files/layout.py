@@ -21,6 +21,10 @@ No recovery has that name."""
 PARTIAL_MARKER: Final = ".ckptd-partial.json"
 """In a version's directory that lacks required units; says which."""
 
+POLICY_FILE: Final = "ckptd.policy.toml"
+"""Beside the directories of versions, or inside one: what its publisher says of the files. Inside
+it is a file of the version as any other."""
+
 PROBE: Final = f"{STAGING_DIRECTORY}/probe"
 """The file whose writing shows how fast the disk below a root is."""
 

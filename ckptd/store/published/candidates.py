@@ -1,6 +1,6 @@
 """The files that were found in a directory that is to be published, in columns.
 
-As objects half a million of them take 150 MiB; here as many bytes each as their paths have, and 13
+As objects half a million of them take 150 MiB; here as many bytes each as their paths have, and 16
 more. One is made when it is looked at.
 """
 
@@ -10,8 +10,8 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, overload
 
-from ckptd.model.manifest import block_size_for
-from ckptd.model.words import Criticality
+from ckptd.model.manifest import ONE_PHASE, block_size_for
+from ckptd.model.policy.assignment import Assignment, UnitWords
 from ckptd.store.files.layout import inside
 from ckptd.store.files.packed_paths import PackedPaths
 
@@ -25,8 +25,7 @@ class Candidate(NamedTuple):
         place: Relative to the root, links followed.
         is_symlink: The two differ by more than the directory.
         size_bytes: When it was found.
-        criticality: From the patterns.
-        is_optional: From the patterns.
+        words: What is said of it.
     """
 
     number: int
@@ -34,8 +33,7 @@ class Candidate(NamedTuple):
     place: str
     is_symlink: bool
     size_bytes: int
-    criticality: Criticality
-    is_optional: bool
+    words: UnitWords = UnitWords()
 
     @property
     def grain_bytes(self) -> int:
@@ -56,26 +54,27 @@ class Candidates(Sequence[Candidate]):
         self._directory = directory
         self._paths = PackedPaths()
         self._sizes = array("Q")
-        self._criticalities = array("b")
-        self._optional: set[int] = set()
+        self._assignment: Assignment | None = None
         self._followed: dict[int, str] = {}
 
-    def add(
-        self, path: str, size_bytes: int, criticality: Criticality, *, is_optional: bool
-    ) -> None:
+    def add(self, path: str, size_bytes: int) -> None:
         """Add a file that lies in the directory itself.
 
         Args:
             path: Relative to the directory.
             size_bytes: Its length.
-            criticality: From the patterns.
-            is_optional: From the patterns.
         """
-        if is_optional:
-            self._optional.add(len(self))
         self._paths.append(path)
         self._sizes.append(size_bytes)
-        self._criticalities.append(criticality)
+
+    def describe(self, assignment: Assignment) -> None:
+        """Take what is said of all of them, in place of what was said before.
+
+        Args:
+            assignment: By the numbers of the files.
+        """
+        assert len(assignment.kind_of) == len(self)
+        self._assignment = assignment
 
     def follow(self, place: str) -> None:
         """Take note that the file that is added next is reached by a symbolic link.
@@ -109,8 +108,7 @@ class Candidates(Sequence[Candidate]):
             inside(self._directory, path) if followed is None else followed,
             followed is not None,
             self._sizes[number],
-            Criticality(self._criticalities[number]),
-            number in self._optional,
+            UnitWords() if self._assignment is None else self._assignment.of(number),
         )
 
     @property
@@ -122,6 +120,21 @@ class Candidates(Sequence[Candidate]):
     def size_bytes(self) -> int:
         """Their length together."""
         return sum(self._sizes)
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases of the version."""
+        return ONE_PHASE if self._assignment is None else self._assignment.phases
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """The length of each."""
+        return self._sizes
+
+    @property
+    def all_paths(self) -> Sequence[str]:
+        """Their paths, relative to the directory."""
+        return self._paths
 
     def paths(self) -> Iterator[str]:
         """Yield their paths, relative to the directory."""
@@ -138,8 +151,13 @@ class Candidates(Sequence[Candidate]):
         Memory: that of their paths as text, for as long as it takes.
         """
         order, paths = array("I"), list(self._paths)
-        for criticality in sorted(set(self._criticalities)):
-            same = (at for at, each in enumerate(self._criticalities) if each == criticality)
+        if self._assignment is None:
+            order.extend(sorted(range(len(self)), key=paths.__getitem__))
+            return order
+        kinds, kind_of = self._assignment.kinds, self._assignment.kind_of
+        classes = [(kind.phase, kind.criticality) for kind in kinds]
+        for place in sorted({classes[kind] for kind in set(kind_of)}):
+            same = (at for at, kind in enumerate(kind_of) if classes[kind] == place)
             order.extend(sorted(same, key=paths.__getitem__))
         return order
 

@@ -69,13 +69,16 @@ class HashedFiles:
         for unit, number in enumerate(self._order):
             candidate, size_bytes = self._candidates[number], self.files.facts(unit)[1]
             digest = bytes(self._digests[unit * DIGEST_BYTES : (unit + 1) * DIGEST_BYTES])
+            words = candidate.words
             yield Unit(
                 path=candidate.path,
                 size_bytes=size_bytes,
                 digest=digest,
                 block_size_bytes=block_size_for(size_bytes),
                 block_digests=self._of_blocks.get(unit) or (digest if size_bytes else b""),
-                criticality=candidate.criticality,
+                criticality=words.criticality,
+                phase=words.phase,
                 is_executable=bool(self.modes[unit] & _OWNER_EXECUTES),
-                flags=(OPTIONAL_FLAG,) if candidate.is_optional else (),
+                after=tuple(sorted(self._units[number] for number in words.after)),
+                flags=(OPTIONAL_FLAG,) if words.is_optional else (),
             )

@@ -70,7 +70,8 @@ def scan_and_hash(
         The version, not yet in the catalog.
 
     Raises:
-        UsageError: No files, names that no manifest can have, a pattern without a match.
+        UsageError: No files, names that no manifest can have, a pattern without a match, a policy
+            that cannot be used.
         ContentChanged: A file changed, appeared or vanished meanwhile, is not there yet, or
             somebody has a required one open for writing.
         OutsideRoots: A symbolic link leads out of the root.
@@ -98,6 +99,7 @@ def scan_and_hash(
         version=request.version,
         units=(),
         requires=required_words(inner.links, inner.directories),
+        phases=candidates.phases,
         links=inner.links,
         directories=inner.directories,
     )
@@ -161,7 +163,7 @@ def _hash(
     except NotFound as error:
         raise _changed(subject) from error
     try:
-        if not candidate.is_optional and is_open_for_writing(fd):
+        if not candidate.words.is_optional and is_open_for_writing(fd):
             raise ContentChanged(subject, "is open for writing", STILL_WRITTEN)
         facts, digests = _hash_open(fd, directory, subject, run, candidate, buffer)
         hashed.take(candidate, fingerprint_of(facts), facts.st_mode, digests)

@@ -13,8 +13,8 @@ from ckptd.errors import ContentChanged, InvalidManifest, UsageError
 from ckptd.limits import MANIFEST_UNITS_MAX, UNIT_BYTES_MAX
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.patterns import compile_pattern, is_log
+from ckptd.model.policy.rules import Policy
 from ckptd.model.unit_paths import check_path
-from ckptd.model.words import Criticality
 from ckptd.store.files.layout import (
     PARTIAL_MARKER,
     STAGING_DIRECTORY,
@@ -57,6 +57,11 @@ class PublishOrder:
         allows_incomplete: It may lack what its own format says that it has to have.
         keeps_links: Symbolic links that lead to names of the version, and empty directories, are
             kept; not of a single file.
+        phases: Names of phases, each with a pattern.
+        after: Patterns, each with one of prerequisites.
+        policies: Of the configuration, for this checkpoint.
+        reads_policy_inside: A policy in the directory itself counts, too.
+        recognises: What a recogniser proposes counts, behind all others.
     """
 
     directory: str
@@ -74,6 +79,11 @@ class PublishOrder:
     require: tuple[str, ...] = ()
     allows_incomplete: bool = False
     keeps_links: bool = False
+    phases: tuple[tuple[str, str], ...] = ()
+    after: tuple[tuple[str, str], ...] = ()
+    policies: tuple[Policy, ...] = ()
+    reads_policy_inside: bool = False
+    recognises: bool = False
 
 
 def settled_order(root: Root, relative: str, request: PublishOrder) -> tuple[str, PublishOrder]:
@@ -168,8 +178,8 @@ def find_files(
         inner: Links that are no files.
 
     Raises:
-        UsageError: There is none, a name that no manifest can have, a pattern without a match, or
-            the directory is known to lack something.
+        UsageError: There is none, a name that no manifest can have, or the directory is known to
+            lack something.
         ContentChanged: A file that has to be there is not there yet.
         OutsideRoots: A symbolic link leads out of the root.
         NotFound: There is no such directory, or a link leads to nothing.
@@ -187,7 +197,7 @@ def find_files(
             "Complete it with 'ckptctl recover NAME@VERSION --to DIR'; it cannot be published as a "
             "version of its own while that file is there.",
         )
-    words_for, candidates = _Patterns(request), Candidates(relative)
+    candidates = Candidates(relative)
     misled, kept = MisledLinks(), inner.link_paths
     for found in _walk(root, relative, request):
         if found.path in kept:
@@ -216,8 +226,7 @@ def find_files(
                 f"has {size} bytes, more than the {request.file_max_bytes} that a file may have",
                 "Its holes count. Raise [publish] file_max if that is right.",
             )
-        words = words_for(found.path, *inner.also_called.get(found.path, ()))
-        candidates.add(found.path, size, words[0], is_optional=words[1])
+        candidates.add(found.path, size)
     misled.check_none("" if request.only else subject)
     if not candidates:
         count = 0 if request.only else names_beside(root, relative, request).excluded_files
@@ -225,7 +234,6 @@ def find_files(
         raise UsageError(
             subject, f"has no files{but}", "Name the directory the job has written to."
         )
-    words_for.check_all_matched()
     for pattern in request.require:
         compiled = compile_pattern(pattern)
         if not any(map(compiled.match, chain(kept, candidates.paths()))):
@@ -340,50 +348,3 @@ class _Excluded:
         if self._keeps_logs or not is_log(path):
             return False
         return not any(pattern.match(path) for pattern in self._named)
-
-
-class _Patterns:
-    """Says what the publisher says of a file, and which patterns have matched nothing yet."""
-
-    def __init__(self, request: PublishOrder) -> None:
-        self._patterns = [
-            (pattern, compile_pattern(pattern), criticality)
-            for patterns, criticality in (
-                (request.critical, Criticality.CRITICAL),
-                (request.deferred, Criticality.DEFERRED),
-            )
-            for pattern in patterns
-        ]
-        self._optional = [(pattern, compile_pattern(pattern)) for pattern in request.optional]
-        self._unmatched = {*request.critical, *request.deferred, *request.optional}
-
-    def __call__(self, *paths: str) -> tuple[Criticality, bool]:
-        """Return how urgent a file is, and whether a version is complete without it.
-
-        Args:
-            paths: All that it is called.
-
-        Raises:
-            UsageError: It was called critical and optional.
-        """
-        matches = [entry for entry in self._patterns if any(map(entry[1].match, paths))]
-        optional = [
-            pattern for pattern, compiled in self._optional if any(map(compiled.match, paths))
-        ]
-        self._unmatched.difference_update(optional, (pattern for pattern, _, _ in matches))
-        criticality = matches[0][2] if matches else Criticality.NORMAL
-        if optional and criticality is Criticality.CRITICAL:
-            raise UsageError(
-                f"file {paths[0]!r}",
-                f"matches {matches[0][0]!r} and is critical, and {optional[0]!r} and is optional",
-                "A critical unit cannot be optional: make one of the patterns narrower.",
-            )
-        return criticality, bool(optional)
-
-    def check_all_matched(self) -> None:
-        if self._unmatched:
-            raise UsageError(
-                f"pattern {min(self._unmatched)!r}",
-                "matches no file",
-                "Patterns are compared with paths relative to the directory.",
-            )

@@ -31,6 +31,12 @@ def test_a_phase_that_only_a_rule_names_follows() -> None:
     assert policy.named_phases == ("core", "late")
 
 
+def test_a_list_counts_before_the_order_in_which_rules_name_phases() -> None:
+    typed = Policy((), (Rule(("a",), phase="rest"), Rule(("b",), phase="core")))
+    assert merged_phases([typed]) == ("rest", "core")
+    assert merged_phases([typed, Policy(("core", "rest"))]) == ("core", "rest")
+
+
 @pytest.mark.parametrize("name", ["core", "0", "a-b_c", "x" * 32])
 def test_names_of_phases(name: str) -> None:
     assert parse_phase_name(name) == name

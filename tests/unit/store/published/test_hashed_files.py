@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ckptd.model.manifest import DIGEST_OF_NOTHING, Unit
+from ckptd.model.policy.assignment import Assignment, UnitWords
 from ckptd.model.words import Criticality
 from ckptd.store.files.fingerprints import Fingerprint, UnitFile
 from ckptd.store.published.candidates import Candidates
@@ -13,10 +14,16 @@ KIB = 1024
 
 def test_units_come_in_urgency_order_whatever_was_hashed_first() -> None:
     found = Candidates("v1")
-    found.add("b", 300 * KIB, Criticality.NORMAL, is_optional=True)
-    found.add("c", 3, Criticality.CRITICAL, is_optional=False)
+    found.add("b", 300 * KIB)
+    found.add("c", 3)
     found.follow("elsewhere")
-    found.add("a", 0, Criticality.NORMAL, is_optional=False)
+    found.add("a", 0)
+    kinds = (
+        UnitWords(1, is_optional=True, after=(1, 2)),
+        UnitWords(0, Criticality.CRITICAL),
+        UnitWords(1),
+    )
+    found.describe(Assignment(("core", "rest"), kinds, (0, 1, 2)))
     hashed = HashedFiles(found)
     facts = [Fingerprint(1, number, size, -5, 6) for number, size in enumerate((300 * KIB, 3, 0))]
     two = bytes(range(64))
@@ -36,8 +43,16 @@ def test_units_come_in_urgency_order_whatever_was_hashed_first() -> None:
 
     assert list(hashed.units()) == [
         unit("c", 3, (b"c" * 32, b"c" * 32), criticality=Criticality.CRITICAL),
-        unit("a", 0, (DIGEST_OF_NOTHING, b"")),
-        unit("b", 300 * KIB, (b"w" * 32, two), is_executable=True, flags=("optional",)),
+        unit("a", 0, (DIGEST_OF_NOTHING, b""), phase=1),
+        unit(
+            "b",
+            300 * KIB,
+            (b"w" * 32, two),
+            phase=1,
+            is_executable=True,
+            after=(0, 1),
+            flags=("optional",),
+        ),
     ]
     assert list(hashed.files) == [
         UnitFile(facts[1]),

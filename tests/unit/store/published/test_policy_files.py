@@ -1,0 +1,84 @@
+"""Policies that lie in files: read within bounds, and errors that name file and key."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ckptd.errors import StorageError, UsageError
+from ckptd.limits import POLICY_FILE_BYTES_MAX
+from ckptd.model.policy.rules import Policy, Rule
+from ckptd.store.files.roots import Root
+from ckptd.store.published.policy_files import policy_in
+from tests.support.somebody import somebody
+from tests.support.stores import write_files
+
+NAME = "ckptd.policy.toml"
+
+
+def test_where_there_is_none_nothing_is_said(root: Root, inside: Path) -> None:
+    (inside / "v1").mkdir()
+    assert policy_in(root, "v1", "p") is None
+    assert policy_in(root, "gone", "p") is None
+
+
+def test_a_policy_is_read_with_its_origin(root: Root, inside: Path) -> None:
+    write_files(inside, {NAME: b'[[rule]]\npaths = ["a"]\nphase = "core"\n'})
+    assert policy_in(root, "", "p") == Policy((), (Rule(("a",), "core", origin="p rule 1"),))
+
+
+@pytest.mark.parametrize(
+    ("content", "subject", "problem"),
+    [
+        (b"phases = [", "", "is not TOML"),
+        (b"\n\xff", "", "is not UTF-8 (at line 2)"),
+        (b"#" * (POLICY_FILE_BYTES_MAX + 1), "", "has more than 65536 bytes"),
+        (b"a." * 100 + b"b = 1", "", "has 100 dots in one word"),
+        (b'phases = ["Core"]', ": phases", "is no name of a phase"),
+        (b"[[rule]]\npath = 1", ": rule[0].path", "is not a key of a policy"),
+        (b'[[rule]]\npaths = [1]\nphase = "a"', ": rule[0].paths", "not text"),
+    ],
+    ids=["toml", "utf-8", "long", "dots", "phases", "a key", "paths"],
+)
+def test_what_cannot_be_used_is_named(
+    root: Root, inside: Path, content: bytes, subject: str, problem: str
+) -> None:
+    write_files(inside, {NAME: content})
+    with pytest.raises(UsageError) as error:
+        policy_in(root, "", "p")
+    assert error.value.subject == f"{inside}/{NAME}{subject}"
+    assert problem in error.value.problem
+
+
+def test_one_of_the_longest_length_is_read(root: Root, inside: Path) -> None:
+    write_files(inside, {NAME: b"#" * POLICY_FILE_BYTES_MAX})
+    assert policy_in(root, "", "p") == Policy()
+
+
+def test_a_link_is_not_followed(root: Root, inside: Path) -> None:
+    write_files(inside, {"../secret": b"phases = []", "v1/a": b""})
+    (inside / "v1" / NAME).symlink_to("../../secret")
+    with pytest.raises(StorageError, match=NAME):
+        policy_in(root, "v1", "p")
+
+
+def test_what_is_no_file_is_refused(root: Root, inside: Path) -> None:
+    os.mkfifo(inside / NAME)
+    with pytest.raises(StorageError, match="no regular file"):
+        policy_in(root, "", "p")
+
+
+def test_what_could_not_be_published_is_not_read_either(root: Root, inside: Path) -> None:
+    write_files(inside, {NAME: b""})
+    (inside / NAME).chmod(0o4755)
+    with pytest.raises(StorageError, match="setuid"):
+        policy_in(root, "", "p")
+
+
+def test_one_that_may_not_be_read_is_not_ignored(root: Root, inside: Path) -> None:
+    write_files(inside, {NAME: b""})
+    (inside / NAME).chmod(0)
+    with somebody(), pytest.raises(StorageError, match=NAME):
+        policy_in(root, "", "p")
