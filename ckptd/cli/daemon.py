@@ -18,6 +18,7 @@ from ckptd.cli.streams import StandardStreams, open_missing_descriptors
 from ckptd.config import Address, Config, load_config, load_stated
 from ckptd.config.sections import JobSection, LimitSpan, RootRecovery
 from ckptd.errors import CkptdError, ConfigurationError, ExitCode, UsageError
+from ckptd.model.policy.configured import ConfiguredPolicy
 from ckptd.model.quantities import format_rate, format_size
 from ckptd.model.rate_limits import UNLIMITED
 
@@ -190,15 +191,18 @@ def _become(user: str) -> None:
 
 def _show(path: str, config: Config, stated: Mapping[str, str], *, output: str) -> None:
     sections = {
-        name: _plain_table(getattr(config, name))
+        name: _plain_section(getattr(config, name))
         for name in config.__struct_fields__
         if name != "environment" and getattr(config, name) is not None
     }
     rows = dict(
         (f"{section}.{key}", str(value)) if section == "roots" else _row(section, key, value)
         for section, table in sections.items()
+        if isinstance(table, dict)
         for key, value in table.items()
     )
+    if config.policy:
+        rows["policy"] = "; ".join(map(_policy_words, config.policy))
     places = {key: _places_of(key, stated) for key in rows}
     if output == "json":
         print(json.dumps({"file": path, "config": sections, "stated": places}, indent=2))
@@ -217,6 +221,25 @@ def _places_of(key: str, stated: Mapping[str, str]) -> list[str]:
         rates = [each for each in stated if each.startswith("limits.") and each not in others]
         return list(dict.fromkeys(stated[each] for each in rates))
     return [stated[key]] if key in stated else []
+
+
+def _plain_section(section: object) -> object:
+    if isinstance(section, msgspec.Struct | Mapping):
+        return _plain_table(section)
+    return msgspec.to_builtins(section)  # policies
+
+
+def _policy_words(each: ConfiguredPolicy) -> str:
+    """Return what a policy says, in short."""
+    count = len(each.policy.rules)
+    phases = ", ".join(each.policy.named_phases)
+    return ", ".join(
+        (
+            f"{each.checkpoint}: {count} rule{'s' * (count != 1)}",
+            *((f"phases {phases}",) if phases else ()),
+            *((f"placed {each.place}",) if each.place else ()),
+        )
+    )
 
 
 def _plain_table(section: msgspec.Struct | Mapping[str, object]) -> dict[str, object]:

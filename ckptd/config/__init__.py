@@ -7,8 +7,8 @@ else. A directory that does not exist is a matter for whoever opens it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -17,6 +17,7 @@ from ckptd.config.document import Document, text
 from ckptd.config.jobs import read_jobs
 from ckptd.config.launcher import shard_of_launcher
 from ckptd.config.layers import read_layers
+from ckptd.config.policies import read_policies
 from ckptd.config.rates import read_limits
 from ckptd.config.recovered import read_recovery
 from ckptd.config.sections import DEFAULT_SOCKET, ENVIRONMENT, Config, TlsSection
@@ -116,19 +117,21 @@ def _roots(document: Document) -> dict[str, str]:
 
 def _section(document: Document, section: msgspec.structs.FieldInfo) -> object:
     """Read a section: most of them key by key, as their fields say."""
-    match section.name:
-        case "roots":
-            return _roots(document)
-        case "limits":
-            return read_limits(document)
-        case "recovery":
-            return read_recovery(document)
-        case "jobs":
-            return read_jobs(document)
-        case "tls":
-            return document.section("tls", TlsSection) if "tls" in document.values else None
-        case name:
-            return document.section(name, section.type)
+    if section.name in _READERS:
+        return _READERS[section.name](document)
+    if section.name == "tls":
+        return document.section("tls", TlsSection) if "tls" in document.values else None
+    return document.section(section.name, section.type)
+
+
+_READERS: Final[Mapping[str, Callable[[Document], object]]] = {
+    "roots": _roots,
+    "limits": read_limits,
+    "policy": read_policies,
+    "recovery": read_recovery,
+    "jobs": read_jobs,
+}
+"""Of sections that are more than their keys."""
 
 
 def _check_transport(document: Document, config: Config) -> None:

@@ -150,9 +150,12 @@ class Document:
         try:
             return parser(value)
         except UsageError as error:
-            problem = f"{error.subject} {error.problem}".lstrip()
-            subject = f"{self._place_of(key)}: {key}"
-            raise ConfigurationError(subject, problem, error.hint) from error
+            raise self.refusal(key, error) from error
+
+    def refusal(self, key: str, error: UsageError) -> ConfigurationError:
+        """Return the error that a value cannot be used, with its key."""
+        problem = f"{error.subject} {error.problem}".lstrip()
+        return ConfigurationError(f"{self._place_of(key)}: {key}", problem, error.hint)
 
     def check_keys(self, prefix: str, table: Iterable[str], known: Iterable[str]) -> None:
         """Refuse keys that nobody reads, with the nearest one that is read; each is kept."""

@@ -54,6 +54,7 @@ from ckptd.limits import (
     UNIT_BYTES_MAX,
 )
 from ckptd.model.ids import NodeId, parse_node_id
+from ckptd.model.policy.configured import ConfiguredPolicy
 from ckptd.model.rate_limits import RateLimits
 from ckptd.model.timetable import Span
 from ckptd.model.words import OnConflict, WriteMode
@@ -216,12 +217,16 @@ class PublishSection(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         settle_s: A directory counts as finished when nothing in it has changed for so long.
         file_max_bytes: The longest file, holes included.
+        policy_inside: A policy in the directory itself counts.
+        recognise: What recognisers propose counts, behind all policies.
     """
 
     settle_s: Annotated[float, Key(text(settle_time))] = msgspec.field(default=1.0, name="settle")
     file_max_bytes: Annotated[int, Key(text(file_size))] = msgspec.field(
         default=UNIT_BYTES_MAX, name="file_max"
     )
+    policy_inside: Annotated[bool, Key(flag)] = False
+    recognise: Annotated[bool, Key(flag)] = False
 
 
 class ServingSection(msgspec.Struct, frozen=True, kw_only=True):
@@ -323,6 +328,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         recovery: Section ``[recovery]``.
         jobs: Sections ``[jobs.NAME]``, by the job's name.
         publish: Section ``[publish]``.
+        policy: Tables ``[[policy]]``, in order of precedence.
         serving: Section ``[serving]``.
         store: Section ``[store]``.
         scrub: Section ``[scrub]``.
@@ -343,6 +349,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     recovery: RecoverySection = RecoverySection()
     jobs: Mapping[str, JobSection] = {}
     publish: PublishSection = PublishSection()
+    policy: tuple[ConfiguredPolicy, ...] = ()
     serving: ServingSection = ServingSection()
     store: StoreSection = StoreSection()
     scrub: ScrubSection = ScrubSection()

@@ -385,7 +385,7 @@ def patterns(value: object) -> tuple[str, ...]:
         raise UsageError("", f"is {kind_of(value)}, not a list", 'Write ["llama/*"].')
     if len(value) > PATTERNS_MAX:
         raise UsageError("", f"has {len(value)} patterns, more than {PATTERNS_MAX}")
-    return tuple(text(_pattern)(entry) for entry in value)
+    return tuple(text(pattern)(entry) for entry in value)
 
 
 def pattern_groups(value: object) -> tuple[tuple[str, ...], ...]:
@@ -402,13 +402,18 @@ def pattern_groups(value: object) -> tuple[tuple[str, ...], ...]:
     return groups
 
 
-def _pattern(pattern: str) -> str:
-    if not 0 < len(pattern) <= CHECKPOINT_NAME_BYTES_MAX:
+def pattern(value: str) -> str:
+    """Check a pattern of checkpoint names.
+
+    Raises:
+        UsageError: It is empty or too long.
+    """
+    if not 0 < len(value) <= CHECKPOINT_NAME_BYTES_MAX:
         raise UsageError(
-            f"pattern {pattern[:40]!r}",
+            f"pattern {value[:40]!r}",
             f"does not have 1 to {CHECKPOINT_NAME_BYTES_MAX} characters",
         )
-    return pattern
+    return value
 
 
 def link_rate(rate: str) -> int | None:

@@ -116,6 +116,15 @@ class FailureCause(enum.StrEnum):
     """Several contents go by the name and version that was asked for."""
 
 
+class PlaceMode(enum.StrEnum):
+    """How a version that is recovered becomes visible."""
+
+    ATOMIC = "atomic"
+    """All of it at once, when all is here."""
+    PROGRESSIVE = "progressive"
+    """Each phase as soon as it is complete."""
+
+
 class OnConflict(enum.StrEnum):
     """What a recovery without a person does about several contents of one version."""
 

@@ -330,6 +330,50 @@ BAD = {
     "shards that are none": Bad(
         toml(**{"jobs.llama": 'shards = "8/8"'}), "jobs.llama.shards", "are not 'all' or numbers"
     ),
+    "policy that is a table": Bad(
+        toml(policy='checkpoint = "a"'), "policy", "is a table, not a list. Begin each with"
+    ),
+    "policy that is text": Bad('policy = ["a"]\n' + toml(), "policy[0]", "is text, not a table"),
+    "policy for no checkpoint": Bad(
+        toml() + '[[policy]]\nplace = "atomic"', "policy[0].checkpoint", "is missing"
+    ),
+    "policy that says nothing": Bad(
+        toml() + '[[policy]]\ncheckpoint = "a"', "policy[0]", "says nothing"
+    ),
+    "policy with a long pattern": Bad(
+        toml() + f'[[policy]]\nplace = "atomic"\ncheckpoint = "{"a" * 256}"',
+        "policy[0].checkpoint",
+        "does not have 1 to 255 characters",
+    ),
+    "policy that places somehow": Bad(
+        toml() + '[[policy]]\ncheckpoint = "a"\nplace = "slowly"',
+        "policy[0].place",
+        "'slowly' is not one of atomic, progressive",
+    ),
+    "key that a policy does not have": Bad(
+        toml() + '[[policy]]\ncheckpoint = "a"\nphase = "core"',
+        "policy[0].phase",
+        "is not a key of a policy. Did you mean phases?",
+    ),
+    "rule that says nothing": Bad(
+        toml() + '[[policy]]\ncheckpoint = "a"\n[[policy.rule]]\npaths = ["a"]',
+        "policy[0].rule[0]",
+        "says nothing of its units",
+    ),
+    "rule of the second policy": Bad(
+        toml() + '[[policy]]\ncheckpoint = "a"\nplace = "atomic"\n'
+        '[[policy]]\ncheckpoint = "b"\n[[policy.rule]]\npaths = "a"\nphase = "b"',
+        "policy[1].rule[0].paths",
+        "is text, not a list",
+    ),
+    "more policies than anybody writes": Bad(
+        toml() + '[[policy]]\ncheckpoint = "a"\nplace = "atomic"\n' * 257,
+        "policy",
+        "has 257 policies, more than 256",
+    ),
+    "policy inside that is text": Bad(
+        toml(publish='policy_inside = "yes"'), "publish.policy_inside", "not true or false"
+    ),
     "size below 0": Bad(
         toml(recovery='buffers = "-1GiB"'), "recovery.buffers", "size '-1GiB' is not a number"
     ),

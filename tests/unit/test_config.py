@@ -24,8 +24,8 @@ from ckptd.limits import GIB, MIB, PEERS_MAX
 from ckptd.model.ids import NodeId
 from ckptd.model.rate_limits import LimitKey
 from ckptd.model.timetable import Span
-from ckptd.model.words import Direction, Urgency
-from tests.support.configurations import BAD, TLS, Bad, toml, write_config
+from ckptd.model.words import Direction, PlaceMode, Urgency
+from tests.support.configurations import BAD, TLS, Bad, toml, write_config, write_drop_in
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -341,6 +341,41 @@ def test_the_example_shows_every_key_of_the_schema() -> None:
     ):
         assert re.search(rf"^#   {key.name} = ", text, re.MULTILINE), key.name
     assert all(re.search(rf"^{key.partition('.')[2]} = ", text, re.MULTILINE) for key in required)
+
+
+def test_policies_are_read_in_order_with_their_origin(tmp_path: Path) -> None:
+    text = (
+        toml()
+        + """
+        [[policy]]
+        checkpoint = "llama*"
+        place = "progressive"
+        phases = ["core", "rest"]
+        [[policy.rule]]
+        paths = ["*.json"]
+        phase = "core"
+        [[policy]]
+        checkpoint = "*"
+        [[policy.rule]]
+        paths = ["*"]
+        optional = false
+    """
+    )
+    first, second = load(tmp_path, text).policy
+    assert (first.checkpoint, first.place) == ("llama*", PlaceMode.PROGRESSIVE)
+    assert first.policy.phases == ("core", "rest")
+    assert first.policy.rules[0].origin == "configuration [[policy]] 1 rule 1"
+    assert (second.checkpoint, second.place) == ("*", None)
+    assert second.policy.rules[0].origin == "configuration [[policy]] 2 rule 1"
+
+
+def test_policies_in_a_file_of_conf_d_take_the_place_of_all(tmp_path: Path) -> None:
+    policy = '[[policy]]\ncheckpoint = "{}"\nplace = "{}"\n'
+    write_drop_in(tmp_path, "10.toml", policy.format("b", "atomic"))
+    (only,) = load(tmp_path, toml() + policy.format("a", "progressive")).policy
+    assert only.checkpoint == "b"
+    drop_in = write_drop_in(tmp_path, "10.toml", policy.format("b", "slowly"))
+    assert refusal(tmp_path, toml()).startswith(f"{drop_in}: policy[0].place: 'slowly' is not")
 
 
 def test_the_command_line_tools_do_not_pay_for_the_daemon() -> None:

@@ -164,7 +164,9 @@ def _flat(config: Config) -> Iterator[tuple[str, object]]:
         if section == _ENVIRONMENT:
             continue
         table = getattr(config, section)
-        if isinstance(table, Mapping):
+        if isinstance(table, tuple):
+            yield section, table
+        elif isinstance(table, Mapping):
             for name, value in table.items():
                 yield f"{section}.{name}", value
         elif table is not None:

@@ -79,6 +79,8 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         "  jobs.llama                      shards 3/8",
         "  publish.settle                  1s",
         "  publish.file_max                16 TiB",
+        "  publish.policy_inside           false",
+        "  publish.recognise               false",
         "  serving.drop_sent               false",
         "  store.check_every               1m",
         "  store.check_rate                100 MiB/s",
@@ -93,6 +95,29 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         "  log.level                       info",
         "  log.format                      auto",
     ]
+
+
+def test_policies_are_shown_in_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policies = """
+        [[policy]]
+        checkpoint = "llama*"
+        phases = ["core", "rest"]
+        [[policy.rule]]
+        paths = ["*"]
+        phase = "core"
+        [[policy]]
+        checkpoint = "*"
+        place = "progressive"
+    """
+    path = write_config(tmp_path, toml() + policies)
+    assert main(["check-config", "--file-only", path]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if " policy " in line]
+    assert row.split("  ")[-1] == path
+    assert "llama*: 1 rule, phases core, rest; *: 0 rules, placed progressive" in row
+    assert main(["check-config", "--file-only", path, "-o", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["stated"]["policy"] == [path]
+    assert shown["config"]["policy"][1]["place"] == "progressive"
 
 
 def test_a_bad_configuration_ends_with_78_and_one_line_on_stderr(tmp_path: Path) -> None:
@@ -279,7 +304,13 @@ def test_json_has_the_values_as_the_daemon_uses_them(
                 "roots": {},
             },
             "jobs": {},
-            "publish": {"settle_s": 1.0, "file_max_bytes": 2**44},
+            "publish": {
+                "settle_s": 1.0,
+                "file_max_bytes": 2**44,
+                "policy_inside": False,
+                "recognise": False,
+            },
+            "policy": [],
             "serving": {"drop_sent": False},
             "store": {"check_every_s": 60, "check_rate_bytes_per_s": 100 * 2**20},
             "scrub": {"every_s": 604800, "rate_bytes_per_s": 50 * 2**20, "repair": False},
