@@ -33,6 +33,9 @@ content goes by that name and version, at a peer for example, it says so; with
 Every unit is required unless it is called optional, however urgent it is. A
 directory that changes meanwhile, or in which a required file is open for
 writing, is refused: publish when the job is done.
+What matters first is said by these options, by a policy in ckptd.policy.toml
+beside the directory, or in the configuration, in this order; --dry-run shows
+which rule says what.
 Logs (*.log, slurm-*.out) and TensorBoard's events are left out unless a pattern
 names them, and it says so. A directory of PyTorch DCP, Orbax, DeepSpeed or with
 an index of shards that lacks what says that it is complete is refused.
@@ -47,6 +50,9 @@ examples:
   ckptctl publish . --checkpoint llama/rank-3 --version 1200 \\
       --critical 'model*.safetensors' --critical config.json \\
       --deferred 'optimizer/*' --optional '*.txt'
+  ckptctl publish . --checkpoint llama --version 1200 --recognise --dry-run
+  ckptctl publish . --checkpoint llama --version 1200 --phase core 'model*' \\
+      --phase rest 'optimizer*' --after '*.index.json' '*.safetensors'
   ckptctl publish . --checkpoint a --version 3 --exclude 'wandb/*' --dry-run
   ckptctl publish . --checkpoint a --version 3 --require .metadata --settled 5s
   srun ckptctl publish /data/llama/1200 --checkpoint llama --version 1200 \\
@@ -101,6 +107,27 @@ def _add_publish(parser: ArgumentParser) -> None:
             default=[],
             help=f"{purpose}; may be given several times",
         )
+    parser.add_argument(
+        "--phase",
+        nargs=2,
+        metavar=("NAME", "GLOB"),
+        action="append",
+        default=[],
+        help="units that are useful together, in this phase; may be given several times",
+    )
+    parser.add_argument(
+        "--after",
+        nargs=2,
+        metavar=("GLOB", "BEFORE"),
+        action="append",
+        default=[],
+        help="units become visible after others; may be given several times",
+    )
+    parser.add_argument(
+        "--recognise",
+        action="store_true",
+        help="what ckptd makes of the format counts where no rule says otherwise",
+    )
     parser.add_argument(
         "--links",
         action="store_true",
@@ -178,7 +205,7 @@ def _object_to_publish(arguments: Namespace) -> str:
 
 
 def _publish(arguments: Namespace) -> ExitCode:
-    request = _request(arguments)
+    request = publish_request(arguments)
     if arguments.shards_by is None:
         return _publish_one(arguments, request)
     for each in _of_shards(arguments, request):
@@ -203,7 +230,8 @@ def _of_shards(arguments: Namespace, request: PublishRequest) -> Iterator[Publis
         )
 
 
-def _request(arguments: Namespace) -> PublishRequest:
+def publish_request(arguments: Namespace) -> PublishRequest:
+    """Return what was typed as the daemon takes it."""
     return PublishRequest(
         directory=_published_path(arguments.directory),
         checkpoint=_checkpoint(arguments),
@@ -220,6 +248,9 @@ def _request(arguments: Namespace) -> PublishRequest:
         is_dry_run=arguments.dry_run,
         keeps_links=arguments.links,
         passes_files=not arguments.no_pass_files,
+        phases=tuple((utf8(name), utf8(glob)) for name, glob in arguments.phase),
+        after=tuple((utf8(glob), utf8(before)) for glob, before in arguments.after),
+        recognises=arguments.recognise,
     )
 
 

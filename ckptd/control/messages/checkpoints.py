@@ -106,6 +106,11 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             directories are part of it; else links are followed, and directories need files.
         passes_files: The caller passes descriptors of files that the daemon may not open, when it
             is asked for them; see :class:`PublishWanted`.
+        phases: Names of phases, each with a pattern of paths; in the order of their names here,
+            unless a policy lists them.
+        after: Patterns of paths, each with one of units that have to be visible before.
+        recognises: What ckptd recognises of the format counts where nothing else is said; else as
+            the configuration says.
     """
 
     directory: str
@@ -123,6 +128,9 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     is_dry_run: bool = False
     keeps_links: bool = False
     passes_files: bool = False
+    phases: tuple[tuple[str, str], ...] = ()
+    after: tuple[tuple[str, str], ...] = ()
+    recognises: bool = False
 
 
 class PublishWanted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="wanted"):

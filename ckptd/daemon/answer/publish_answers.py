@@ -31,6 +31,7 @@ from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import UsageError
 from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName, Version, parse_checkpoint_name, parse_version
+from ckptd.model.policy.configured import policies_for
 from ckptd.model.signatures import Signature
 from ckptd.model.words import Result
 from ckptd.observe.logs import get_logger
@@ -80,7 +81,8 @@ class PublishAnswers:
         self._roots = parts.storage.roots
         self._passed = passed
         self._keeps_descriptors = keeps_descriptors(parts.config.environment)
-        self._file_max_bytes = parts.config.publish.file_max_bytes
+        self._section = parts.config.publish
+        self._policies = parts.config.policy
         self._settle_ns = int(parts.config.publish.settle_s * SECOND)
         self._jobs = PublishedShards(parts.storage.catalog)
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="publish")
@@ -218,14 +220,15 @@ class PublishAnswers:
             raise UsageError(
                 f"settled {request.settled_s}", f"is not between 0 and {SETTLE_S_MAX} seconds"
             )
+        checkpoint = parse_checkpoint_name(request.checkpoint)
         return PublishOrder(
             directory=request.directory,
-            checkpoint=parse_checkpoint_name(request.checkpoint),
+            checkpoint=checkpoint,
             version=parse_version(request.version),
             critical=request.critical,
             deferred=request.deferred,
             optional=request.optional,
-            file_max_bytes=self._file_max_bytes,
+            file_max_bytes=self._section.file_max_bytes,
             settle_ns=max(self._settle_ns, int(request.settled_s * SECOND)),
             replace=request.replace,
             exclude=request.exclude,
@@ -233,6 +236,11 @@ class PublishAnswers:
             require=request.require,
             allows_incomplete=request.allow_incomplete,
             keeps_links=request.keeps_links,
+            phases=request.phases,
+            after=request.after,
+            policies=policies_for(self._policies, checkpoint),
+            reads_policy_inside=self._section.policy_inside,
+            recognises=request.recognises or self._section.recognise,
         )
 
     async def _outlook(self, request: PublishRequest) -> PublishResult:

@@ -13,11 +13,11 @@ from ckptd.limits import MIB
 from ckptd.model.policy.rules import Policy
 
 RECOGNISED_BYTES_MAX: Final = 64 * MIB
-"""Of one file that is read to recognise a format."""
+"""Of all files of a version together that are read to recognise its format."""
 
 Read: TypeAlias = Callable[[str], bytes | None]
-"""Returns what is in a file; ``None`` if that is more than :data:`RECOGNISED_BYTES_MAX`, or it
-cannot be read."""
+"""Returns what is in a file; ``None`` if it cannot be read, or with those before it is more than
+:data:`RECOGNISED_BYTES_MAX`."""
 
 
 class Proposal(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ckptd.model.ids import CheckpointName
 from ckptd.model.policy.assignment import Assignment, assign
@@ -14,16 +14,17 @@ from ckptd.store.files.roots import Root
 from ckptd.store.published.candidates import Candidates
 from ckptd.store.published.inner_names import InnerNames
 from ckptd.store.published.policy_files import BESIDE, policy_in
+from ckptd.store.published.recognising import recognised
 from ckptd.store.published.scanning import PublishOrder
 
 
-def assigned(
+def policies_of(
     root: Root, relative: str, request: PublishOrder, files: Candidates, inner: InnerNames
-) -> Assignment:
-    """Say what each file is.
+) -> tuple[Policy, ...]:
+    """Return the policies that count, in order of precedence.
 
     What was typed counts first, then a policy inside the directory, then one beside it, then those
-    of the configuration.
+    of the configuration, then what a recogniser proposes.
 
     Args:
         root: Where the directory lies.
@@ -33,10 +34,32 @@ def assigned(
         inner: Links that name files, too.
 
     Raises:
-        UsageError: A policy cannot be used, or patterns do not fit these files.
+        UsageError: A policy cannot be used.
         StorageError: A policy cannot be read.
     """
-    policies = (typed_policy(request), *_in_files(root, relative, request), *request.policies)
+    proposal = recognised(root, files, inner) if request.recognises else None
+    return (
+        typed_policy(request),
+        *_in_files(root, relative, request),
+        *request.policies,
+        *((proposal.policy,) if proposal else ()),
+    )
+
+
+def assigned(
+    request: PublishOrder, policies: Iterable[Policy], files: Candidates, inner: InnerNames
+) -> Assignment:
+    """Say what each file is.
+
+    Args:
+        request: What is published.
+        policies: In order of precedence.
+        files: All that is published.
+        inner: Links that name files, too.
+
+    Raises:
+        UsageError: Patterns do not fit these files.
+    """
     return assign(
         files.all_paths,
         policies,

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from ckptd.store.files.roots import Root
-from ckptd.store.published.assigning import assigned
+from ckptd.store.published.assigning import assigned, policies_of
 from ckptd.store.published.candidates import Candidate, Candidates
 from ckptd.store.published.completeness import check_complete
 from ckptd.store.published.inner_names import InnerNames
@@ -86,7 +86,8 @@ def found_files(
         is_waited_for = bool(closed) and will_be_passed
         if not is_waited_for:
             check_passed(root, relative, closed, len(candidates))
-    candidates.describe(assigned(root, relative, request, candidates, inner))
+    policies = policies_of(root, relative, request, candidates, inner)
+    candidates.describe(assigned(request, policies, candidates, inner))
     if not (request.only or request.allows_incomplete or is_waited_for):
         places = inner.places(candidates.places())
         paths = chain(candidates.paths(), inner.names_of_files())

@@ -5,6 +5,7 @@ import pytest
 from ckptd import __version__
 from ckptd.cli.ctl.arguments import EXIT_CODES, parse
 from ckptd.cli.ctl.command import main
+from ckptd.cli.ctl.publish_verbs import publish_request
 from ckptd.errors import ExitCode
 
 VERBS = (
@@ -119,6 +120,15 @@ def test_patterns_may_be_given_several_times() -> None:
     patterns = ["--critical", "x", "--critical", "y", "--deferred", "z"]
     arguments = parse(["publish", ".", "--checkpoint", "a", "--version", "3", *patterns])
     assert (arguments.critical, arguments.deferred) == (["x", "y"], ["z"])
+
+
+def test_phases_and_prerequisites_are_typed_in_pairs() -> None:
+    typed = ["--phase", "core", "m*", "--phase", "rest", "o*", "--after", "i", "m*", "--recognise"]
+    arguments = parse(["publish", ".", "--checkpoint", "a", "--version", "3", *typed])
+    request = publish_request(arguments)
+    assert request.phases == (("core", "m*"), ("rest", "o*"))
+    assert request.after == (("i", "m*"),)
+    assert request.recognises
 
 
 def test_the_help_lists_every_exit_code_of_ckptctl() -> None:
