@@ -1,8 +1,9 @@
 """Directories of PyTorch DCP: ``.metadata`` says which items are in which file.
 
 Files that have items of the model come first; those that have nothing but a job's state later.
-By default each rank writes one file with all that it has: then all of them have items of the model,
-and no order of files brings the model before the optimizer. That is for readers of ranges.
+By default a rank has few files, one for each thread, and items of all kinds in each: no order of
+files brings the model before the optimizer then; that is for readers of ranges. With
+``single_file_per_rank=False`` each item has a file, and some jobs save to two directories.
 
 ``.metadata`` is fetched first, for it says what is where, and placed last: by it readers know that
 all is there. It is never unpickled; see :mod:`ckptd.model.formats.dcp_metadata`.
@@ -37,8 +38,9 @@ NAME: Final = "PyTorch DCP"
 _METADATA: Final = ".metadata"
 _MARKER: Final = re.compile(r"\.metadata")
 _FILE: Final = re.compile(r".*\.distcp")
-_STATE_FILES_MAX: Final = 256
-"""Files that are named one by one; of more none is."""
+_STATE_FILES_MAX: Final = 4096
+"""Files that are named one by one; of more none is. Each is a pattern that paths are compared with:
+so many take half a second."""
 
 _OPTIMIZER: Final = frozenset(
     (

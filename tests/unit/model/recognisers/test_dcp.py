@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ckptd.model.recognisers import dcp
 from ckptd.model.recognisers.dcp import is_state
 from tests.support.dcp_files import BytesStorageMetadata, index, info, metadata, tensor
 from tests.support.recognising import phases_of, proposed, said_of
@@ -93,9 +94,12 @@ def test_without_metadata_that_can_be_read_all_may_be_of_the_model(content: byte
     assert "cannot be read" in said["__0_0.distcp"].why
 
 
-def test_very_many_files_with_nothing_but_state_are_not_named_one_by_one() -> None:
-    """By default there is one for each rank, and a rule is compared with each path."""
-    state = {f"__{rank}_1": (f"optim.state.{rank}.exp_avg",) for rank in range(257)}
+def test_very_many_files_with_nothing_but_state_are_not_named_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There can be one for each item of the optimizer, and each is compared with each path."""
+    monkeypatch.setattr(dcp, "_STATE_FILES_MAX", 3)
+    state = {f"__{rank}_1": (f"optim.state.{rank}.exp_avg",) for rank in range(4)}
     files = {".metadata": described(__0_0=("model.w",), **state), "__0_0.distcp": b""}
     files |= {f"{name}.distcp": b"" for name in state}
     assert len(proposed(files).policy.rules) == 3
