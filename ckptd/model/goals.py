@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ckptd.errors import UsageError
+from ckptd.model.completeness import is_commit_marker
 from ckptd.model.manifest import Manifest
 from ckptd.model.words import Criticality, GoalKind
 
@@ -62,6 +63,9 @@ def parse_goal(text: str) -> Goal:
 class GoalUnits:
     """The units of a version that a goal is about, in little memory: as runs of indices.
 
+    Commit markers of a format, such as ``.metadata``, are placed last of all, whatever their phase:
+    no goal that is reached before the last phase is about them.
+
     Args:
         goal: About some units, not about all.
         manifest: Of the version.
@@ -78,12 +82,19 @@ class GoalUnits:
         self._runs: list[tuple[int, int]] = []
         if goal.kind is GoalKind.PHASE and not self.lacks_phase:
             last = manifest.phases.index(goal.phase)
-            self._take(index for index, unit in enumerate(manifest.units) if unit.phase <= last)
+            is_end = last == len(manifest.phases) - 1
+            self._take(
+                index
+                for index, unit in enumerate(manifest.units)
+                if unit.phase <= last and (is_end or not is_commit_marker(unit.path))
+            )
         elif goal.kind is GoalKind.CRITICAL:
+            is_one = len(manifest.phases) == 1
             self._take(
                 index
                 for index, unit in enumerate(manifest.units)
                 if unit.criticality is Criticality.CRITICAL
+                and (is_one or not is_commit_marker(unit.path))
             )
         self.is_whole = goal.kind is not GoalKind.PHASE and not self._runs
 

@@ -63,3 +63,20 @@ def test_critical_units_of_all_phases_count() -> None:
 
 def test_of_a_version_without_critical_units_all_are_waited_for() -> None:
     assert GoalUnits(Goal(GoalKind.CRITICAL), phased(("a", 0, NORMAL))).is_whole
+
+
+def test_commit_markers_are_only_waited_for_with_the_last_phase() -> None:
+    """They are placed last of all: else weights could not be used before the rest is here."""
+    manifest = phased((".metadata", 0, CRITICAL), ("a", 0, CRITICAL), ("b", 2, NORMAL))
+    found = {
+        goal: [GoalUnits(parse_goal(goal), manifest).any_of([unit]) for unit in range(3)]
+        for goal in ("phase=core", "critical", "phase=rest")
+    }
+    assert found == {
+        "phase=core": [False, True, False],
+        "critical": [False, True, False],
+        "phase=rest": [True, True, True],
+    }
+    assert GoalUnits(Goal(GoalKind.CRITICAL), phased((".metadata", 0, CRITICAL))).is_whole
+    one = msgspec.structs.replace(manifest, phases=("all",), units=manifest.units[:1])
+    assert GoalUnits(Goal(GoalKind.CRITICAL), one).any_of([0])
