@@ -25,6 +25,7 @@ ELSEWHERE = {
     "net/source/server.py": {"bytes"},  # one head
     "store/files/hashing.py": {"bytes"},  # zeros: hashed, and copied nowhere
     "store/files/unit_files.py": {"bytearray", "bytes"},  # columns: facts of files
+    "store/files/version_state.py": {"os.pread"},  # a few hundred bytes of JSON
     "store/files/watches.py": {"os.read"},  # events of inotify(7)
     "store/published/hashed_files.py": {"bytearray", "bytes"},  # likewise columns
     "store/published/completeness.py": {"os.pread"},  # a marker, as it was read

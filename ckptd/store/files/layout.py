@@ -25,6 +25,9 @@ POLICY_FILE: Final = "ckptd.policy.toml"
 """Beside the directories of versions, or inside one: what its publisher says of the files. Inside
 it is a file of the version as any other."""
 
+STATE_FILE: Final = ".ckptd-state.json"
+"""In a version's directory that was placed phase by phase; says how far it is."""
+
 PROBE: Final = f"{STAGING_DIRECTORY}/probe"
 """The file whose writing shows how fast the disk below a root is."""
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from ckptd.errors import Shortage
 
@@ -58,6 +58,19 @@ class OpenFiles:
         """Return whether all these files are open."""
         with self._lock:
             return all(number in self._files for number in numbers)
+
+    def let_go(self, numbers: Iterable[int]) -> None:
+        """Close some files, but for those that are in use.
+
+        Raises:
+            OSError: A file could not be closed; the others are closed nevertheless.
+        """
+        with self._lock, contextlib.ExitStack() as stack:
+            for number in numbers:
+                file = self._files.get(number)
+                if file is not None and not file.users:
+                    del self._files[number]
+                    stack.callback(os.close, file.fd)
 
     def close(self) -> None:
         """Close all files. None may be in use, and no call may follow.

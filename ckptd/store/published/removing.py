@@ -19,10 +19,11 @@ from itertools import chain
 from ckptd.errors import CkptdError, NotFound
 from ckptd.store.files.fingerprints import Fingerprint, fingerprint_of
 from ckptd.store.files.hashed_directories import HashedDirectory
-from ckptd.store.files.layout import PARTIAL_MARKER, inside
+from ckptd.store.files.layout import PARTIAL_MARKER, STATE_FILE, inside
 from ckptd.store.files.links import resolve_link
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.files.version_state import read_state
 from ckptd.store.published.bare_names import bare_names_of, wrong_names
 from ckptd.store.published.checking import Reading, compare, hash_again
 
@@ -129,7 +130,7 @@ def examine(
 
 def _strangers(root: Root, hashed: HashedDirectory) -> int:
     """Count files in the directory of a place that belong to no unit."""
-    own = {PARTIAL_MARKER, *(unit.path for unit in hashed.manifest.units)}
+    own = {*_notes(root, hashed.directory), *(unit.path for unit in hashed.manifest.units)}
     own.update(each.name for each in bare_names_of(hashed.directory, hashed.manifest))
     count = 0
     try:
@@ -140,6 +141,15 @@ def _strangers(root: Root, hashed: HashedDirectory) -> int:
     except CkptdError:  # no file, or not to be looked at
         return count + 1
     return count
+
+
+def _notes(root: Root, directory: str) -> tuple[str, ...]:
+    """Return what ckptd writes beside a version that is not whole, or was not."""
+    try:
+        is_ours = read_state(root, directory) is not None
+    except CkptdError:  # a link, or not to be read
+        is_ours = False
+    return (PARTIAL_MARKER, STATE_FILE) if is_ours else (PARTIAL_MARKER,)
 
 
 def _why_not_the_link(root: Root, path: str, target: str) -> str:
@@ -284,10 +294,11 @@ def _remove_directories(root: Root, hashed: HashedDirectory) -> bool:
             found.add(directory)
             directory = directory.rpartition("/")[0]
     with Names(root) as names:
-        marker = inside(hashed.directory, PARTIAL_MARKER)
-        facts = names.stat(marker)
-        if facts is not None and stat.S_ISREG(facts.st_mode):
-            names.remove_file(marker)
+        for name in _notes(root, hashed.directory):
+            marker = inside(hashed.directory, name)
+            facts = names.stat(marker)
+            if facts is not None and stat.S_ISREG(facts.st_mode):
+                names.remove_file(marker)
         for directory in sorted(found, reverse=True):  # what is inside of one comes before it
             names.remove_empty(inside(hashed.directory, directory))
         return bool(hashed.directory) and names.remove_empty(hashed.directory)

@@ -18,12 +18,14 @@ from ckptd.model.unit_paths import check_path
 from ckptd.store.files.layout import (
     PARTIAL_MARKER,
     STAGING_DIRECTORY,
+    STATE_FILE,
     inside,
     is_in_staging,
     is_own,
 )
 from ckptd.store.files.links import MisledLinks
 from ckptd.store.files.roots import FoundFile, Root, no_file
+from ckptd.store.files.version_state import read_state
 from ckptd.store.published.candidates import Candidates
 from ckptd.store.published.inner_names import NO_INNER_NAMES, InnerNames, inner_names
 
@@ -166,6 +168,29 @@ def find_inner_names(root: Root, relative: str, request: PublishOrder) -> InnerN
     return inner_names(root, relative, _Excluded(request))
 
 
+def _check_not_marked(root: Root, relative: str, subject: str, request: PublishOrder) -> None:
+    """Check that no file of ckptd's says that a directory lacks something.
+
+    Raises:
+        UsageError: One does.
+    """
+    if root.stat(inside(relative, PARTIAL_MARKER)) is not None:
+        raise UsageError(
+            subject,
+            f"lacks required units: it has a file {PARTIAL_MARKER}, which says what is missing",
+            "Complete it with 'ckptctl recover NAME@VERSION --to DIR'; it cannot be published as a "
+            "version of its own while that file is there.",
+        )
+    state = None if request.only else read_state(root, relative)
+    if state is not None and not state.complete:
+        raise UsageError(
+            subject,
+            f"is not complete: its file {STATE_FILE} says which phases are",
+            "Publish it when the recovery has brought the rest: 'ckptctl recover NAME@VERSION "
+            "--to DIR'.",
+        )
+
+
 def find_files(
     root: Root, relative: str, request: PublishOrder, inner: InnerNames = NO_INNER_NAMES
 ) -> Candidates:
@@ -190,13 +215,7 @@ def find_files(
         raise UsageError(
             subject, "belongs to ckptd's own staging", "Publish what a recovery has completed."
         )
-    if root.stat(inside(relative, PARTIAL_MARKER)) is not None:
-        raise UsageError(
-            subject,
-            f"lacks required units: it has a file {PARTIAL_MARKER}, which says what is missing",
-            "Complete it with 'ckptctl recover NAME@VERSION --to DIR'; it cannot be published as a "
-            "version of its own while that file is there.",
-        )
+    _check_not_marked(root, relative, subject, request)
     candidates = Candidates(relative)
     misled, kept = MisledLinks(), inner.link_paths
     for found in _walk(root, relative, request):

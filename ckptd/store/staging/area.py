@@ -25,27 +25,48 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
-from ckptd.errors import CkptdError, NotFound, OutOfSpace, Shortage, StagingLost, StorageError
+from ckptd.errors import (
+    CkptdError,
+    Conflict,
+    NotFound,
+    OutOfSpace,
+    Shortage,
+    StagingLost,
+    StorageError,
+)
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import RecoveryId
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.zeros import bytes_by_unit, zero_blocks
 from ckptd.store.files import layout
+from ckptd.store.files.fingerprints import UnitFile
 from ckptd.store.files.hashed_directories import blocks_of
 from ckptd.store.files.hashing import digest_of_zeros
 from ckptd.store.files.kernel import mapping_os_errors, storage_error
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.files.unit_files import UnitFiles
+from ckptd.store.files.version_state import read_state
 from ckptd.store.staging import placing, preparing
 from ckptd.store.staging.block_files import BlockFiles, Writing
 from ckptd.store.staging.deliveries import BlockWrite, verify_delivery
 from ckptd.store.staging.held import HeldBlocks
 from ckptd.store.staging.lane_times import LaneTimes
+from ckptd.store.staging.phases import (
+    AllBut,
+    PlacedUnits,
+    check_directories,
+    check_replaceable,
+    final_paths,
+    make_way,
+    placing_order,
+    units_upto,
+)
+from ckptd.store.staging.placing import finish_directories
 from ckptd.store.staging.staged_version import StagedVersion
 from ckptd.store.staging.warmth import WarmBlocks, drop_files
 from ckptd.store.trees import directories, leftovers
@@ -63,11 +84,14 @@ from ckptd.store.trees.standing_files import (
     KnownPlace,
     OnDisk,
     StandingFiles,
+    WrongFile,
     blocks_at,
     blocks_of_place,
     is_there,
     look,
+    nothing_stands,
 )
+from ckptd.store.trees.state_file import DescribeState, replace_state, stage_state
 from ckptd.store.trees.unit_hashing import UnitHashing
 from ckptd.store.trees.whole_units import is_whole, write_whole
 
@@ -87,6 +111,7 @@ class Staging:
             and that no earlier run of the recovery left.
         zeros: Blocks of zeros that are here from the start, and are never written.
         finishing: What files and directories get last; may be set until :meth:`place`.
+        is_begun: The version was placed in part, phase by phase, where nothing was before.
         replaced: How many files :meth:`place` put right where the version stood.
         nearby: Where else on this node's disks blocks lie that are not here.
         held: Which blocks are here, and whether lanes wait for a commit.
@@ -120,11 +145,14 @@ class Staging:
         self.served = StagedVersion(root, self._path, target, space)
         self._tree: Root | None = None
         self._hashing: UnitHashing | None = None
+        self._hashing_begins = threading.Lock()
         writing = writing or Writing()
         self._warmth = writing.warmth
         self.warm = WarmBlocks.none(recovery, space)
         self._kept_in = layout.replaced_by(recovery)
         self._standing: StandingFiles | None = None
+        self.is_begun = False
+        self._is_overwriting = False
         self._known: tuple[KnownPlace, ...] = ()
         self.zeros = BlockSet()
         self._zeros_known = BlockSet()  # also of what is not wanted
@@ -144,6 +172,7 @@ class Staging:
         similar: tuple[SimilarPlace, ...] = (),
         unchosen: BlockSet = _NO_BLOCKS,
         reserved_elsewhere_bytes: int = 0,
+        is_begun: bool = False,
     ) -> BlockSet:
         """Look at what is here, check and reserve room, create files or reuse what is there.
 
@@ -156,6 +185,8 @@ class Staging:
             unchosen: Blocks that are not wanted; there is no file for a unit of which none is.
             reserved_elsewhere_bytes: Sum of :attr:`promised_bytes` of the other recoveries
                 on the same file system.
+            is_begun: The recovery began to place the version at the target, phase by phase: what
+                somebody changed there holds a phase up, and is no reason to refuse.
 
         Returns:
             Blocks that are here. All of them, with ``is_placed`` set, if the version stands at
@@ -168,6 +199,7 @@ class Staging:
             StorageError: The target is on another file system, the root is not where it was,
                 or the system refused.
         """
+        self.is_begun = is_begun
         try:
             return self._prepare(journaled, here, similar, unchosen, reserved_elsewhere_bytes)
         except CkptdError:
@@ -184,9 +216,17 @@ class Staging:
     ) -> BlockSet:
         root, space = self._root, self._space
         self._known = here.known_places
+        self._is_overwriting = here.is_overwriting
         root.check_in_place()
         preparing.check_target(root, self._target)
-        standing = look(root, self._target, space, here.at_target, check=self._check_wanted)
+        standing = look(
+            root,
+            self._target,
+            space,
+            here.at_target,
+            check=self._check_wanted,
+            is_begun=self.is_begun,
+        )
         wanted = space.units_of(BlockSet.full(space.block_count) - unchosen) if unchosen else ()
         self._unstaged = frozenset(space.units_of(unchosen)).difference(wanted)
         if standing is not None:
@@ -194,11 +234,13 @@ class Staging:
         self._standing = standing
         right = BlockSet()
         if standing is not None:
-            is_overwriting = here.is_overwriting
-            standing.check_replaceable(root, self._target, is_overwriting=is_overwriting)
+            if not self.is_begun:
+                is_overwriting = here.is_overwriting
+                standing.check_replaceable(root, self._target, is_overwriting=is_overwriting)
             right = standing.right_of(space)
             self.local = right - journaled
             self.held.add(right)
+            self.served.expect_rename(standing.files)
             if standing.is_right and not unchosen:  # more may be wanted before it is placed
                 root.remove_tree(self._path)  # of a run that was interrupted at its end
                 self._tree = directories.open_tree(root, self._target)
@@ -493,7 +535,104 @@ class Staging:
         self.held.release(blocks)
         self.served.add(blocks)
 
-    def place(self, missing: BlockSet, marker: bytes = b"") -> UnitFiles:
+    def place_phase(self, missing: BlockSet, phase: int, describe: DescribeState) -> PlacedUnits:
+        """Put the units of a phase under their final names, and those of phases before it.
+
+        May run while other threads deliver, commit and release blocks of other units, but not
+        beside :meth:`widen` or :meth:`place`. Commit markers of the format stay behind. May be
+        called again; a unit that stands already is passed over.
+
+        Args:
+            missing: Blocks that are not durable here, of any phase; their units stay behind.
+            phase: Which phase.
+            describe: Returns what the state file says.
+
+        Returns:
+            Which units stand under their names since, and what is in the way of the others.
+
+        Raises:
+            ContradictoryManifest: As for :meth:`place`, and so for the others.
+            VerificationFailed: …
+            StagingLost: …
+            StorageError: …
+        """
+        root, manifest = self._root, self._space.manifest
+        self._check_sound()
+        root.check_in_place()
+        standing, left_out = self._standing, {*self._space.units_of(missing), *self._unstaged}
+        units = [
+            unit
+            for unit in units_upto(manifest, phase)
+            if unit not in left_out and not (standing and standing.files.has(unit))
+        ]
+        order, _ = placing_order(manifest, units)
+        if self.is_placed or (standing is None and not order):
+            return PlacedUnits({})
+        self.held.wait_for_present_writers()
+        try:
+            tree = directories.open_tree(root, self._path)  # it has its own record of lost pages
+        except NotFound as error:
+            raise directories.swept(self._tree or root, "") from error
+        try:
+            with mapping_os_errors(self._subject):
+                self._files.let_go(order)
+            self._hash_units(self._tree or tree).finish_some(order)
+            if standing is not None:
+                standing.keep_modes(root, self.finishing)
+            placing.finish(tree, manifest, AllBut(order), self.finishing, gives_directories=False)
+            return self._put_phase(tree, order, phase, describe)
+        except (OutOfSpace, Shortage, StagingLost):
+            raise
+        except StorageError as error:
+            self._spoil(error)
+            raise
+        finally:
+            tree.close()
+
+    def _put_phase(
+        self, tree: Root, order: Sequence[int], phase: int, describe: DescribeState
+    ) -> PlacedUnits:
+        """Rename finished units to where they belong."""
+        root, manifest, target = self._root, self._space.manifest, self._target
+        standing, put = self._standing, dict[int, UnitFile]()
+        try:
+            if standing is None:
+                make_way(root, target, self._owner)
+                standing = nothing_stands(root, target, manifest)
+                self.is_begun = True
+            paths = final_paths(standing, manifest, order)
+            check_directories(root, target, [layout.inside(target, ""), *paths])
+        except Conflict as error:
+            return PlacedUnits(put, error)
+        obstacle: Conflict | None = None
+        self.served.begin_moving()
+        try:
+            with kept_times(root, target, paths, self.finishing):
+                try:
+                    if read_state(root, target) is None:
+                        said = describe(standing.files.has, 0, is_under_way=True)
+                        replace_state(root, self._path, target, said)
+                    wrong = self._to_put(standing, order)
+                    replace_files(root, tree, manifest, wrong, put, kept_in=self._kept_in)
+                    here = standing.with_files(put).files
+                    said = describe(here.has, phase + 1, is_under_way=True)
+                    replace_state(root, self._path, target, said)
+                except Conflict as error:
+                    obstacle = error
+        finally:
+            self._standing = standing.with_files(put)
+            self.served.end_moving(self._standing.files)
+        return PlacedUnits(put, obstacle)
+
+    def _to_put(
+        self, standing: StandingFiles, order: Iterable[int]
+    ) -> Iterator[tuple[int, WrongFile]]:
+        for unit in order:
+            file = standing.to_put(self._space.manifest, unit)
+            is_overwriting = self._is_overwriting
+            yield unit, check_replaceable(self._root, file, is_overwriting=is_overwriting)
+
+    def place(self, missing: BlockSet, marker: bytes = b"", state: bytes = b"") -> UnitFiles:
         """Put the version under its final name. No block can be delivered any more.
 
         Critical units, and those with several blocks, are hashed once more from where they lie.
@@ -502,6 +641,8 @@ class Staging:
         Args:
             missing: Blocks that are not here; their units are left out.
             marker: What the file says that marks a partial version; empty: it is none.
+            state: What the file says that says how far it is; empty: it is not placed by phases,
+                and never was.
 
         Returns:
             One file for each unit in manifest order, ``None`` for a unit that is left out.
@@ -519,10 +660,7 @@ class Staging:
         self._check_sound()
         self._end("is being placed")
         if self.is_placed:
-            if not self.is_untouched:
-                tree.sync()
-            if not marker:
-                remove_marker(root, self._target)  # of a run that was interrupted at its end
+            self._end_interrupted(tree, marker, state)
             return self._placed
         left_out = set(self._space.units_of(missing))
         for start, end in (BlockSet.full(self._space.block_count) - missing).runs():
@@ -531,9 +669,13 @@ class Staging:
         placing.leave_out(tree, manifest, left_out)
         if marker:
             write_marker(tree, marker)
+        if state and self._standing is None:
+            stage_state(tree, state)
+        self._check_still_there(tree)
         self._hash_units(tree).finish(skipped)
-        self.served.expect_rename(None)  # an earlier try may have come as far as this
-        if self._standing is not None:
+        if self._standing is None:
+            self.served.expect_rename(None)  # an earlier try may have come as far as this
+        else:
             self._standing.keep_modes(root, self.finishing)
         files = placing.finish(
             tree, manifest, skipped, self.finishing, gives_directories=self._standing is None
@@ -543,7 +685,7 @@ class Staging:
             self.served.expect_rename(files)
             placing.rename(root, self._path, self._target, tree, self._owner)
         else:
-            files = self._put_right(self._standing, tree, skipped, has_marker=bool(marker))
+            files = self._put_right(self._standing, tree, skipped, marker=marker, state=state)
         self._placed = files
         self.is_placed = True
         cold = blocks_of(self._space, self._space.units_of(self._files.shared))
@@ -552,29 +694,69 @@ class Staging:
         directories.remove_empty_staging_directory(root)
         return files
 
+    def _end_interrupted(self, tree: Root, marker: bytes, state: bytes) -> None:
+        """Do what a run had still to do that was interrupted when all stood in its place."""
+        if not self.is_untouched:
+            tree.sync()
+        if not marker:
+            remove_marker(self._root, self._target)  # of a run that was interrupted at its end
+        if state:
+            replace_state(self._root, self._path, self._target, state)
+            self._remove()
+        if self.is_begun and self.finishing.has_attributes:
+            finish_directories(self._root, self._target, self._space.manifest, self.finishing)
+
+    def _check_still_there(self, tree: Root) -> None:
+        """Check that nobody removed what was placed before the rest."""
+        if self._standing is None or not self.is_begun:
+            return
+        known, manifest = self._standing.known, self._space.manifest
+        with Names(self._root) as names:
+            for unit in self._standing.files.units():
+                if names.stat(path := known.path_of(manifest, unit)) is None:
+                    raise directories.swept(tree, self._root.absolute(path))
+
     def _put_right(
-        self, standing: StandingFiles, tree: Root, skipped: Collection[int], *, has_marker: bool
+        self,
+        standing: StandingFiles,
+        tree: Root,
+        skipped: Collection[int],
+        *,
+        marker: bytes,
+        state: bytes,
     ) -> UnitFiles:
         """Let finished files take the places of wrong ones where the version stands."""
         root, manifest = self._root, self._space.manifest
-        wrong = {unit: file for unit, file in standing.wrong.items() if unit not in skipped}
+        units = (unit for unit in range(len(manifest.units)) if unit not in skipped)
+        order, last = placing_order(manifest, units)
         if not standing.is_recorded:
             root.sync()  # what is right and not ours may be in memory only
         bare = BareNamesRepair(root, standing.wrong_names, self._kept_in)
-        paths = [*(file.path for file in wrong.values()), *bare.paths()]
-        with kept_times(root, self._target, paths, self.finishing):
-            put = replace_files(root, tree, manifest, wrong, kept_in=self._kept_in)
-            bare.put_right(self.finishing)
-            if has_marker:
-                move_marker(root, tree, self._target)
-            else:
-                remove_marker(root, self._target)
-        self.replaced = len(put) + len(standing.wrong_names)
+        paths = [*final_paths(standing, manifest, (*order, *last)), *bare.paths()]
+        put: dict[int, UnitFile] = {}
+        self.served.begin_moving()
+        try:
+            with kept_times(root, self._target, paths, self.finishing):
+                kept_in, wrong = self._kept_in, partial(self._to_put, standing)
+                replace_files(root, tree, manifest, wrong(order), put, kept_in=kept_in)
+                bare.put_right(self.finishing)
+                replace_files(root, tree, manifest, wrong(last), put, kept_in=kept_in)
+                if marker:
+                    move_marker(root, tree, self._target)
+                else:
+                    remove_marker(root, self._target)
+                if state:
+                    replace_state(root, self._path, self._target, state)
+        finally:
+            if put:
+                self._standing = standing.with_files(put)
+            self.served.end_moving(standing.with_files(put).files)
+        if self.is_begun:
+            finish_directories(root, self._target, manifest, self.finishing)
+        else:
+            self.replaced = len(put) + len(standing.wrong_names)
         root.remove_tree(self._path)
-        files = standing.files.copied()
-        for unit, file in put.items():
-            files[unit] = file
-        return files
+        return standing.with_files(put).files
 
     def close(self) -> None:
         """Make waiting deliveries fail, wait for those that write, close all files.
@@ -607,17 +789,18 @@ class Staging:
         directories.remove_empty_staging_directory(self._root)
 
     def _hash_units(self, tree: Root) -> UnitHashing:
-        if self._hashing is None:
-            self._hashing = UnitHashing(
-                tree,
-                self._space,
-                check=self._check_wanted,
-                is_warm=lambda unit: self._space.unit_run(unit)[0] in self.warm.kept,
-                begun=self.zeros,
-                is_proven=self._is_proven,
-                cold=lambda: self._files.shared,
-            )
-        return self._hashing
+        with self._hashing_begins:
+            if self._hashing is None:
+                self._hashing = UnitHashing(
+                    tree,
+                    self._space,
+                    check=self._check_wanted,
+                    is_warm=lambda unit: self._space.unit_run(unit)[0] in self.warm.kept,
+                    begun=self.zeros,
+                    is_proven=self._is_proven,
+                    cold=lambda: self._files.shared,
+                )
+            return self._hashing
 
     def _is_proven(self, unit: int) -> bool:
         """Return whether a unit of the version was found here to have its digest."""

@@ -179,6 +179,14 @@ class BlockFiles:
                 with self._files.borrow(unit) as fd:
                     drop_cached(fd, offset, size_bytes)
 
+    def let_go(self, units: Collection[int]) -> None:
+        """Have the files of some units open no more; all of them is durable.
+
+        Raises:
+            OSError: A file could not be closed.
+        """
+        self._files.let_go(units)
+
     def _drop_whole(self, unit: int) -> None:
         fd = self._open_unit(unit, os.O_RDONLY)
         try:

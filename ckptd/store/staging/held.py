@@ -39,7 +39,9 @@ class HeldBlocks:
         self._held = bytearray(space.block_count)
         self._uncommitted: dict[int, int] = {}  # block → what it counts
         self._uncommitted_bytes = 0  # their sum, and what is admitted
-        self._writers = 0  # lanes between admission and note
+        self._writers: dict[int, list[int]] = {}  # threads between admission and note: turns
+        self._admitted = 0  # turns so far
+        self._awaiting = 0  # threads that wait for some of them
         self._ended = ""  # why no lane is admitted any more
         self._refusal: type[StorageError] = StorageError
         self._changed = threading.Condition(threading.Lock())
@@ -89,7 +91,8 @@ class HeldBlocks:
                 total = self._uncommitted_bytes + need
                 if total <= self.uncommitted_bytes_max or total == need:
                     self._uncommitted_bytes = total
-                    self._writers += 1
+                    self._admitted += 1
+                    self._writers.setdefault(threading.get_ident(), []).append(self._admitted)
                     return need
                 self.waiting += 1
                 self._changed.wait()
@@ -106,7 +109,10 @@ class HeldBlocks:
             is_copied: As there.
         """
         with self._changed:
-            self._writers -= 1
+            turns = self._writers[threading.get_ident()]
+            turns.pop()
+            if not turns:
+                del self._writers[threading.get_ident()]
             for block, _, _, size_bytes, _ in written:
                 if not self._held[block]:
                     self._held[block] = 1
@@ -114,7 +120,7 @@ class HeldBlocks:
                     self._uncommitted[block] = counted
                     admitted_bytes -= counted
             self._uncommitted_bytes -= admitted_bytes
-            if admitted_bytes or self._ended:
+            if admitted_bytes or self._ended or self._awaiting:
                 self._changed.notify_all()
 
     def release(self, blocks: BlockSet) -> None:
@@ -140,6 +146,14 @@ class HeldBlocks:
         """Wait until every lane that was admitted has noted what it wrote."""
         with self._changed:
             self._changed.wait_for(lambda: not self._writers)
+
+    def wait_for_present_writers(self) -> None:
+        """Wait until every lane that was admitted so far has noted what it wrote."""
+        with self._changed:
+            last = self._admitted
+            self._awaiting += 1
+            self._changed.wait_for(lambda: all(turns[0] > last for turns in self._writers.values()))
+            self._awaiting -= 1
 
 
 def _counted(size_bytes: int, *, is_copied: bool) -> int:

@@ -18,6 +18,7 @@ from ckptd.model.unit_paths import directories_of
 from ckptd.store.files.access_lists import inherit
 from ckptd.store.files.fingerprints import UnitFile, fingerprint_of
 from ckptd.store.files.kernel import mapping_os_errors, sync_file
+from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.files.unit_files import UnitFiles
@@ -93,9 +94,10 @@ def finish(
         make_bare_names(tree, manifest)
         directories = [*tree_directories(manifest, left_out), ""]
     else:
-        kept = (unit.path for index, unit in enumerate(manifest.units) if index not in left_out)
-        directories = [*directories_of(kept), ""]
-    is_few = len(manifest.units) + len(directories) <= _FEW_FILES
+        paths = (unit.path for index, unit in enumerate(manifest.units) if index not in left_out)
+        directories = [*directories_of(paths), ""]
+    count = sum(index not in left_out for index in range(len(manifest.units)))
+    is_few = count + len(directories) <= _FEW_FILES
     files = UnitFiles.of_none(len(manifest.units))
     with Names(tree) as names:
         for index, unit in enumerate(manifest.units):
@@ -116,6 +118,26 @@ def finish(
     if not is_few:
         tree.sync()
     return files
+
+
+def finish_directories(root: Root, target: str, manifest: Manifest, finishing: Finishing) -> None:
+    """Give the directories of a version that was placed file by file what they get last, durably.
+
+    Args:
+        root: Where it stands.
+        target: Its own directory.
+        manifest: What it consists of.
+        finishing: What each directory gets.
+
+    Raises:
+        StorageError: The system refused.
+    """
+    for path in ("", *tree_directories(manifest)):
+        place = inside(target, path) if path else target
+        if root.stat(place) is not None:
+            with as_directory(root, place) as fd:
+                finishing.give(fd, finishing.of_directory(path))
+                sync_file(fd)
 
 
 def _finished_file(names: Names, unit: Unit, last: Finish, finishing: Finishing) -> UnitFile | None:
@@ -159,7 +181,7 @@ def rename(root: Root, staging: str, target: str, tree: Root, owner: Owner | Non
         StagingLost: The directory was removed.
         StorageError: The system refused, or the directory was swapped.
     """
-    _make_parents(root, target, owner)
+    make_parents(root, target, owner)
     remove_empty(root, target)
     try:
         root.rename(staging, target)
@@ -168,8 +190,12 @@ def rename(root: Root, staging: str, target: str, tree: Root, owner: Owner | Non
     check_is_at(root, target, tree)
 
 
-def _make_parents(root: Root, target: str, owner: Owner | None) -> None:
-    """Make what is missing above a target; whoever may, by owner or list, removes it from there."""
+def make_parents(root: Root, target: str, owner: Owner | None) -> None:
+    """Make what is missing above a target; whoever may, by owner or list, removes it from there.
+
+    Raises:
+        StorageError: The system refused.
+    """
     is_other = owner is not None and owner.is_other
     made = [path for path in directories_of((target,)) if root.stat(path) is None]
     os.close(root.open_directory(target.rpartition("/")[0], create=True))

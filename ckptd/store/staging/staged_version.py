@@ -53,6 +53,7 @@ class StagedVersion:
         self._staging = staging
         self._target = target
         self._files: UnitFiles | None = None
+        self._is_moving = False
         self._joint: Joint | None = None
         self._members: dict[Digest, StagedVersion] = {}
 
@@ -79,6 +80,19 @@ class StagedVersion:
             of_member = None if files is None else UnitFiles(files[unit] for unit in units)
             member.expect_rename(of_member)
 
+    def begin_moving(self) -> None:
+        """Expect that files move to the target one by one, from now until :meth:`end_moving`."""
+        self._is_moving = True
+        for member in self._members.values():
+            member.begin_moving()
+
+    def end_moving(self, files: UnitFiles) -> None:
+        """Set the files that stand at the target now; the others are where they were."""
+        self.expect_rename(files)
+        self._is_moving = False
+        for member in self._members.values():
+            member._is_moving = False  # noqa: SLF001 (of the same class)
+
     def split(
         self, joint: Joint, spaces: Mapping[Digest, AddressSpace]
     ) -> Mapping[Digest, StagedVersion]:
@@ -94,6 +108,7 @@ class StagedVersion:
             for digest, space in spaces.items()
         }
         self.add(self._blocks)
+        self.expect_rename(self._files)
         return self._members
 
     @property
@@ -130,8 +145,9 @@ class StagedVersion:
         try:
             return names.open_file(inside(self._staging, path), os.O_RDONLY)
         except NotFound:
-            # The files are set before the rename, so they are known here if it has happened.
-            if self._files is None or not self._files.has(unit):
+            # The files are set before the rename of all, so they are known here if it has happened.
+            is_there = self._files is not None and self._files.has(unit)
+            if not (is_there or self._is_moving):
                 raise
         return open_published(self._root, names, inside(self._target, path))
 

@@ -98,6 +98,11 @@ class Finishing:
             first = attributes.unit_count
             self._entries = {path: first + at for at, path in enumerate(attributes.directories)}
 
+    @property
+    def has_attributes(self) -> bool:
+        """It is known what the publisher's files and directories had."""
+        return self._attributes is not None
+
     def keep(self, unit: int, facts: os.stat_result, mtime_ns: int | None) -> None:
         """Give a unit's file the mode of the one whose place it takes: that is this node's own.
 

@@ -12,7 +12,7 @@ import errno
 import itertools
 import os
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from ckptd.buffers import page_buffer
@@ -37,38 +37,38 @@ def replace_files(
     root: Root,
     tree: Root,
     manifest: Manifest,
-    wrong: Mapping[int, WrongFile],
+    wrong: Iterable[tuple[int, WrongFile]],
+    put: dict[int, UnitFile],
     *,
     kept_in: str,
-) -> dict[int, UnitFile]:
-    """Rename finished files from staging to where they belong, and make that durable.
+) -> None:
+    """Rename finished files from staging to where they belong, one by one, and make that durable.
 
     Args:
         root: Where the version stands.
         tree: The staging directory.
         manifest: What the version consists of.
-        wrong: The units to put right; their files are finished in staging.
+        wrong: The units to put right, in the order in which they become visible; their files are
+            finished in staging.
+        put: Gets the files as they stand now, also those before one that could not be put.
         kept_in: The directory, relative to the root, for what somebody changed.
-
-    Returns:
-        The files as they stand now.
 
     Raises:
         Conflict: A file changed since it was looked at. Those before it are put right.
         StagingLost: A finished file was removed from staging.
         StorageError: The system refused.
     """
-    files: dict[int, UnitFile] = {}
     synced: set[str] = set()
-    for unit, file in wrong.items():
-        parent = file.path.rpartition("/")[0]
-        os.close(root.open_directory(parent, create=True))
-        if file.is_touched:
-            synced.add(_keep(root, file, inside(kept_in, manifest.units[unit].path)))
-        files[unit] = _replace(root, tree, manifest.units[unit].path, file)
-        synced.add(parent)
-    _sync(root, synced)
-    return files
+    try:
+        for unit, file in wrong:
+            parent = file.path.rpartition("/")[0]
+            os.close(root.open_directory(parent, create=True))
+            if file.is_touched:
+                synced.add(_keep(root, file, inside(kept_in, manifest.units[unit].path)))
+            put[unit] = _replace(root, tree, manifest.units[unit].path, file)
+            synced.add(parent)
+    finally:
+        _sync(root, synced)
 
 
 def _check_same(root: Root, file: WrongFile) -> os.stat_result | None:
@@ -81,13 +81,23 @@ def _check_same(root: Root, file: WrongFile) -> os.stat_result | None:
     if facts is None:
         return None
     now, then = fingerprint_of(facts), file.fingerprint
-    if then is None or now._replace(device=then.device) != then:
+    if then is None:
+        raise _appeared(root, file)
+    if now._replace(device=then.device) != then:
         raise Conflict(
             f"file {root.absolute(file.path)}",
             "changed while the version was put right",
             "Recover again when nobody writes there.",
         )
     return facts
+
+
+def _appeared(root: Root, file: WrongFile) -> Conflict:
+    return Conflict(
+        f"file {root.absolute(file.path)}",
+        "appeared while the version was put right, and is in the way",
+        "Move it away; recover again when nobody writes there.",
+    )
 
 
 def _keep(root: Root, file: WrongFile, kept: str) -> str:
@@ -180,11 +190,7 @@ def _replace(root: Root, tree: Root, staged: str, file: WrongFile) -> UnitFile:
                 else:
                     confined.rename_replacing(*old, *new)
             except FileExistsError as error:
-                raise Conflict(
-                    f"file {root.absolute(file.path)}",
-                    "appeared while the version was put right",
-                    "Recover again when nobody writes there.",
-                ) from error
+                raise _appeared(root, file) from error
         after = os.fstat(fd)
     finally:
         os.close(fd)

@@ -137,6 +137,19 @@ class StandingFiles:
         wrong = {unit: file for unit, file in self.wrong.items() if unit not in units}
         return replace(self, wrong=wrong)
 
+    def to_put(self, manifest: Manifest, unit: int) -> WrongFile:
+        """Return what there is in the place of a unit that does not stand as it should."""
+        found = self.wrong.get(unit)
+        return found or WrongFile(self.known.path_of(manifest, unit), None, is_touched=False)
+
+    def with_files(self, put: Mapping[int, UnitFile]) -> StandingFiles:
+        """Return the same, with some units put right."""
+        files = self.files.copied()
+        for unit, file in put.items():
+            files[unit] = file
+        wrong = {unit: file for unit, file in self.wrong.items() if unit not in put}
+        return replace(self, files=files, wrong=wrong)
+
     def check_replaceable(self, root: Root, target: str, *, is_overwriting: bool) -> None:
         """Check that what is wrong may be put right.
 
@@ -214,6 +227,7 @@ def look(
     known: KnownPlace | None,
     *,
     check: Callable[[], None],
+    is_begun: bool = False,
 ) -> StandingFiles | None:
     """Compare what stands at a target with a version.
 
@@ -223,6 +237,7 @@ def look(
         space: What is to stand there.
         known: What the catalog knows of it; ``None``: that it is not this version.
         check: Called before each block that is hashed, by several threads; what it raises ends it.
+        is_begun: The recovery began to place it there, file by file.
 
     Returns:
         What is right there and what is not; ``None`` if nothing stands there.
@@ -243,7 +258,7 @@ def look(
     manifest = space.manifest
     known = known or KnownPlace(root, target, UnitFiles.of_none(len(manifest.units)))
     seen = _look_at_all(root, manifest, known)
-    if seen.is_empty and not any(True for _ in known.files.units()):
+    if seen.is_empty and not is_begun and not any(True for _ in known.files.units()):
         raise _taken(root, target, "exists already and holds other files")
     good = _find_right(root, space, known, seen, check)
     files = seen.files
@@ -265,6 +280,22 @@ def look(
         right_blocks=good - held_blocks(space, files),
         is_recorded=not any(files.has(unit) for unit in seen.doubtful),
         wrong_names=bare,
+    )
+
+
+def nothing_stands(root: Root, target: str, manifest: Manifest) -> StandingFiles:
+    """Return what stands at a target at which nothing does: each unit is to come.
+
+    Those are not listed; see :meth:`StandingFiles.to_put`.
+    """
+    none = UnitFiles.of_none(len(manifest.units))
+    return StandingFiles(
+        known=KnownPlace(root, target, none),
+        files=none,
+        wrong={},
+        right_blocks=BlockSet(),
+        is_recorded=True,
+        wrong_names=wrong_names(root, bare_names_of(target, manifest)),
     )
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import threading
 from array import array
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
@@ -52,6 +52,10 @@ _BEGUN_MAX: Final = 256
 
 class _Ended(Exception):
     """The thread is to end."""
+
+
+class _Taken(Exception):
+    """The unit is hashed to its end by somebody who waits for it."""
 
 
 class _Hashed(NamedTuple):
@@ -110,6 +114,8 @@ class UnitHashing:
         self._thread: threading.Thread | None = None
         self._begun: dict[int, UnitHasher] = {}
         self._right: set[int] = set()
+        self._taken: set[int] = set()  # by whoever waits for them
+        self._current: int | None = None  # what the thread hashes now
 
     def note(self, blocks: BlockSet, units: Iterable[int]) -> None:
         """Take note of blocks that were written; they may be hashed from now on.
@@ -122,7 +128,7 @@ class UnitHashing:
             if self._is_ended or not any(map(self._is_followed, units)):
                 return
             self._committed |= blocks
-            self._changed.notify()
+            self._changed.notify_all()
             if self._thread is None:
                 thread = threading.Thread(target=self._follow, name="ckptd-units", daemon=True)
                 # Where none can be started now, the next call tries, and ``finish`` hashes all.
@@ -134,7 +140,7 @@ class UnitHashing:
         """Hash nothing more in the background; returns when nothing is read any more."""
         with self._changed:
             self._is_ended = True
-            self._changed.notify()
+            self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -151,11 +157,33 @@ class UnitHashing:
             StorageError: The disk refused.
         """
         self.end()
+        count = len(self._space.manifest.units)
+        self._hash(index for index in range(count) if index not in left_out)
+
+    def finish_some(self, units: Collection[int]) -> None:
+        """Hash some units to their ends that are all there, while others still come.
+
+        What the thread that follows began of them is gone on with.
+
+        Args:
+            units: Which ones, by index.
+
+        Raises:
+            ContradictoryManifest: As for :meth:`finish`, and so for the others.
+            VerificationFailed: …
+            StorageError: …
+        """
+        with self._changed:
+            self._taken.update(units)
+            self._changed.wait_for(lambda: self._current not in self._taken)
+        self._hash(units)
+
+    def _hash(self, wanted: Iterable[int]) -> None:
         all_units = self._space.manifest.units
         units = (
             index
-            for index, unit in enumerate(all_units)
-            if index not in self._right and index not in left_out and self._is_hashed(index, unit)
+            for index in wanted
+            if index not in self._right and self._is_hashed(index, all_units[index])
         )
         HashRun(
             self._tree,
@@ -222,12 +250,26 @@ class UnitHashing:
             try:
                 with Names(self._tree) as names:
                     for unit in self._space.units_of(new):
-                        if self._is_followed(unit):
-                            self._advance(names, unit, seen, buffer)
+                        with self._followed(unit) as is_followed, suppress(_Taken):
+                            if is_followed:
+                                self._advance(names, unit, seen, buffer)
             except (CkptdError, OSError):
                 continue  # whoever finishes it finds out, and says so
             except _Ended:
                 return
+
+    @contextmanager
+    def _followed(self, index: int) -> Iterator[bool]:
+        """Have a unit for a block of code, unless it is not followed or somebody took it."""
+        with self._changed:
+            is_followed = self._is_followed(index) and index not in self._taken
+            self._current = index if is_followed else None
+        try:
+            yield is_followed
+        finally:
+            with self._changed:
+                self._current = None
+                self._changed.notify_all()
 
     def _advance(self, names: Names, index: int, committed: BlockSet, buffer: memoryview) -> None:
         """Hash a unit as far as all of it is there from its beginning."""
@@ -278,6 +320,8 @@ class UnitHashing:
         self._check()
         if self._is_ended:
             raise _Ended
+        if self._current in self._taken:
+            raise _Taken
 
     def _is_followed(self, index: int) -> bool:
         unit = self._space.manifest.units[index]

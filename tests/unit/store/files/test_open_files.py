@@ -151,3 +151,14 @@ def test_if_all_are_in_use_the_shortage_is_reported(tmp_path: Path) -> None:
     with files.borrow(1), pytest.raises(Shortage), files.borrow(2):
         pass
     files.close()
+
+
+def test_some_are_closed_but_for_those_in_use(files: OpenFiles, opener: Opener) -> None:
+    use(files, 1)
+    with files.borrow(2) as second:
+        files.let_go([1, 2, 3])
+        assert is_open(second)
+        assert not files.has_all([1])
+        assert files.has_all([2])
+    assert sum(is_open(fd) for _, fd in opener.opened) == 1
+    files.close()

@@ -22,6 +22,7 @@ from ckptd.store.published.removing import (
     names_to_remove,
     remove,
 )
+from tests.support.phases import describing, phased_manifest
 from tests.support.stores import SERVED_CONTENTS, open_descriptors, publish, write_files
 
 A, B, D, E = range(4)
@@ -113,10 +114,21 @@ def test_the_note_on_a_version_that_lacks_units_goes_with_it(
 ) -> None:
     (inside / "v1/a").unlink()
     (inside / "v1/.ckptd-partial.json").write_bytes(b"{}")
+    said = describing(phased_manifest())(lambda _: False, 0, is_under_way=True)
+    (inside / "v1/.ckptd-state.json").write_bytes(said)
     partial = replace(hashed, files=UnitFiles((None, *hashed.files[1:])))
     assert look(root, partial).strangers == 0
     assert let_go(root, partial).is_directory_gone
     assert os.listdir(inside) == []
+
+
+def test_what_has_the_name_of_such_a_note_and_is_none_stays(
+    root: Root, hashed: HashedDirectory, inside: Path
+) -> None:
+    (inside / "v1/.ckptd-state.json").write_bytes(b"mine")
+    assert look(root, hashed).strangers == 1
+    assert not let_go(root, hashed).is_directory_gone
+    assert os.listdir(inside / "v1") == [".ckptd-state.json"]
 
 
 def test_files_with_several_names_in_a_version_go_by_all_of_them(root: Root, inside: Path) -> None:

@@ -34,6 +34,7 @@ from ckptd.store.published.scanning import (
     settled_order,
 )
 from tests.support.manifests import make_manifest
+from tests.support.phases import describing, phased_manifest
 from tests.support.stores import publish, write_files
 
 
@@ -148,6 +149,16 @@ def test_names_of_ckptd_are_no_part_of_a_version(root: Root, inside: Path) -> No
     assert own_names(root, "v1") == (".ckptd-x",)
     assert own_names(root, "v1/b") == (".ckptd-x",)
     assert own_names(root, "") == ()
+
+
+def test_a_directory_of_which_phases_are_to_come_is_refused(root: Root, inside: Path) -> None:
+    manifest = phased_manifest()
+    for name, is_whole in (("v1", False), ("v2", True)):
+        said = describing(manifest)(lambda _: is_whole, 3, is_under_way=not is_whole)  # noqa: B023
+        write_files(inside / name, {"a": b"1", ".ckptd-state.json": said})
+    with pytest.raises(UsageError, match=r"\.ckptd-state\.json says which phases are"):
+        publish(root, "v1")
+    publish(root, "v2")
 
 
 def test_a_directory_that_is_marked_as_partial_is_refused(root: Root, inside: Path) -> None:

@@ -191,6 +191,29 @@ def test_the_end_waits_for_those_who_write() -> None:
     assert 0 in held
 
 
+def test_who_waits_for_present_writers_does_not_wait_for_later_ones() -> None:
+    held = HeldBlocks("it", SPACE)
+    admitted_bytes = held.admit(places(0, 1))
+    thread, _ = start_thread(held.wait_for_present_writers)
+    while not held._awaiting:
+        thread.join(0.001)
+    is_writing, may_end = threading.Event(), threading.Event()
+
+    def write_later() -> None:
+        later = held.admit(places(1, 2))
+        is_writing.set()
+        may_end.wait(60)
+        held.note(places(1, 2), later)
+
+    other, _ = start_thread(write_later)
+    assert is_writing.wait(60)
+    assert thread.is_alive()
+    held.note(places(0, 1), admitted_bytes)
+    end_thread(thread)
+    may_end.set()
+    end_thread(other)
+
+
 def test_what_the_journal_has_is_held_and_nothing_beside_it() -> None:
     held = HeldBlocks("recovery r-1", SPACE)
     held.add(BlockSet([(1, 3), (5, 6)]))

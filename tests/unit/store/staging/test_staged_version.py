@@ -20,6 +20,7 @@ from ckptd.store.staging.area import Staging
 from ckptd.store.staging.staged_version import StagedVersion
 from tests.support.manifests import make_manifest
 from tests.support.stagings import NOTHING, TARGET, Site, content_of
+from tests.support.standing import flip, known
 from tests.support.stores import bytes_of, open_descriptors
 
 CONTENTS = {
@@ -227,3 +228,21 @@ def test_what_is_joined_is_served_as_each_of_its_members(tmp_path: Path) -> None
         read(one, 0, one.size_bytes)
     assert read(zero, 0, zero.size_bytes) == shared + first
     site.close()
+
+
+def test_a_file_that_moves_at_this_moment_is_served(site: Site, whole: Staging) -> None:
+    served = whole.served
+    moved = site.placed("b/one.bin")
+    moved.parent.mkdir(parents=True)
+    site.staged("b/one.bin").rename(moved)
+    run = (site.space.block_start(3), site.space.block_start(4))
+    with pytest.raises(NotFound):
+        read(served, *run)
+    served.begin_moving()
+    assert read(served, *run) == CONTENTS["b/one.bin"]
+    served.end_moving(known(site).files)
+    assert read(served, *run) == CONTENTS["b/one.bin"]
+    flip(moved)
+    with pytest.raises(ContentChanged):
+        read(served, *run)
+    moved.unlink()

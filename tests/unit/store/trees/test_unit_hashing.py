@@ -279,6 +279,32 @@ class TestFollowing:
         with pytest.raises(StagingLost):
             made.finish(())
 
+    def test_who_waits_for_a_unit_takes_it_over_and_the_others_go_on(
+        self, site: Site, tree: Root
+    ) -> None:
+        space, is_reading, may_go_on = site.space, threading.Event(), threading.Event()
+
+        def check() -> None:
+            if threading.current_thread().name == "ckptd-units":
+                is_reading.set()
+                assert may_go_on.wait(20)
+
+        made = hashing(tree, space.manifest, check=check)
+        waited_for, other = site.unit("shards/deep/3.bin"), site.unit("shards/deep/2.bin")
+        committed(made, space, space.unit_run(waited_for))
+        assert is_reading.wait(20)
+        taking = threading.Thread(target=made.finish_some, args=([waited_for],))
+        taking.start()
+        while waited_for not in made._taken:
+            taking.join(0.001)
+        may_go_on.set()
+        taking.join()
+        assert waited_for in made._right
+        committed(made, space, space.unit_run(other))
+        made.finish_some([other])
+        assert made._right >= {waited_for, other}
+        made.end()
+
     def test_it_ends_in_the_middle_of_a_unit(self, site: Site, tree: Root) -> None:
         space, is_reading, may_go_on = site.space, threading.Event(), threading.Event()
 
