@@ -605,6 +605,60 @@ class TensorContent(enum.StrEnum):
     to another format, and then as its transforms made it."""
 
 
+class RemovableKind(enum.StrEnum):
+    """Which versions retention may remove."""
+
+    RECOVERED = "recovered"
+    """What recoveries brought here."""
+    OWN = "own"
+    """What the job placed and published here."""
+    ALL = "all"
+
+
+class KeptBecause(enum.StrEnum):
+    """Why retention keeps a version on this node."""
+
+    NEWEST = "newest"
+    """It is one of the newest, or there are not so many yet."""
+    EVERY = "every"
+    """It is the one of its time; it goes when room is short."""
+    ROOM = "room"
+    """There is room; it goes when room is short."""
+    ACTIVE = "active"
+    """A job reads it as the current one."""
+    KIND = "kind"
+    """``[retention] remove`` does not name its kind."""
+    WITHDRAWN = "withdrawn"
+    """An operator took it off offer, and decides what becomes of it."""
+    UNSEEN = "unseen"
+    """It was not looked at since the start of the daemon."""
+    CHANGED = "changed"
+    """Files of it are not what was published or recovered."""
+    SHARED = "shared"
+    """Another version shares its files or its directory."""
+    READ = "read"
+    """A reader asked for some of it a short while ago."""
+    RECOVERED_HERE = "recovered_here"
+    """A recovery on this node writes or reads it."""
+    RECOVERED_ELSEWHERE = "recovered_elsewhere"
+    """A peer recovers it."""
+    COPIES = "copies"
+    """Too few other nodes have it whole, as far as this node knows."""
+    YIELDS = "yields"
+    """Other nodes may remove it first; this one goes on when none did."""
+    REFUSED = "refused"
+    """The system refused to remove it."""
+
+
+class GoesBecause(enum.StrEnum):
+    """Why retention removes a version from this node."""
+
+    OLD = "old"
+    """Neither ``newest`` nor ``every`` keeps it."""
+    ROOM = "room"
+    """Only ``every`` kept it, or nothing but room, and that is short."""
+
+
 class Role(enum.IntEnum):
     """What a caller of the control socket may do; a higher one may do more."""
 
