@@ -16,11 +16,12 @@ import msgspec
 from ckptd import __version__
 from ckptd.cli.streams import StandardStreams, open_missing_descriptors
 from ckptd.config import Address, Config, load_config, load_stated
-from ckptd.config.sections import JobSection, LimitSpan, RootRecovery
+from ckptd.config.sections import CheckpointRetention, JobSection, LimitSpan, RootRecovery
 from ckptd.errors import CkptdError, ConfigurationError, ExitCode, UsageError
 from ckptd.model.policy.configured import ConfiguredPolicy
 from ckptd.model.quantities import format_rate, format_size
 from ckptd.model.rate_limits import UNLIMITED
+from ckptd.model.retention import FreeRoom
 
 DEFAULT_CONFIG: Final = "/etc/ckptd/ckptd.toml"
 
@@ -250,11 +251,11 @@ def _plain_table(section: msgspec.Struct | Mapping[str, object]) -> dict[str, ob
 
 def _plain(value: object) -> object:
     match value:
-        case Address():
+        case Address() | FreeRoom():
             return str(value)
         case Mapping():
             return {str(key): _plain(each) for key, each in value.items()}
-        case RootRecovery() | JobSection():
+        case RootRecovery() | JobSection() | CheckpointRetention():
             return _plain_table(value)
         case LimitSpan():
             return {"span": str(value.span), "rates": _plain(value.rates)}
@@ -298,7 +299,7 @@ def _duration(seconds: int) -> str:
     return f"{seconds}s"
 
 
-def _words(value: object) -> str:
+def _words(value: object) -> str:  # noqa: PLR0911 (one for each kind)
     match value:
         case {"span": span, "rates": rates}:
             return f"{span}: {_words(rates)}"
@@ -306,6 +307,9 @@ def _words(value: object) -> str:
             return f"shards {shards}"
         case {"mode": mode, "owner": owner, "group": group}:
             return f"mode {mode}, owner {owner or 'off'}, group {group or 'off'}"
+        case {"newest": newest, "every_s": every_s, "copies": copies, "remove": remove}:
+            every = "off" if every_s is None else _duration(every_s)
+            return f"newest {newest or 'off'}, every {every}, copies {copies}, remove {remove}"
         case dict() if any(isinstance(each, dict) for each in value.values()):
             return "; ".join(f"{key}: {_words(each)}" for key, each in value.items())
         case dict():

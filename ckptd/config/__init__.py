@@ -20,6 +20,7 @@ from ckptd.config.layers import read_layers
 from ckptd.config.policies import read_policies
 from ckptd.config.rates import read_limits
 from ckptd.config.recovered import read_recovery
+from ckptd.config.retained import read_retention
 from ckptd.config.sections import DEFAULT_SOCKET, ENVIRONMENT, Config, TlsSection
 from ckptd.config.values import Advertised, absolute_path, root_name
 from ckptd.model.shards import Shard
@@ -130,6 +131,7 @@ _READERS: Final[Mapping[str, Callable[[Document], object]]] = {
     "policy": read_policies,
     "recovery": read_recovery,
     "jobs": read_jobs,
+    "retention": read_retention,
 }
 """Of sections that are more than their keys."""
 

@@ -14,6 +14,7 @@ import msgspec
 
 from ckptd.config.addresses import Address, parse_address
 from ckptd.config.document import EnvironmentKey, Key, flag, one_of, text
+from ckptd.config.retention_values import free_room, kept_copies, kept_newest, retention_interval
 from ckptd.config.values import (
     Advertised,
     KeptWarm,
@@ -56,8 +57,9 @@ from ckptd.limits import (
 from ckptd.model.ids import NodeId, parse_node_id
 from ckptd.model.policy.configured import ConfiguredPolicy
 from ckptd.model.rate_limits import RateLimits
+from ckptd.model.retention import FreeRoom
 from ckptd.model.timetable import Span
-from ckptd.model.words import OnConflict, WriteMode
+from ckptd.model.words import OnConflict, RemovableKind, WriteMode
 from ckptd.net.source.congestion import AUTO
 
 DEFAULT_SOCKET: Final = "/run/ckptd/ckptd.sock"
@@ -305,6 +307,44 @@ class ReuseSection(msgspec.Struct, frozen=True, kw_only=True):
     across: Annotated[tuple[tuple[str, ...], ...], Key(pattern_groups)] = ()
 
 
+class CheckpointRetention(msgspec.Struct, frozen=True, kw_only=True):
+    """What counts for some checkpoints, in place of the same keys of ``[retention]``."""
+
+    newest: int | None
+    every_s: int | None
+    copies: int
+    remove: RemovableKind
+
+
+class RetentionSection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which versions stay on this node; the default keeps everything.
+
+    Attributes:
+        newest: So many of the newest of each checkpoint stay; ``None``: that is not asked for.
+        every_s: Of older ones one for so many seconds, as long as there is room; ``None``: none.
+        min_free: How much of each root's disk is to stay free; ``None``: that is not looked at.
+        copies: Nothing goes unless so many other nodes have it whole.
+        remove: What may be removed.
+        checkpoints: For what these are others, by pattern: ``[retention.checkpoints."PATTERN"]``.
+    """
+
+    newest: Annotated[int | None, Key(kept_newest)] = None
+    every_s: Annotated[int | None, Key(text(retention_interval))] = msgspec.field(
+        default=None, name="every"
+    )
+    min_free: Annotated[FreeRoom | None, Key(text(free_room))] = None
+    copies: Annotated[int, Key(kept_copies)] = 1
+    remove: Annotated[RemovableKind, Key(one_of(RemovableKind))] = RemovableKind.RECOVERED
+    checkpoints: Mapping[str, CheckpointRetention] = {}
+
+    @property
+    def is_on(self) -> bool:
+        """Somebody asked for something that lets versions go."""
+        rules = [(self.newest, self.every_s)]
+        rules += ((each.newest, each.every_s) for each in self.checkpoints.values())
+        return self.min_free is not None or any(newest or every_s for newest, every_s in rules)
+
+
 class LogSection(msgspec.Struct, frozen=True, kw_only=True):
     """What the daemon says, and in which form."""
 
@@ -334,6 +374,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         scrub: Section ``[scrub]``.
         reuse: Section ``[reuse]``.
         limits: Section ``[limits]``.
+        retention: Section ``[retention]``.
         log: Section ``[log]``.
         environment: Those variables of :data:`ENVIRONMENT` that are set.
     """
@@ -355,5 +396,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     scrub: ScrubSection = ScrubSection()
     reuse: ReuseSection = ReuseSection()
     limits: LimitsSection = LimitsSection()
+    retention: RetentionSection = RetentionSection()
     log: LogSection = LogSection()
     environment: Mapping[str, str] = {}

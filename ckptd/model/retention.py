@@ -8,17 +8,21 @@ of removing it. Nothing here removes; ``ckptd.daemon.retain`` does, and asks oth
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from ckptd.errors import UsageError
 from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
+from ckptd.model.quantities import format_size, parse_size
 from ckptd.model.words import GoesBecause, KeptBecause, RemovableKind
 
 NEWEST_MAX: Final = 100_000
 COPIES_MAX: Final = 1024
 
+_PERCENT: Final = re.compile(r"([0-9]{1,2}(?:\.[0-9]{1,3})?)%", re.ASCII)
 _UNKNOWN_S: Final = 0.0
 _ALL_BYTES: Final = 2**63
 
@@ -40,6 +44,35 @@ class RetentionRule:
     every_s: int | None = None
     copies: int = 1
     kind: RemovableKind = RemovableKind.RECOVERED
+
+
+@dataclass(frozen=True, slots=True)
+class FreeRoom:
+    """How much of a disk is to stay free: a share of it, or so many bytes."""
+
+    percent: float = 0.0
+    size_bytes: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.percent:g}%" if self.percent else format_size(self.size_bytes)
+
+    def of(self, disk_bytes: int) -> int:
+        """Return how many bytes that is of a disk of some size."""
+        return int(disk_bytes * self.percent / 100) if self.percent else self.size_bytes
+
+
+def parse_free_room(text: str) -> FreeRoom:
+    """Read how much of a disk is to stay free: ``10%`` or ``500GiB``.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    found = _PERCENT.fullmatch(text)
+    if found is not None and float(found[1]):
+        return FreeRoom(percent=float(found[1]))
+    if text.endswith("%") or not (size_bytes := parse_size(text)):
+        raise UsageError(f"{text[:40]!r}", "is no share of a disk", "Write 10% or 500GiB.")
+    return FreeRoom(size_bytes=size_bytes)
 
 
 RuleOf: TypeAlias = Callable[[CheckpointName], RetentionRule]

@@ -374,6 +374,17 @@ BAD = {
     "policy inside that is text": Bad(
         toml(publish='policy_inside = "yes"'), "publish.policy_inside", "not true or false"
     ),
+    "retention of a checkpoint that is text": Bad(
+        toml(retention='checkpoints.llama = "3"'), "retention.checkpoints.llama", "is text, not"
+    ),
+    "retention of checkpoints that are text": Bad(
+        toml(retention='checkpoints = "llama"'), "retention.checkpoints", "is text, not a table"
+    ),
+    "retention that a checkpoint cannot have": Bad(
+        toml(retention='[retention.checkpoints.llama]\nmin_free = "10%"'),
+        "retention.checkpoints.llama.min_free",
+        "is not a key",
+    ),
     "size below 0": Bad(
         toml(recovery='buffers = "-1GiB"'), "recovery.buffers", "size '-1GiB' is not a number"
     ),

@@ -23,8 +23,9 @@ from ckptd.errors import ConfigurationError, ExitCode, UsageError
 from ckptd.limits import GIB, MIB, PEERS_MAX
 from ckptd.model.ids import NodeId
 from ckptd.model.rate_limits import LimitKey
+from ckptd.model.retention import FreeRoom
 from ckptd.model.timetable import Span
-from ckptd.model.words import Direction, PlaceMode, Urgency
+from ckptd.model.words import Direction, PlaceMode, RemovableKind, Urgency
 from tests.support.configurations import BAD, TLS, Bad, toml, write_config, write_drop_in
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -330,6 +331,7 @@ def test_the_example_shows_every_key_of_the_schema() -> None:
     del schema["limits.rates"]
     del schema["recovery.roots"]
     del schema["jobs.shards"]  # below a name
+    del schema["retention.checkpoints"]
     schema |= {f"limits.{direction.value}": False for direction in Direction}
     required = {key for key, is_required in schema.items() if is_required}
     optional = {key for key, _ in uncommented_defaults()}
@@ -340,6 +342,9 @@ def test_the_example_shows_every_key_of_the_schema() -> None:
         *msgspec.structs.fields(sections.JobSection),
     ):
         assert re.search(rf"^#   {key.name} = ", text, re.MULTILINE), key.name
+    for key in msgspec.structs.fields(sections.CheckpointRetention):
+        name = key.name.removesuffix("_s")
+        assert re.search(rf"^#   {name} = ", text, re.MULTILINE), name
     assert all(re.search(rf"^{key.partition('.')[2]} = ", text, re.MULTILINE) for key in required)
 
 
@@ -416,6 +421,36 @@ def test_a_root_says_of_recoveries_into_it_what_is_other_there(tmp_path: Path) -
     assert section.owner == "job"
 
 
+def test_nothing_ever_goes_unless_somebody_says_so(tmp_path: Path) -> None:
+    assert not load(tmp_path, toml()).retention.is_on
+    assert not load(tmp_path, toml(retention='copies = 2\nremove = "all"')).retention.is_on
+    for line in ("newest = 3", 'every = "24h"', 'min_free = "10%"'):
+        assert load(tmp_path, toml(retention=line)).retention.is_on
+    rule = '[retention.checkpoints."llama*"]\nnewest = 3'
+    assert load(tmp_path, toml(retention=rule)).retention.is_on
+
+
+def test_some_checkpoints_have_a_rule_of_their_own(tmp_path: Path) -> None:
+    text = """newest = 3
+        every = "24h"
+        min_free = "12.5%"
+        [retention.checkpoints."llama/*"]
+        newest = 0
+        copies = 2
+        remove = "all"
+    """
+    section = load(tmp_path, toml(retention=text)).retention
+    assert (section.newest, section.every_s, section.min_free) == (3, 86_400, FreeRoom(12.5))
+    assert section.checkpoints == {
+        "llama/*": sections.CheckpointRetention(
+            newest=None, every_s=86_400, copies=2, remove=RemovableKind.ALL
+        )
+    }
+    assert load(tmp_path, toml(retention='min_free = "2GiB"')).retention.min_free == FreeRoom(
+        size_bytes=2 * GIB
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -433,6 +468,14 @@ def test_a_root_says_of_recoveries_into_it_what_is_other_there(tmp_path: Path) -
         ({"recovery": 'version_max = "0B"'}, "recovery.version_max.* is not 1 B to 32 TiB"),
         ({"recovery": 'keep_warm = "much"'}, "recovery.keep_warm.* is not a number and a unit"),
         ({"recovery": 'version_max = "33TiB"'}, "recovery.version_max.* is not 1 B to 32 TiB"),
+        ({"retention": "newest = -1"}, "retention.newest.* is not 0 to 100000"),
+        ({"retention": "newest = true"}, "retention.newest.* is not 0 to 100000"),
+        ({"retention": "copies = 0"}, "retention.copies.* is not 1 to 1024"),
+        ({"retention": 'every = "59s"'}, "retention.every.* is not 60 s to 3660 d"),
+        ({"retention": 'min_free = "100%"'}, "retention.min_free.* is no share of a disk"),
+        ({"retention": 'min_free = "0%"'}, "retention.min_free.* is no share of a disk"),
+        ({"retention": 'min_free = "0B"'}, "retention.min_free.* is no share of a disk"),
+        ({"retention": 'remove = "every"'}, "retention.remove.* is not one of recovered, own, all"),
         ({"scrub": 'rate = "1"'}, "scrub.rate.* is not a number and a unit"),
     ],
 )

@@ -36,8 +36,16 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         ingress = "unlimited"
     """
     recovery = 'buffers = "1.5GiB"\n[recovery.roots.main]\nowner = "job"'
-    path = write_config(tmp_path, toml(listen='metrics = ""', recovery=recovery, limits=limits))
     write_drop_in(tmp_path, "job.toml", '[jobs.llama]\nshards = "3/8"')
+    retention = """
+        newest = 3
+        min_free = "10%"
+        [retention.checkpoints."llama*"]
+        every = "24h"
+        remove = "own"
+    """
+    sections = {"recovery": recovery, "limits": limits, "retention": retention}
+    path = write_config(tmp_path, toml(listen='metrics = ""', **sections))
     result = ckptd("check-config", "--file-only", path)
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
@@ -92,6 +100,12 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         "  limits.schedule                 22:00-06:00 sat,sun: ingress.total unlimited",
         "  limits.yield_to                 eth0",
         "  limits.yield_rate               1.16 GiB/s",
+        "  retention.newest                3",
+        "  retention.every                 off",
+        "  retention.min_free              10%",
+        "  retention.copies                1",
+        "  retention.remove                recovered",
+        "  retention.checkpoints           llama*: newest 3, every 1d, copies 1, remove own",
         "  log.level                       info",
         "  log.format                      auto",
     ]
@@ -320,6 +334,14 @@ def test_json_has_the_values_as_the_daemon_uses_them(
                 "schedule": [],
                 "yield_to": None,
                 "yield_rate_bytes_per_s": None,
+            },
+            "retention": {
+                "newest": None,
+                "every_s": None,
+                "min_free": None,
+                "copies": 1,
+                "remove": "recovered",
+                "checkpoints": {},
             },
             "log": {"level": "info", "format": "auto"},
         },

@@ -10,14 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ckptd.errors import UsageError
 from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
 from ckptd.model.retention import (
     Decided,
+    FreeRoom,
     RetentionRule,
     StandingVersion,
     decide,
     freeable_bytes,
     is_to_wait,
+    parse_free_room,
 )
 from ckptd.model.words import GoesBecause, KeptBecause, RemovableKind
 
@@ -206,12 +209,11 @@ def test_whatever_stands_here_nothing_goes_that_must_stay(
         assert (each.kept is None) != (each.goes is None)
     for name, counted in rule_by_name.items():
         series = [each for each in versions if each.name == name]
-        gone = [each.standing for each in decided.going if each.standing.name == name]
-        for each in gone:
-            assert not each.in_the_way
-            assert each.copies_elsewhere >= counted.copies
-            assert counted.kind is RemovableKind.ALL or each.kinds == {counted.kind}
-            newer = [more for more in series if more.version > each.version and more.is_as_wanted]
+        for gone in (each.standing for each in decided.going if each.standing.name == name):
+            assert not gone.in_the_way
+            assert gone.copies_elsewhere >= counted.copies
+            assert counted.kind is RemovableKind.ALL or gone.kinds == {counted.kind}
+            newer = [more for more in series if more.version > gone.version and more.is_as_wanted]
             assert len(newer) >= (counted.newest or 1)
     for disk, left in decided.short_bytes.items():
         assert left == short[disk] - decided.freed_bytes().get(disk, 0)
@@ -255,6 +257,26 @@ def test_as_many_wait_as_there_are_to_be_copies(copies: int, more: int, digest: 
         if is_to_wait(Digest(f"{digest:064x}"), node, set(nodes) - {node}, copies)
     ]
     assert len(waiting) == copies
+
+
+@pytest.mark.parametrize(
+    ("text", "room", "bytes_of_1000"),
+    [
+        ("10%", FreeRoom(10), 100),
+        ("0.5%", FreeRoom(0.5), 5),
+        ("2KiB", FreeRoom(size_bytes=2048), 2048),
+    ],
+)
+def test_room_is_a_share_of_a_disk_or_a_size(text: str, room: FreeRoom, bytes_of_1000: int) -> None:
+    assert parse_free_room(text) == room
+    assert parse_free_room(str(room).replace(" ", "")) == room
+    assert room.of(1000) == bytes_of_1000
+
+
+@pytest.mark.parametrize("text", ["", "%", "0%", "100%", "-5%", "ten", "0B", "1e1%"])
+def test_what_is_no_room_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_free_room(text)
 
 
 def test_who_waits_is_another_one_for_each_version() -> None:

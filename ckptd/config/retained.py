@@ -1,0 +1,66 @@
+"""The section ``[retention]``: which versions stay on this node, also by checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from ckptd.config.document import Document, one_of, text
+from ckptd.config.retention_values import kept_copies, kept_newest, retention_interval
+from ckptd.config.sections import CheckpointRetention, RetentionSection
+from ckptd.config.values import patterns
+from ckptd.model.toml_text import kind_of
+from ckptd.model.words import RemovableKind
+
+RULES_MAX: Final = 256
+
+_READERS: Final = {
+    "newest": ("newest", kept_newest),
+    "every": ("every_s", text(retention_interval)),
+    "copies": ("copies", kept_copies),
+    "remove": ("remove", one_of(RemovableKind)),
+}
+
+
+def read_retention(document: Document) -> RetentionSection | None:
+    """Read the section; ``None`` if it cannot be used, which is kept.
+
+    Raises:
+        ConfigurationError: It is no table.
+    """
+    section = document.section("retention", RetentionSection)
+    default = section or RetentionSection()
+    table = document.table("retention").get("checkpoints", {})
+    if not isinstance(table, dict):
+        document.fail(
+            "retention.checkpoints",
+            f"is {kind_of(table)}, not a table",
+            'Begin it with [retention.checkpoints."PATTERN"].',
+        )
+    if len(table) > RULES_MAX:
+        document.fail("retention.checkpoints", f"has {len(table)} rules, more than {RULES_MAX}")
+    rules: dict[str, CheckpointRetention] = {}
+    for pattern, values in table.items():
+        with document.collecting():
+            rules[pattern] = _read_rule(document, pattern, values, default)
+    return section and msgspec.structs.replace(section, checkpoints=rules)
+
+
+def _read_rule(
+    document: Document, pattern: str, values: object, default: RetentionSection
+) -> CheckpointRetention:
+    """Read what counts for some checkpoints; what it does not say counts as for all."""
+    place = f"retention.checkpoints.{pattern[:64]}"
+    document.parse(place, [pattern], patterns)
+    if not isinstance(values, dict):
+        document.fail(
+            place, f"is {kind_of(values)}, not a table", 'Put quotes around the pattern: "llama/*".'
+        )
+    document.check_keys(f"{place}.", values, _READERS)
+    said: dict[str, Any] = {field: getattr(default, field) for field, _ in _READERS.values()}
+    for key, (field, reader) in _READERS.items():
+        if key in values:
+            with document.collecting():
+                said[field] = document.parse(f"{place}.{key}", values[key], reader)
+    return CheckpointRetention(**said)
