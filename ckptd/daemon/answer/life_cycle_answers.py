@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from ckptd.control.messages.life_cycle import LetGo, LetGoRequest, LetGoRow
-from ckptd.daemon.answer.named_places import NamedPlace, NamedPlaces
 from ckptd.daemon.parts import Storage
+from ckptd.daemon.retain.named_places import NamedPlace, NamedPlaces
 from ckptd.observe.logs import get_logger
 
 _TOGETHER: Final = 256

@@ -22,8 +22,8 @@ from ckptd.control.messages.life_cycle import (
     RemoveRequest,
     RemoveResult,
 )
-from ckptd.daemon.answer.named_places import NamedPlace, NamedPlaces
 from ckptd.daemon.parts import Storage
+from ckptd.daemon.retain.named_places import NamedPlace, NamedPlaces
 from ckptd.errors import Conflict
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.hashed_directories import HashedDirectory

@@ -9,7 +9,6 @@ from ckptd.daemon.answer.daemon_answers import DaemonAnswers, DaemonFacts
 from ckptd.daemon.answer.job_answers import JobAnswers
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
 from ckptd.daemon.answer.minimal_sets import MinimalSets
-from ckptd.daemon.answer.named_places import NamedPlaces
 from ckptd.daemon.answer.newest_answers import NewestAnswers
 from ckptd.daemon.answer.peer_answers import PeerAnswers
 from ckptd.daemon.answer.plan_answers import PlanAnswers
@@ -27,6 +26,7 @@ from ckptd.daemon.keep.passed_keeping import PassedKeeping
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recovering import Recovering
+from ckptd.daemon.retain.named_places import NamedPlaces
 from ckptd.model.ids import Digest
 from ckptd.model.words import Result
 
