@@ -71,6 +71,8 @@ CHECKPOINT_NAME_BYTES_MAX: Final = 255
 NODE_ID_BYTES_MAX: Final = 128
 RECOVERING_MAX: Final = 64
 """Versions of jobs that a node says it recovers; it recovers a few at once."""
+PLACED_JOBS_MAX: Final = 64
+"""Versions of jobs that a node says it placed last."""
 SHARDS_MAX: Final = 16_384
 """Of one version of a job. The largest published runs train on as many accelerators."""
 VERSION_MAX: Final = 2**63 - 1

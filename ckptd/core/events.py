@@ -47,6 +47,7 @@ class HoldingsArrived:
         path: Over which of the paths to it; each is a source of its own.
         origin: Under what blame is kept for what comes on it.
         recovering: The versions of jobs that it says it recovers.
+        placed: Those that it says it placed last.
     """
 
     node: NodeId
@@ -55,6 +56,7 @@ class HoldingsArrived:
     path: PathId
     origin: Origin
     recovering: tuple[tuple[CheckpointName, Version], ...] = ()
+    placed: tuple[tuple[CheckpointName, Version], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

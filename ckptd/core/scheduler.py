@@ -27,6 +27,7 @@ from ckptd.core.explain.snapshot import bytes_by_class, view_peer, view_recovery
 from ckptd.core.jobs import collecting, joined
 from ckptd.core.jobs.joined_sources import JoinedSource, joined_sources
 from ckptd.core.jobs.newest import NewestOfJob, newest_of
+from ckptd.core.jobs.placed import placed_versions
 from ckptd.core.jobs.seeking import advance_jobs
 from ckptd.core.options import Options
 from ckptd.core.peers import blame, claims, troubles
@@ -287,6 +288,10 @@ class Scheduler:
     def joined_sources(self, digest: Digest, joint: Joint, *, now: int) -> list[JoinedSource]:
         """Return what live peers have of some shards that are joined, for no recovery."""
         return joined_sources(self._state, digest, joint, now=now)
+
+    def placed(self, *, now: int) -> dict[CheckpointName, dict[NodeId, Version]]:
+        """Return which version of each job live peers placed last, by node."""
+        return placed_versions(self._state, now=now)
 
     def claims(self, digest: Digest) -> list[tuple[PathId, Holding]]:
         """Return what live peers have of a version, by path in the order of their names."""

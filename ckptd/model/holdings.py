@@ -64,6 +64,7 @@ class Holdings:
         revision: Grows with every change within one epoch.
         holdings: One for each manifest, in no particular order.
         recovering: The versions of jobs that it recovers, so that others take the same.
+        placed: The versions of jobs that it placed last, so that others learn if theirs differ.
     """
 
     node: NodeId
@@ -71,6 +72,7 @@ class Holdings:
     revision: int
     holdings: tuple[Holding, ...]
     recovering: tuple[JobVersion, ...] = ()
+    placed: tuple[JobVersion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class HoldingsDelta:
         grown: Holdings that have more than before; ``blocks`` are those that came.
         gone: Manifests of which the node has nothing any more.
         recovering: What it recovers by now, not only what changed of it.
+        placed: Likewise, what it placed last.
     """
 
     node: NodeId
@@ -96,6 +99,7 @@ class HoldingsDelta:
     grown: tuple[Holding, ...]
     gone: tuple[Digest, ...]
     recovering: tuple[JobVersion, ...] = ()
+    placed: tuple[JobVersion, ...] = ()
 
 
 def run_count(holdings: Iterable[Holding]) -> int:
@@ -135,6 +139,7 @@ def delta_between(old: Holdings, new: Holdings) -> HoldingsDelta:
         grown=tuple(grown),
         gone=tuple(before),
         recovering=new.recovering,
+        placed=new.placed,
     )
 
 
@@ -188,6 +193,7 @@ def apply_delta(holdings: Holdings, delta: HoldingsDelta) -> Holdings:
         revision=delta.revision,
         holdings=tuple(after.values()),
         recovering=delta.recovering,
+        placed=delta.placed,
     )
 
 

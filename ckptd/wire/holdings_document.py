@@ -9,7 +9,7 @@ Fields that a reader does not know are ignored, so that newer nodes can say more
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Annotated, Final, Literal
 
@@ -23,11 +23,12 @@ from ckptd.limits import (
     HOLDINGS_MAX,
     HOLDINGS_VALUES_MAX,
     MANIFEST_BLOCKS_MAX,
+    PLACED_JOBS_MAX,
     RECOVERING_MAX,
     VERSION_MAX,
 )
 from ckptd.model.blocks import BlockSet
-from ckptd.model.holdings import Holding, Holdings, HoldingsDelta, run_count
+from ckptd.model.holdings import Holding, Holdings, HoldingsDelta, JobVersion, run_count
 from ckptd.model.ids import (
     Epoch,
     parse_checkpoint_name,
@@ -66,6 +67,7 @@ class _Document(msgspec.Struct, frozen=True, omit_defaults=True):
     since: _Count | None = None
     gone: list[str] = []
     recovering: list[tuple[str, _Count]] = []
+    placed: list[tuple[str, _Count]] = []
 
 
 OPTIONAL_RUNS_MAX: Final = 256
@@ -93,6 +95,7 @@ def encode_holdings(holdings: Holdings) -> bytes:
         holdings.revision,
         entries,
         recovering=list(holdings.recovering),
+        placed=list(holdings.placed),
     )
     return _ENCODER.encode(document)
 
@@ -109,6 +112,7 @@ def encode_delta(delta: HoldingsDelta) -> bytes:
         since=delta.since,
         gone=list(delta.gone),
         recovering=list(delta.recovering),
+        placed=list(delta.placed),
     )
     return _ENCODER.encode(document)
 
@@ -172,13 +176,13 @@ def _checked(document: _Document) -> Holdings | HoldingsDelta:
     node, epoch = parse_node_id(document.node), Epoch(document.epoch)
     if len(document.recovering) > RECOVERING_MAX:
         raise _violation(f"says that it recovers more than {RECOVERING_MAX} versions of jobs")
-    recovering = tuple(
-        (parse_checkpoint_name(job), parse_version(version)) for job, version in document.recovering
-    )
+    if len(document.placed) > PLACED_JOBS_MAX:
+        raise _violation(f"says that it placed more than {PLACED_JOBS_MAX} versions of jobs")
+    recovering, placed = _job_versions(document.recovering), _job_versions(document.placed)
     if document.since is None:
         if grown or gone:
             raise _violation("changes something and does not say what")
-        return Holdings(node, epoch, document.revision, changed, recovering)
+        return Holdings(node, epoch, document.revision, changed, recovering, placed)
     if document.since >= document.revision:
         raise _violation(f"leads from revision {document.since} to {document.revision}")
     return HoldingsDelta(
@@ -190,7 +194,12 @@ def _checked(document: _Document) -> Holdings | HoldingsDelta:
         grown=grown,
         gone=tuple(parse_digest(digest) for digest in gone),
         recovering=recovering,
+        placed=placed,
     )
+
+
+def _job_versions(pairs: Iterable[tuple[str, int]]) -> tuple[JobVersion, ...]:
+    return tuple((parse_checkpoint_name(job), parse_version(version)) for job, version in pairs)
 
 
 def _holdings(entries: Sequence[_Holding]) -> Iterator[Holding]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
-from ckptd.control.messages.jobs import NewestRequest
+from ckptd.control.messages.jobs import NewestRequest, NewestView
 from ckptd.control.messages.life_cycle import RemoveRequest, RemoveResult
 from ckptd.control.messages.plans import Plan, PlanRequest
 from ckptd.control.messages.recovery_results import RecoveryResult
@@ -25,6 +25,7 @@ from tests.support.cluster import (
     tree_digest,
     with_and_without_tls,
 )
+from tests.support.metrics_page import samples
 
 pytestmark = pytest.mark.integration
 
@@ -230,3 +231,32 @@ def test_a_node_that_lost_its_state_gets_back_what_is_configured(
     config.write_text(config.read_text().replace('"0/2"', '"1/2"'))
     assert receiver.client.reload().applied == ("jobs.llama",)
     assert plan(receiver, "").shards == "1/2"
+
+
+def test_nodes_that_placed_different_versions_are_named_and_counted(cluster: Cluster) -> None:
+    source = cluster.node("s")
+    for version in (100, 101):
+        save(source, (0, 1), version, count=2)
+    first = cluster.node("a", peers=[source.address])
+    second = cluster.node("b", peers=[source.address, first.address])
+    assert recover(first, "0", 100).result is Result.COMPLETE
+    assert recover(second, "1", 101).result is Result.COMPLETE
+
+    def newest() -> NewestView:
+        return second.client.newest(NewestRequest(job=JOB))
+
+    def by_node() -> dict[str, int]:
+        return {row.node: row.version for row in newest().placed}
+
+    eventually(lambda: by_node() == {"a": 100, "b": 101} or None, "they know of each other")
+    assert not newest().is_agreed
+    assert samples(second, "jobs_placed_apart") == {"": 1}
+    placed_by = {
+        row.version: row.placed_by
+        for row in second.client.checkpoints()
+        if row.checkpoint == f"{JOB}/shard-0-of-2"
+    }
+    assert placed_by == {100: ("a",), 101: ("b",)}
+    assert recover(first, "0", 101).result is Result.COMPLETE
+    eventually(lambda: newest().is_agreed or None, "all have the same again")
+    assert samples(second, "jobs_placed_apart") == {"": 0}

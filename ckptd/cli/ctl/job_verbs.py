@@ -15,8 +15,10 @@ from ckptd.model.ids import parse_checkpoint_name
 _NEWEST: Final = """\
 Say which version of a job is the newest that is whole for all shards: the one
 that 'ckptctl recover JOB' would take on any node now. With --for, wait so long
-until there is one and no node is on the way to another, for launchers that name
-the version to all ranks. The manifest of every shard was fetched by then.
+until there is one, no node is on the way to another, and all that placed one
+lately placed the same, for launchers that name the version to all ranks. The
+manifest of every shard was fetched by then. Where nodes placed different ones,
+'ckptctl recover JOB@VERSION' on them makes them agree.
 
 examples:
   ckptctl newest llama

@@ -110,7 +110,19 @@ class JobVersion:
             notes.append(f"  shards {self._numbers(missing)}: nobody has all of them")
         if rivals:
             notes.append(f"  shards {self._numbers(rivals)}: several contents; see --shards")
+        placed_by = sorted(
+            {node for rows in self.rows.values() for row in rows for node in row.placed_by}
+        )
+        if placed_by:
+            notes.append(f"  placed last by {_some(placed_by)}")
         return notes
+
+
+def _some(nodes: Sequence[str]) -> str:
+    """Name the first of some nodes, and say how many others there are."""
+    more = len(nodes) - _NODES_NAMED_MAX
+    named = ", ".join(nodes[:_NODES_NAMED_MAX])
+    return f"{named} and {more} more" if more > 0 else named
 
 
 def jobs_among(
@@ -155,6 +167,11 @@ def newest_lines(view: NewestView) -> list[str]:
         ]
     lines = [f"{view.job}@{view.version}: {view.why}"]
     lines += [f"  {row.node} recovers {view.job}@{row.version}" for row in view.differing]
+    by_version: dict[int, list[str]] = defaultdict(list)
+    for row in view.placed:
+        by_version[row.version].append(row.node)
+    for version, nodes in sorted(by_version.items(), reverse=True):
+        lines.append(f"  {_some(nodes)} placed {view.job}@{version}, which stays there")
     if view.silent:
         lines.append(f"  no answer from {', '.join(view.silent)}: not known what they would take")
     return lines

@@ -64,6 +64,7 @@ class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
         links: How many symbolic links it has; ``None`` if the manifest is not here.
         empty_directories: How many empty directories; ``None`` if the manifest is not here.
         minimal_set: What has to be there first; ``None`` if the manifest is not here.
+        placed_by: Of a shard: nodes whose last recovery of its job placed this version, sorted.
     """
 
     checkpoint: str
@@ -81,6 +82,7 @@ class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
     links: int | None = None
     empty_directories: int | None = None
     minimal_set: MinimalSetView | None = None
+    placed_by: tuple[str, ...] = ()
 
 
 class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

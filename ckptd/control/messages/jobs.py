@@ -77,7 +77,7 @@ class NewestRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class DifferingRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A node that recovers another version.
+    """A node that recovers, or placed, another version.
 
     Attributes:
         node: Which node.
@@ -95,10 +95,13 @@ class NewestView(msgspec.Struct, frozen=True, kw_only=True):
         job: The job.
         version: Which version; ``None``: none is whole.
         shards: How many shards it has.
-        is_agreed: There is one, every peer was asked, and none that answers recovers another.
+        is_agreed: There is one, every peer was asked, none that answers recovers another, and all
+            that placed one last placed the same.
         why: Why this one; of none what the newest ones lack.
         differing: Who recovers another one.
         silent: Peers that do not answer; what they would take is not known.
+        placed: If not all placed the same: who placed which version last, this node included. What
+            is placed stays until the job is recovered there again.
     """
 
     job: str
@@ -108,3 +111,4 @@ class NewestView(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     differing: tuple[DifferingRow, ...] = ()
     silent: tuple[str, ...] = ()
+    placed: tuple[DifferingRow, ...] = ()

@@ -78,6 +78,7 @@ def _note_shards(
         is_new: It was not there before, or was another one.
     """
     claims = step.state.job_claims
+    peer.placed = event.placed
     claims.note(event.path, event.holdings)
     if is_new or peer.recovering != event.recovering:
         peer.recovering = event.recovering

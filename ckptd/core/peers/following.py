@@ -357,7 +357,13 @@ class Following:
         peer.holdings, peer.etag, peer.last_error = holdings, etag, ""
         origin = Origin(node) if self._is_proven else peer.origin
         arrived = HoldingsArrived(
-            node, holdings.epoch, holdings.holdings, peer.path, origin, holdings.recovering
+            node,
+            holdings.epoch,
+            holdings.holdings,
+            peer.path,
+            origin,
+            holdings.recovering,
+            holdings.placed,
         )
         consequences.append(arrived)
         if before is not None and before.epoch != holdings.epoch:

@@ -60,6 +60,7 @@ class Peer:
         path: On which path; empty: the first one, which has the node's name.
         origin: Under what blame is kept; empty: the path.
         recovering: The versions of jobs that it says it recovers.
+        placed: Those that it says it placed last.
         joined: Those of its holdings that it did not say: they were put together of shards.
     """
 
@@ -73,6 +74,7 @@ class Peer:
     path: PathId = PathId("")  # noqa: RUF009 (a string)
     origin: Origin = Origin("")  # noqa: RUF009 (a string)
     recovering: tuple[tuple[CheckpointName, Version], ...] = ()
+    placed: tuple[tuple[CheckpointName, Version], ...] = ()
     joined: set[Digest] = field(default_factory=set)
     _sorted: dict[CheckpointName, tuple[Holding, ...]] = field(default_factory=dict, repr=False)
     _sorted_of: dict[Digest, Holding] | None = field(default=None, repr=False)

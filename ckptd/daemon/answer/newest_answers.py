@@ -50,13 +50,19 @@ class NewestAnswers:
             for node, version in sorted(found.others.items())
         )
         is_settled = self._recovering.scheduler.is_settled
+        by_node = self._recovering.placed().get(job, {})
+        is_apart = len(set(by_node.values())) > 1
+        placed = tuple(
+            DifferingRow(node=node, version=version) for node, version in sorted(by_node.items())
+        )
         return NewestView(
             job=job,
             version=found.version,
             shards=len(found.contents),
-            is_agreed=found.version is not None and is_settled and not differing,
+            is_agreed=found.version is not None and is_settled and not differing and not is_apart,
             why=found.why,
             differing=differing,
+            placed=placed if is_apart else (),
             silent=tuple(sorted(self._silent())),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -23,6 +23,7 @@ from ckptd.limits import EPOCH_BITS, NODE_ID_BYTES_MAX, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, NodeId, PathId, Version
+from ckptd.model.shards import split_shard
 from ckptd.model.words import Location, PeerState, PlaceState, SourceState
 from ckptd.store.files.roots import Roots
 from ckptd.store.published.catalog import Catalog
@@ -57,12 +58,14 @@ class PeerAnswers:
         self._wall_clock = parts.wall_clock
         self._catalog = parts.storage.catalog
         self._peering = recovering.peering
+        self._placed = recovering.placed
         self._roots = parts.storage.roots
 
     def checkpoints(self) -> list[CheckpointRow]:
         """Return what this node and its peers hold, by name, newest version first."""
         places = _Places(self._roots, self._catalog, self._moments)
         rows = _checkpoint_rows(self._node, self._catalog, self._peering, places)
+        rows = list(_with_placing(rows, self._placed()))
         return [
             replace(
                 row,
@@ -172,6 +175,24 @@ def _checkpoint_rows(
         _checkpoint_row(key, offers[key], here.get(key[2]), node, places)
         for key in sorted(offers, key=lambda key: (key[0], -key[1], key[2]))
     ]
+
+
+def _with_placing(
+    rows: Iterable[CheckpointRow], placed: Mapping[CheckpointName, Mapping[NodeId, Version]]
+) -> Iterator[CheckpointRow]:
+    """Say of shards which nodes placed that version of the job last."""
+    nodes: dict[tuple[CheckpointName, int], list[NodeId]] = defaultdict(list)
+    for job, by_node in placed.items():
+        for node, version in sorted(by_node.items()):
+            nodes[job, version].append(node)
+    versions = {version for _, version in nodes}
+    for row in rows:
+        if row.version in versions:  # else its name need not be read
+            split = split_shard(CheckpointName(row.checkpoint))
+            placed_by = () if split is None else tuple(nodes.get((split[0], row.version), ()))
+            yield replace(row, placed_by=placed_by)
+        else:
+            yield row
 
 
 def _key(holding: Holding) -> tuple[CheckpointName, Version, Digest]:

@@ -36,6 +36,7 @@ from ckptd.daemon.measure.page_rows import (
     REPAIR_METRICS,
     SOURCE_METRICS,
 )
+from ckptd.daemon.measure.placing import PLACING_METRICS
 from ckptd.daemon.measure.quarantines import QUARANTINE_METRICS
 from ckptd.daemon.measure.recovery_totals import (
     RECOVERY_METRICS,
@@ -299,6 +300,7 @@ class Measuring:
             MetricGroup(self._redundancy.copies, REDUNDANCY_METRICS),
             MetricGroup(self._freshness.seen, FRESHNESS_METRICS),
             MetricGroup(lambda: self.conflicts.conflicts, CONFLICT_METRICS),
+            MetricGroup(self._recovering.placed, PLACING_METRICS),
             MetricGroup(self._keeping.keep, KEEP_METRICS),
             MetricGroup(lambda: self._keeping.reads, READ_METRICS),
             MetricGroup(lambda: self._recovering.staging.repaired_units, REPAIR_METRICS),

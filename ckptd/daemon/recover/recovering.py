@@ -38,7 +38,7 @@ from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.settings.reloading import Switch
 from ckptd.errors import CkptdError
 from ckptd.model.encoded.decoding import read_manifest
-from ckptd.model.ids import CheckpointName, Digest
+from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
 from ckptd.model.nearest import nearest_names
 from ckptd.model.shards import WantedShards, parse_shards, split_shard
 from ckptd.net.lane.buffers import BufferPool
@@ -80,6 +80,7 @@ class Recovering:
 
     def __init__(self, parts: Parts, advertising: Advertising) -> None:
         config = parts.config
+        self._node = config.node.id
         self._storage = parts.storage
         self._advertising = advertising
         # Random choices of the scheduler need not be secret, only differ between nodes.
@@ -189,6 +190,13 @@ class Recovering:
             self.peering.change(new.discovery.peers)
 
         return switch
+
+    def placed(self) -> dict[CheckpointName, dict[NodeId, Version]]:
+        """Return which version of each job this node and live peers placed last, by node."""
+        found = self.scheduler.placed(now=self.runtime.now())
+        for each in self._storage.catalog.placed_jobs.counting():
+            found.setdefault(each.job, {})[self._node] = each.version
+        return found
 
     def prepare_jobs(self, _: Config, new: Config) -> Switch:
         """Follow which shards of jobs are this node's; see :class:`LivePart`."""

@@ -396,6 +396,7 @@ class StagingOrders:
                 recovery.root.name, recovery.target, manifest, encoded, digest, files
             )
             await self._record(recovery, placed, is_by_choice=is_by_choice)
+            await self._note_job(recovery)
             recovery.kept_warm_bytes = await self.warm.note_placed(
                 digest, recovery.root.name, recovery.target, staging
             )
@@ -439,6 +440,15 @@ class StagingOrders:
         }
         await self._catalog.settle(known.number, renewed, {})
         await self._catalog.note_choice(known.number, is_by_choice=is_by_choice)
+
+    async def _note_job(self, recovery: OpenRecovery) -> None:
+        """Take note of the version of a job that somebody waited for, and that is placed now."""
+        if recovery.joined is None or recovery.record.is_background:
+            return
+        member = next(iter(recovery.joined.members.values())).space.manifest
+        await self._catalog.note_placed(
+            recovery.record.checkpoint, Version(member.version), CheckpointName(member.checkpoint)
+        )
 
     async def _discard(self, effect: DiscardStaging) -> Event:
         """Remove what a recovery left."""

@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Final, NamedTuple
 
-from ckptd.limits import HOLDING_RUNS_MAX, HOLDINGS_MAX, RECOVERING_MAX
+from ckptd.limits import HOLDING_RUNS_MAX, HOLDINGS_MAX, PLACED_JOBS_MAX, RECOVERING_MAX
 from ckptd.model.holdings import Holding, Holdings, JobVersion, delta_between, run_count
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, RecoveryId, Version
 from ckptd.store.published.catalog import Catalog
@@ -58,6 +58,7 @@ class Advertising:
         self._changed = asyncio.Event()
         self._announced_at_s = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
+        self._expiry: asyncio.TimerHandle | None = None
         self._is_catalog_read = True
         self._rests_until_s = float("-inf")
         catalog.on_change = self._read_catalog
@@ -155,12 +156,27 @@ class Advertising:
                 current[digest] = _holding_of(incoming)
         listed = tuple(current.values())[:HOLDINGS_MAX]
         before = self._holdings
-        if (listed, self._recovering) != (before.holdings, before.recovering):
-            changed = replace(before, holdings=listed, recovering=self._recovering)
+        changed = replace(
+            before, holdings=listed, recovering=self._recovering, placed=self._placed()
+        )
+        if changed != before:
             self._announce(before, changed)
         ended_at_s = loop.time()
         if ended_at_s - begun_at_s > _LONG_S:
             self._rests_until_s = ended_at_s + _REST * (ended_at_s - begun_at_s)
+
+    def _placed(self) -> tuple[JobVersion, ...]:
+        """Return the versions of jobs that were placed here last; look again when one expires."""
+        placed = self._catalog.placed_jobs
+        left_s = placed.expires_in_s()
+        if left_s is not None and self._expiry is None:
+            self._expiry = asyncio.get_running_loop().call_later(left_s + 1, self._expire)
+        counting = placed.counting()[:PLACED_JOBS_MAX]
+        return tuple(sorted((each.job, each.version) for each in counting))
+
+    def _expire(self) -> None:
+        self._expiry = None
+        self._revise()
 
     def _announce(self, before: Holdings, current: Holdings) -> None:
         if not _is_cut(before):

@@ -41,6 +41,7 @@ from ckptd.store.published.serving import ServedVersion
 from ckptd.store.records.active_records import ActiveRecords
 from ckptd.store.records.database import Database
 from ckptd.store.records.newest import NewestVersions
+from ckptd.store.records.placed_jobs import PlacedJobs
 from ckptd.store.records.schema import Connection
 from ckptd.store.records.version_records import VersionRecords, unknown
 from ckptd.store.records.version_rows import StoredPlace
@@ -58,6 +59,7 @@ class Catalog:
 
     Attributes:
         active: Which versions are active.
+        placed_jobs: What recoveries placed last of jobs.
         on_change: Called whenever :meth:`holdings` would answer differently.
         on_place: Called with a place that was recorded, or that has more units to hash again.
         on_forgotten: Called with a version as it was, its place that the catalog forgot by
@@ -97,6 +99,9 @@ class Catalog:
         )
         # Serialises what reads the catalog, waits for a thread, and then writes it.
         self._lock = asyncio.Lock()
+        self.placed_jobs = PlacedJobs(
+            database, wall_clock, lambda checkpoint, version: bool(self.find(checkpoint, version))
+        )
         self._seeing = asyncio.Lock()  # one after another: each can have half a million files
 
     async def load(self) -> tuple[HeldVersion, ...]:
@@ -112,6 +117,7 @@ class Catalog:
         """
         await self._newest.load()
         await self.active.load()
+        await self.placed_jobs.load()
         left_bytes, soon = SEEN_AT_ONCE_BYTES, []
         for listed in await self._records.listed():
             stored = listed.stored
@@ -396,6 +402,23 @@ class Catalog:
             counted = [newest, *((row.checkpoint, row.version, row.digest) for row in whole)]
             await self._record(added, superseded, counted, is_published=False)
 
+    async def note_placed(
+        self, job: CheckpointName, version: Version, shard: CheckpointName
+    ) -> None:
+        """Take note of which version of a job a recovery placed that somebody waited for.
+
+        Args:
+            job: Of which job.
+            version: Which version.
+            shard: One of its shards that came with it.
+
+        Raises:
+            OutOfSpace: No room in the state directory; nothing was changed.
+            StorageError: The disk refused; nothing was changed.
+        """
+        await self.placed_jobs.note(job, version, shard)
+        self.on_change()
+
     async def _record(
         self,
         added: Sequence[tuple[Packed, HashedDirectory]],
@@ -428,6 +451,8 @@ class Catalog:
         def note(connection: Connection) -> None:
             for each in newest:
                 self._newest.note(connection, *each)
+            for packed, _ in added if is_published else ():
+                self.placed_jobs.forget(connection, job_of(packed.row.checkpoint))
 
         numbers = await self._records.add(rows, superseded, note)
         is_seen = self._drop(superseded)

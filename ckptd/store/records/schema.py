@@ -374,6 +374,15 @@ CREATE TABLE active (
 ALTER TABLE recoveries ADD COLUMN is_activating INTEGER NOT NULL DEFAULT 0;
 """
 
+_PLACED_JOBS: Final = """
+CREATE TABLE placed_jobs (
+    job TEXT PRIMARY KEY,
+    version INTEGER NOT NULL,
+    shard TEXT NOT NULL,
+    at_s REAL NOT NULL
+) STRICT;
+"""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -397,6 +406,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _CHOICES,
     _ON_DEMAND,
     _ACTIVE,
+    _PLACED_JOBS,
 )
 """What leads from each schema to the next one."""
 

@@ -18,6 +18,7 @@ from ckptd.limits import (
     HOLDINGS_VALUES_MAX,
     MANIFEST_BLOCKS_MAX,
     MIB,
+    PLACED_JOBS_MAX,
     RECOVERING_MAX,
 )
 from ckptd.model.blocks import BlockSet
@@ -466,12 +467,17 @@ def test_what_a_node_recovers_is_said_in_every_document() -> None:
     change = decode(delta(recovering=[["llama", 7]]))
     assert change.recovering == (("llama", 7),)
     assert decode_whole(document()).recovering == ()
+    assert decode_whole(document(placed=[["llama", 7]])).placed == (("llama", 7),)
+    assert decode(delta(placed=[["llama", 7]])).placed == (("llama", 7),)
+    assert decode_whole(document()).placed == ()
 
 
 @pytest.mark.parametrize(
-    "recovering",
+    "versions",
     [[["llama", -1]], [["../x", 1]], [["llama"]], "llama", [["llama", 1]] * (RECOVERING_MAX + 1)],
 )
-def test_what_cannot_be_recovered_is_a_violation(recovering: object) -> None:
-    with pytest.raises(ProtocolViolation):
-        decode(document(recovering=recovering))
+def test_what_cannot_be_recovered_or_placed_is_a_violation(versions: object) -> None:
+    assert RECOVERING_MAX == PLACED_JOBS_MAX
+    for field in ("recovering", "placed"):
+        with pytest.raises(ProtocolViolation):
+            decode(document(**{field: versions}))

@@ -7,6 +7,7 @@ import msgspec
 from ckptd.cli.render.checkpoint_text import checkpoint_lines, shard_lines
 from ckptd.cli.render.job_text import newest_lines
 from ckptd.control.messages.checkpoints import CheckpointRow
+from ckptd.control.messages.jobs import DifferingRow
 from ckptd.control.messages.minimal_sets import MinimalSetView
 from ckptd.limits import GIB
 from ckptd.model.words import Location
@@ -51,6 +52,21 @@ def test_a_shard_that_is_missing_or_there_with_two_contents_is_named() -> None:
         "llama       100      2 GiB  1/4 shards  -    in part  a,b",
         "  shards 1-3: nobody has all of them",
         "  shards 0: several contents; see --shards",
+    ]
+
+
+def test_who_placed_a_version_last_is_named() -> None:
+    nodes = ("a", "b", "c", "d", "e")
+    rows = [shard(0, "a", count=1, placed_by=nodes), shard(0, "b", count=1, version=99)]
+    assert checkpoint_lines(rows)[1:] == [
+        "llama       100      1 GiB  1/1 shards, 1 copy  -    peers  a",
+        "  placed last by a, b, c and 2 more",
+        "llama       99       1 GiB  1/1 shards, 1 copy  -    peers  b",
+    ]
+    placed = tuple(DifferingRow(node=node, version=100 + (node == "b")) for node in nodes)
+    assert newest_lines(replace(NEWEST, differing=(), silent=(), placed=placed))[1:] == [
+        "  b placed llama@101, which stays there",
+        "  a, c, d and 1 more placed llama@100, which stays there",
     ]
 
 

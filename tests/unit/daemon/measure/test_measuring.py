@@ -33,6 +33,7 @@ from ckptd.daemon.measure.page_rows import (
     REPAIR_METRICS,
     SOURCE_METRICS,
 )
+from ckptd.daemon.measure.placing import PLACING_METRICS
 from ckptd.daemon.measure.quarantines import QUARANTINE_METRICS
 from ckptd.daemon.measure.recovery_totals import (
     RECOVERY_METRICS,
@@ -207,6 +208,7 @@ FULL: dict[str, Any] = {
     "places": numbered(150, PLACE_STATES),
     "copies": Copies(required=2, critical=3),
     "conflicts": Conflicts(5),
+    "placed": {CheckpointName("llama"): {NodeId("a"): Version(1), NodeId("b"): Version(2)}},
     "newest": NewestSeen({"freshest": 120.5, "stalest": 121.5}, {"freshest": 123, "stalest": 124}),
     "keep": Keep(
         watched_directories=161,
@@ -268,6 +270,7 @@ FRESH: dict[str, Any] = {
     "places": {},
     "copies": Copies(),
     "conflicts": Conflicts(),
+    "placed": {},
     "newest": NewestSeen(),
     "keep": Keep(0, 0, "", 0, 0, None),
     "reads": Reads(cast("Any", None)),
@@ -304,6 +307,7 @@ ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("copies", REDUNDANCY_METRICS),
     ("newest", FRESHNESS_METRICS),
     ("conflicts", CONFLICT_METRICS),
+    ("placed", PLACING_METRICS),
     ("keep", KEEP_METRICS),
     ("reads", READ_METRICS),
     ("repaired", REPAIR_METRICS),
@@ -391,6 +395,7 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         'ckptd_newest_manifest_age_seconds{which="freshest"} 120.5',
         'ckptd_newest_manifest_age_seconds{which="stalest"} 121.5',
         "ckptd_version_conflicts 5.0",
+        "ckptd_jobs_placed_apart 1.0",
         "ckptd_watched_directories 161.0",
         "ckptd_unwatched_places 162.0",
         "ckptd_suspect_units 163.0",

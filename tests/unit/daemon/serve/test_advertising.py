@@ -344,3 +344,33 @@ async def test_the_version_of_a_job_that_is_recovered_is_said_and_once_it_ends_n
     assert said(advertising).revision == 3
     advertising.note_jobs([])
     assert (said(advertising).recovering, said(advertising).revision) == ((), 4)
+
+
+async def test_what_was_placed_of_a_job_is_said_until_it_counts_no_more(
+    catalog: Catalog, advertising: Advertising, hashed: HashedDirectory
+) -> None:
+    held = await catalog.add(hashed, is_published=False)
+    shard, llama = held.holding.checkpoint, CheckpointName("llama")
+    await catalog.note_placed(llama, held.holding.version, shard)
+    assert said(advertising).placed == ((llama, held.holding.version),)
+    assert changed_since(advertising, 2).placed == ((llama, held.holding.version),)
+    again = Advertising(NodeId("node-a"), Epoch(6), catalog)
+    again.note_growth()
+    assert again.holdings.placed == ((llama, held.holding.version),)
+    await catalog.forget(held.places[0].number)
+    assert not again.holdings.placed
+
+
+async def test_what_was_placed_is_looked_at_again_when_it_expires(
+    catalog: Catalog, hashed: HashedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advertising = Advertising(NodeId("node-a"), Epoch(5), catalog)
+    held = await catalog.add(hashed, is_published=False)
+    monkeypatch.setattr(catalog.placed_jobs, "expires_in_s", lambda: -1.0)
+    await catalog.note_placed(
+        CheckpointName("llama"), held.holding.version, held.holding.checkpoint
+    )
+    assert advertising.holdings.placed
+    monkeypatch.setattr(catalog.placed_jobs, "counting", tuple)
+    await advertising.wait_change(advertising.holdings.revision)
+    assert not advertising.holdings.placed

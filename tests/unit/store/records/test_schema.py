@@ -53,6 +53,7 @@ NEW_TABLES = {
     "members",
     "passed",
     "active",
+    "placed_jobs",
 }
 
 
