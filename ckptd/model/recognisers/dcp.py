@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ckptd.errors import InvalidFormat
+from ckptd.limits import MIB
 from ckptd.model.formats.dcp_metadata import decode_metadata
 from ckptd.model.patterns import escape_pattern
 from ckptd.model.policy.recognition import Read
@@ -38,6 +39,9 @@ NAME: Final = "PyTorch DCP"
 _METADATA: Final = ".metadata"
 _MARKER: Final = re.compile(r"\.metadata")
 _FILE: Final = re.compile(r".*\.distcp")
+_METADATA_BYTES_MAX: Final = 4 * MIB
+"""Some 32,000 parts, which take three seconds. It is read within the daemon, and one that was made
+for that can take 85 bytes of memory for each of its own."""
 _STATE_FILES_MAX: Final = 4096
 """Files that are named one by one; of more none is. Each is a pattern that paths are compared with:
 so many take half a second."""
@@ -66,7 +70,9 @@ _ALL_STATE: Final = Kind(
 )
 _ONLY_STATE: Final = later("nothing but a job's state is in it, as .metadata says", "*.distcp")
 _MODEL: Final = weights("has items of the model, as .metadata says", "*.distcp")
-_UNREAD: Final = weights("what is in it is not known: .metadata cannot be read", "*.distcp")
+_UNREAD: Final = weights(
+    "what is in it is not known: .metadata cannot be read, or has more than 4 MiB", "*.distcp"
+)
 
 
 def propose(tree: Tree, read: Read) -> Iterator[Rule]:
@@ -81,7 +87,9 @@ def propose(tree: Tree, read: Read) -> Iterator[Rule]:
         files = {path_in(directory, name) for name in names if _FILE.fullmatch(name)}
         if not files:
             continue
-        only_state = _only_state(path_in(directory, _METADATA), files, read)
+        metadata = path_in(directory, _METADATA)
+        is_short = tree.sizes[metadata] <= _METADATA_BYTES_MAX
+        only_state = _only_state(metadata, files, read) if is_short else None
         if only_state is None:
             yield from rules_of(NAME, directory, names, (_LOADING, _UNREAD))
         elif only_state == files:

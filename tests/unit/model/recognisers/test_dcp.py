@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ckptd.limits import MIB
 from ckptd.model.recognisers import dcp
 from ckptd.model.recognisers.dcp import is_state
+from ckptd.model.recognisers.recognise import recognise
 from tests.support.dcp_files import BytesStorageMetadata, index, info, metadata, tensor
 from tests.support.recognising import phases_of, proposed, said_of
 
@@ -92,6 +94,15 @@ def test_without_metadata_that_can_be_read_all_may_be_of_the_model(content: byte
     said = said_of(files if content is not None else list(files))
     assert said["__0_0.distcp"].phase == "core"
     assert "cannot be read" in said["__0_0.distcp"].why
+
+
+def test_metadata_that_is_too_long_for_the_daemon_is_not_read() -> None:
+    sizes = {".metadata": 4 * MIB + 1, "__0_0.distcp": 1}
+    asked: list[str] = []
+    assert recognise(sizes, asked.append) is not None
+    assert asked == []
+    assert recognise(sizes | {".metadata": 4 * MIB}, asked.append) is not None
+    assert asked == [".metadata"]
 
 
 def test_very_many_files_with_nothing_but_state_are_not_named_one_by_one(
