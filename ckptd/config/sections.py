@@ -59,7 +59,7 @@ from ckptd.model.policy.configured import ConfiguredPolicy
 from ckptd.model.rate_limits import RateLimits
 from ckptd.model.retention import FreeRoom
 from ckptd.model.timetable import Span
-from ckptd.model.words import OnConflict, RemovableKind, WriteMode
+from ckptd.model.words import OnConflict, PlaceMode, RemovableKind, WriteMode
 from ckptd.net.source.congestion import AUTO
 
 DEFAULT_SOCKET: Final = "/run/ckptd/ckptd.sock"
@@ -180,6 +180,7 @@ class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
         owner: Whose what is recovered becomes; ``None``: it stays the daemon's.
         group: Likewise.
         version_max_bytes: The longest version, holes included.
+        place: How versions become visible, unless a policy or the request says otherwise.
         roots: For what mode, owner and group are others: sections ``[recovery.roots.NAME]``.
     """
 
@@ -199,6 +200,7 @@ class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
     version_max_bytes: Annotated[int, Key(text(version_size))] = msgspec.field(
         default=16 * TIB, name="version_max"
     )
+    place: Annotated[PlaceMode, Key(one_of(PlaceMode))] = PlaceMode.ATOMIC
     roots: Mapping[str, RootRecovery] = {}
 
 

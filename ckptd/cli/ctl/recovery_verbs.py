@@ -35,6 +35,7 @@ from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryVi
 from ckptd.errors import ExitCode, NotFound, UsageError
 from ckptd.model.ids import is_pattern, parse_reference
 from ckptd.model.quantities import format_duration
+from ckptd.model.words import PlaceMode
 
 _RECOVER: Final = """\
 Make a version of a checkpoint complete on this node: pull what is missing from
@@ -126,6 +127,11 @@ def _add_recover(parser: ArgumentParser) -> None:
         action="store_true",
         help="where it stands already: replace also files that somebody changed (they are kept)",
     )
+    parser.add_argument(
+        "--place",
+        choices=tuple(PlaceMode),
+        help="atomic: all at once; progressive: each phase when it is complete",
+    )
     add_shards(parser)
     add_choice(parser)
     parser.add_argument("--wait", action="store_true", help="show it until it ends")
@@ -162,6 +168,7 @@ def _recover(arguments: Namespace) -> ExitCode:
         shards=typed_shards(arguments),
         units=tuple(map(utf8, arguments.units)),
         min_criticality=arguments.min,
+        place=arguments.place or "",
     )
     timeout_s = duration_s(arguments.timeout)
     if is_pattern(checkpoint):

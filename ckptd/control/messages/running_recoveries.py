@@ -38,6 +38,8 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         is_on_demand: Fetch what somebody needs or reads (``need``, ``prioritize``) and no more. It
             stays in staging until all of it is here, or it is cancelled; asked for again without
             this the rest is fetched.
+        place: How it becomes visible: ``atomic``, at once when all is here, or ``progressive``,
+            phase by phase; empty: as the configuration says.
     """
 
     checkpoint: str
@@ -54,6 +56,7 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     units: tuple[str, ...] = ()
     min_criticality: str | None = None
     is_on_demand: bool = False
+    place: str = ""
 
 
 class TuningRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,8 +23,9 @@ from ckptd.model.ids import (
     parse_version,
     shortened,
 )
+from ckptd.model.policy.configured import place_mode_for
 from ckptd.model.unit_choice import Choice, format_choice
-from ckptd.model.words import Stage
+from ckptd.model.words import PlaceMode, Stage
 from ckptd.store.files.roots import Root
 from ckptd.store.records.journal import JournaledRecovery
 
@@ -85,6 +86,8 @@ class RecoverRequests:
         self._wall_clock = parts.wall_clock
         self._catalog = parts.storage.catalog
         self._roots = parts.storage.roots
+        self._policies = parts.config.policy
+        self._place = parts.config.recovery.place
         self._shards = JobShards(parts.storage.catalog, recovering)
 
     async def read(self, request: RecoverRequest, terms: Terms) -> AskedRecovery:
@@ -100,6 +103,8 @@ class RecoverRequests:
             named = target
         elif version is not None:
             root, target = self._own.target_of(checkpoint, version)
+        if request.place:
+            parse_place(request.place)
         await self._book.settle(checkpoint)
         await self._let_end(root, target)
         return AskedRecovery(
@@ -130,7 +135,14 @@ class RecoverRequests:
             choice=format_choice(terms.choice),
             rest_follows=terms.rest_follows,
             is_on_demand=request.is_on_demand,
+            place=self._place_of(asked),
         )
+
+    def _place_of(self, asked: AskedRecovery) -> PlaceMode:
+        """Return how a recovery becomes visible: as asked, as a policy says, or as usual."""
+        if asked.request.place:
+            return parse_place(asked.request.place)
+        return place_mode_for(self._policies, asked.checkpoint) or self._place
 
     def find_same(self, asked: AskedRecovery) -> OpenRecovery | None:
         """Return a recovery under way for what is asked for now, on its way to the same target.
@@ -222,6 +234,17 @@ def terms_of(request: RecoverRequest) -> Terms:
     return Terms(choice, rest_follows=request.min_criticality is not None)
 
 
+def parse_place(word: str) -> PlaceMode:
+    """Return how a recovery becomes visible.
+
+    Raises:
+        UsageError: There is no such way.
+    """
+    if word not in list(PlaceMode):
+        raise UsageError(f"--place {word[:40]!r}", f"is not one of {', '.join(PlaceMode)}")
+    return PlaceMode(word)
+
+
 def check_prefix(prefix: str, contents: Sequence[Rival]) -> None:
     """Check that the beginning of a digest means one of some contents, if any are known.
 
@@ -264,6 +287,7 @@ def _check_allows(record: JournaledRecovery, request: RecoverRequest) -> None:
         for option, is_wanted, is_given in (
             ("--overwrite", request.overwrite, record.is_overwriting),
             ("--allow-partial", request.allow_partial, record.allow_partial),
+            (f"--place {request.place}", bool(request.place), record.place == request.place),
         )
         if is_wanted and not is_given
     ]

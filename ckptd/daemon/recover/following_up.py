@@ -62,6 +62,7 @@ class FollowingUp:
             digest_prefix=final.digest,
             is_name_awaited=True,
             shards=record.shards,
+            place=record.place,
         )
 
     async def begin(self, recovery: OpenRecovery, follower: JournaledRecovery) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
+from ckptd.model.words import PlaceMode
 from ckptd.store.records.database import Database
 from ckptd.store.records.ended import ENDED_FORMAT, EndedRecovery, decode_ended, encode_ended
 from ckptd.store.records.manifest_pieces import (
@@ -36,8 +37,8 @@ _INSERT: Final = (
     "INSERT INTO recoveries (recovery, checkpoint, version, digest, root, target,"
     " patience_ns, is_paused, started_at_s, is_background, digest_prefix, from_node,"
     " is_named, is_overwriting, allow_partial, is_name_awaited, is_repair, shards,"
-    " choice, rest_follows, is_on_demand)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " choice, rest_follows, is_on_demand, place)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ROWS_MAX: Final = 4096
 """Rows of one recovery above which its runs are merged."""
@@ -70,6 +71,7 @@ class JournaledRecovery:
         choice: Which units are wanted, as ``format_choice`` writes it; empty: all.
         rest_follows: When those are placed, another recovery brings the others.
         is_on_demand: It fetches what somebody waits for or reads, and nothing else.
+        place: How it becomes visible.
     """
 
     recovery: RecoveryId
@@ -93,6 +95,7 @@ class JournaledRecovery:
     choice: str = ""
     rest_follows: bool = False
     is_on_demand: bool = False
+    place: PlaceMode = PlaceMode.ATOMIC
 
 
 class Journal:
@@ -337,8 +340,8 @@ def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
     rows = connection.execute(
         "SELECT recovery, checkpoint, version, digest, root, target, patience_ns, is_paused,"
         " started_at_s, is_background, digest_prefix, from_node, is_named, is_overwriting,"
-        " allow_partial, is_name_awaited, is_repair, shards, choice, rest_follows, is_on_demand"
-        " FROM recoveries ORDER BY rowid"
+        " allow_partial, is_name_awaited, is_repair, shards, choice, rest_follows, is_on_demand,"
+        " place FROM recoveries ORDER BY rowid"
     )
     recoveries = (JournaledRecovery(*row) for row in rows)
     # SQLite keeps a truth value as a number.
@@ -354,6 +357,7 @@ def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
             is_repair=bool(each.is_repair),
             rest_follows=bool(each.rest_follows),
             is_on_demand=bool(each.is_on_demand),
+            place=PlaceMode(each.place),
         )
         for each in recoveries
     )

@@ -383,6 +383,17 @@ CREATE TABLE placed_jobs (
 ) STRICT;
 """
 
+_PLACED_UNITS: Final = """
+ALTER TABLE recoveries ADD COLUMN place TEXT NOT NULL DEFAULT 'atomic';
+ALTER TABLE recoveries ADD COLUMN is_target_made INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE placed_units (
+    recovery TEXT NOT NULL REFERENCES recoveries ON DELETE CASCADE,
+    start INTEGER NOT NULL,  -- units of its version that it puts where nothing was
+    end INTEGER NOT NULL
+) STRICT;
+CREATE INDEX placed_units_by_recovery ON placed_units (recovery);
+"""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -407,6 +418,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _ON_DEMAND,
     _ACTIVE,
     _PLACED_JOBS,
+    _PLACED_UNITS,
 )
 """What leads from each schema to the next one."""
 

@@ -54,6 +54,7 @@ NEW_TABLES = {
     "passed",
     "active",
     "placed_jobs",
+    "placed_units",
 }
 
 
