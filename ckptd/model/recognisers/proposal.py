@@ -22,6 +22,8 @@ REST: Final = "rest"
 """The phase of what only a job that goes on training needs, or nobody has to have."""
 DIRECTORIES_MAX: Final = 64
 """Directories of a format that rules are made for; each rule is compared with each path."""
+_NAMED_MAX: Final = 64
+"""Files of a kind that can come later and are named one by one."""
 
 
 class Tree:
@@ -104,14 +106,25 @@ def rules_of(
     """
     left = set(names)
     for kind in kinds:
-        found = []
+        found: list[str] = []
         for glob in kind.globs:
             matched = set(filter(compile_pattern(glob).match, left))
             if matched:
                 left -= matched
-                found.append(f"{_prefix(directory)}{glob}")
+                found += (f"{_prefix(directory)}{each}" for each in _narrow(kind, glob, matched))
         if found:
             yield rule_of(format_name, found, kind)
+
+
+def _narrow(kind: Kind, glob: str, matched: set[str]) -> list[str]:
+    """Return the names themselves of what can come later, unless those are many.
+
+    A pattern matches below directories as well: of ``optim*`` also what is in ``optimal/``, which
+    may be needed with the weights.
+    """
+    if kind.phase == CORE or len(matched) > _NAMED_MAX:
+        return [glob]
+    return [escape_pattern(name) for name in sorted(matched)]
 
 
 def rule_of(

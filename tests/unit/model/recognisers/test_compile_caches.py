@@ -17,11 +17,14 @@ BY_NAME = {
 }
 BY_CONTENT = {
     "kernels/K7Q2JZ4RT6Q5ZL3W5H6M2N7C4B3D2F1G/add.cubin": CACHED,
-    "kernels/K7Q2JZ4RT6Q5ZL3W5H6M2N7C4B3D2F1G/add.json": CACHED,
+    "kernels/K7Q2JZ4RT6Q5ZL3W5H6M2N7C4B3D2F1G/add.json": "core normal",
     "kernels/AAAA2JZ4RT6Q5ZL3W5H6M2N7C4B3D2F1G/mul.ttir": CACHED,
+    "kernels/model.safetensors": "core normal",
+    "K7Q2JZ4RT6Q5ZL3W5H6M2N7C4B3D2F1G/add.ptx": CACHED,
     "xla/jit_step-0123456789abcdef0123456789abcdef-cache": CACHED,
     "xla/jit_step-0123456789abcdef0123456789abcdef-atime": CACHED,
-    "loose/kernel.ptx": CACHED,
+    "xla/jit_weights": "core normal",
+    "shipped/kernel.ptx": "core normal",
     "weights.bin": "core normal",
 }
 BESIDE_WEIGHTS = {
@@ -38,7 +41,7 @@ def test_caches_are_last_and_nobody_has_to_have_them(files: dict[str, str]) -> N
 
 def test_kernels_beside_each_other_are_one_cache() -> None:
     kernels = [f"kernels/{number:032x}/k.cubin" for number in range(1000)]
-    assert [rule.paths for rule in proposed(kernels).policy.rules] == [("kernels/*",), ("*",)]
+    assert [rule.paths for rule in proposed(kernels).policy.rules] == [("kernels/*.cubin",), ("*",)]
 
 
 def test_of_a_cache_alone_there_is_one_phase() -> None:

@@ -87,7 +87,7 @@ def test_names_with_signs_of_patterns_are_meant_as_they_are() -> None:
     files = {"a[1]/model.safetensors": WEIGHTS, "a[1]/optimizer.pt": LATER, "a1/x": WEIGHTS}
     assert phases_of(list(files)) == files
     paths = [rule.paths for rule in proposed(list(files)).policy.rules]
-    assert paths == [("a[[]1]/optim*",), ("a[[]1]/*.safetensors",), ("*",)]
+    assert paths == [("a[[]1]/optimizer.pt",), ("a[[]1]/*.safetensors",), ("*",)]
 
 
 def shards(*layers: int) -> dict[str, bytes]:
@@ -142,3 +142,16 @@ def test_shards_that_are_not_there_and_very_many_are_not_named() -> None:
     assert with_prerequisites(files) == {}
     assert with_prerequisites(shards(*reversed(range(257)))) == {}
     assert len(with_prerequisites(shards(*reversed(range(256))))) == 255
+
+
+def test_what_is_in_a_directory_that_is_called_as_an_optimizer_may_be_of_the_model() -> None:
+    files = {"model.safetensors": WEIGHTS, "optimizer.pt": LATER, "optimal/weights": WEIGHTS}
+    assert phases_of(list(files)) == files
+
+
+def test_the_states_of_very_many_ranks_are_one_pattern() -> None:
+    states = [f"rng_state_{rank}.pth" for rank in range(65)]
+    (rule, *_) = proposed(["model.safetensors", *states]).policy.rules
+    assert rule.paths == ("rng_state*",)
+    (rule, *_) = proposed(["model.safetensors", *states[1:]]).policy.rules
+    assert len(rule.paths) == 64

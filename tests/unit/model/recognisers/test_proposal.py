@@ -28,6 +28,6 @@ def test_a_pattern_without_a_file_makes_no_rule_and_the_first_kind_counts() -> N
     kinds = (later("later", "x*", "y*"), weights("weights", "*z", "x*"))
     rules = list(rules_of("F", "d", ["x1", "xz", "z"], kinds))
     assert [(rule.paths, rule.phase) for rule in rules] == [
-        (("d/x*",), "rest"),
+        (("d/x1", "d/xz"), "rest"),
         (("d/*z",), "core"),
     ]

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ckptd.model.completeness import is_commit_marker
+from ckptd.model.policy.assignment import assign
+from ckptd.model.recognisers.proposal import path_in
 from ckptd.model.recognisers.recognise import recognise
+from tests.support.dcp_files import index, info, metadata
 from tests.support.recognising import proposed, said_of
 
 
@@ -70,3 +77,40 @@ def test_nothing_is_read_but_what_says_what_is_in_others() -> None:
     asked: list[str] = []
     recognise(dict.fromkeys(files, 1), asked.append)
     assert asked == ["7/.metadata", "m.safetensors.index.json"]
+
+
+METADATA = metadata({index("optim.w"): info("__0_0.distcp"), index("w"): info("__0_1.distcp")})
+NAMES = (
+    "config.json", "model.safetensors", "m-00001-of-00002.safetensors", "m.safetensors.index.json",
+    "m-00002-of-00002.safetensors", "optimizer.pt", "optimizer.safetensors", ".metadata",
+    "__0_0.distcp", "__0_1.distcp", "common.pt", "latest", "mp_rank_00_model_states.pt",
+    "zero_pp_rank_0_mp_rank_00_optim_states.pt", "fp32.pt", "exp_avg.pt", "model_optim_rng.pt",
+    "distrib_optim.pt", "_METADATA", "_CHECKPOINT_METADATA", "manifest.ocdbt", "model_index.json",
+    "k.cubin", "jit_f-0123456789abcdef0123456789abcdef-cache", "notes[1].txt",
+)  # fmt: skip
+DIRECTORIES = (
+    "", "a", "a/b", "a[1]", "optimizer_0", "global_step1", "global_step1/zero/w", "iter_1",
+    "iter_1/mp_rank_00", "mp_rank_00", "opt_state", "default", "compile_cache", "triton_cache/x*",
+)  # fmt: skip
+INDEX = json.dumps(
+    {"weight_map": {"h.7.w": "m-00001-of-00002.safetensors", "h.1.w": NAMES[4], "x": "gone"}}
+).encode()
+FILES = st.builds(path_in, st.sampled_from(DIRECTORIES), st.sampled_from(NAMES))
+CONTENTS = st.sampled_from([None, b"", INDEX, METADATA, b"\x80\x02]."])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(FILES, CONTENTS, min_size=1, max_size=40))
+def test_what_is_proposed_can_always_be_published(files: dict[str, bytes | None]) -> None:
+    """Whatever formats lie in and beside each other."""
+    proposal = recognise(dict.fromkeys(files, 1), files.get)
+    if proposal is None:
+        return
+    paths = sorted(files)
+    assignment = assign(paths, [proposal.policy])
+    assert set(assignment.phases) == set(proposal.policy.phases) <= {"core", "rest"}
+    assert assignment.unresolved == ()
+    for number, path in enumerate(paths):
+        words = assignment.of(number)
+        assert words.origins.phase.startswith("recognised: ")
+        assert not words.is_optional or "cache" in path, "weights are never left out"
