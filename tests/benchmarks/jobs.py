@@ -3,7 +3,8 @@
     python -m tests.benchmarks.jobs --size 2GiB --rounds 5 recover known
 
 ``recover``: 64 shards that eight daemons have, eight each, against one checkpoint of as many bytes
-that all eight have; a node that has nothing recovers both in turns, in memory.
+that all eight have; a node that has nothing recovers both in turns, in memory. How long the stages
+took is beside it, and in how many rounds the job was only waiting for nodes that began as well.
 ``known``: a daemon hears of 1,024 shards of ten versions, each from two of 64 peers.
 """
 
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
@@ -24,8 +25,9 @@ from random import Random
 from ckptd.cli.demo.demo_checkpoint import PlannedFile, compare, write_checkpoint
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.core.events import DiscoverySettled, HoldingsArrived, JobRequest, RecoveryRequested
+from ckptd.core.options import JobOptions
 from ckptd.core.scheduler import Scheduler
-from ckptd.limits import MIB, MS
+from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding, Holdings
 from ckptd.model.ids import (
@@ -50,6 +52,7 @@ from tests.support.hostile_peers import Reply, hostile_peer
 JOB, ONE = CheckpointName("bench-job"), CheckpointName("bench-one")
 DAEMONS, SHARDS = 8, 64
 KNOWN_SHARDS, KNOWN_VERSIONS, KNOWN_PEERS, COPIES = 1024, 10, 64, 2
+_SETTLE_S = JobOptions().settle_ns / SECOND
 STAND_INS = 8
 """So many processes' worth of peers answer for the 64, each for eight of them."""
 
@@ -72,13 +75,23 @@ def recover(told: Told) -> list[Line]:
         receiver = cluster.node("r", peers=[node.address for node in nodes])
         knows(receiver, ONE, DAEMONS)
         seconds: dict[str, list[float]] = {"all": [], "": []}
+        stages: dict[str, list[dict[str, float]]] = {"all": [], "": []}
         for number in range(told.rounds):
             for shards, measured in seconds.items():
                 touch_memory(memory, told.size_bytes)
                 measured.append(_turn(receiver, shards, published / "one", number))
+                stages[shards].append(_stages(receiver))
     ratios = [job / one for job, one in zip(seconds["all"], seconds[""], strict=True)]
     medians = [statistics.median(each) for each in seconds.values()]
-    detail = f"{medians[0]:.2f} s against {medians[1]:.2f} s"
+    waited = sum(_until_placing(each) < 1.05 * _SETTLE_S for each in stages["all"])
+    of_stages = ", ".join(
+        f"{stage} {_median(stages['all'], stage):.2f} against {_median(stages[''], stage):.2f}"
+        for stage in ("describing", "transferring", "placing")
+    )
+    detail = (
+        f"{medians[0]:.2f} s against {medians[1]:.2f} s; {of_stages}; "
+        f"{waited} rounds only waited for others in the end"
+    )
     name = "time of 64 shards from 8 daemons, times that of one checkpoint"
     return [line_of("recover", name, ratios, 1.1, detail)]
 
@@ -121,6 +134,27 @@ def _turn(receiver: Node, shards: str, expected: Path, number: int) -> float:
         "what was removed is known to be gone",
     )
     return seconds
+
+
+def _stages(receiver: Node) -> dict[str, float]:
+    """Return how long the last recovery was in each stage, in seconds."""
+    (*_, ended) = receiver.events("recovery.ended")
+    moments = [
+        (str(event.facts["stage"]), event.at_s)
+        for event in receiver.events("recovery.stage")
+        if event.facts["recovery"] == ended.facts["recovery"]
+    ]
+    ends = [*(at_s for _, at_s in moments[1:]), ended.at_s]
+    return {stage: end - at_s for (stage, at_s), end in zip(moments, ends, strict=True)}
+
+
+def _until_placing(stages: Mapping[str, float]) -> float:
+    """Return how long after its choice a recovery placed what it had."""
+    return stages["preparing"] + stages["transferring"]
+
+
+def _median(rounds: Sequence[Mapping[str, float]], stage: str) -> float:
+    return statistics.median(each[stage] for each in rounds)
 
 
 def claims_of(peer: int, rng: Random) -> tuple[Holding, ...]:
