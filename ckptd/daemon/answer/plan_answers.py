@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from ckptd.control.messages.plans import HereRow, Plan, PlanRequest
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.core.report.choice import ExplainedChoice
 from ckptd.core.report.rivals import Rival
-from ckptd.core.report.views import PeerSnapshot
+from ckptd.daemon.answer.found_manifests import FoundManifests
 from ckptd.daemon.answer.job_plans import JobPlans
 from ckptd.daemon.answer.plan_figures import PlannedContent, figures_of
 from ckptd.daemon.answer.plan_rivals import plan_contents
@@ -24,10 +23,8 @@ from ckptd.daemon.answer.planned_version import (
 )
 from ckptd.daemon.answer.proven_versions import ProvenVersions
 from ckptd.daemon.parts import Storage
-from ckptd.daemon.recover.manifests import VerifiedManifest
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
-from ckptd.errors import CkptdError, VerificationFailed
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
@@ -42,12 +39,6 @@ from ckptd.model.space import AddressSpace
 from ckptd.model.unit_choice import Choice
 from ckptd.store.files.roots import Root
 from ckptd.store.published.places import HeldVersion, Place
-
-_MANIFEST_TIMEOUT_S: Final = 5.0
-"""How long a person waits for the manifest; without it a plan says less."""
-
-_HOLDERS_ASKED_MAX: Final = 3
-"""More would hardly answer within that time if these do not."""
 
 
 class PlanAnswers:
@@ -74,6 +65,7 @@ class PlanAnswers:
         self._book = recovering.book
         self._catalog = storage.catalog
         self._manifests = recovering.manifests
+        self._found = FoundManifests(recovering.manifests, storage.catalog)
         self._peering = recovering.peering
         self._own = recovering.own
         self._terms = recovering.terms
@@ -127,7 +119,7 @@ class PlanAnswers:
         sources = tuple((holder, holding_of(holder, digest)) for holder in holders)
         mine = next((holding for holding in own if holding.digest == digest), None)
         facts = mine or sources[0][1]
-        space, problem = await self._find_space((checkpoint, version, digest), holders)
+        space, problem = await self._found.find((checkpoint, version, digest), holders)
         if units is not None and space is not None and digest not in unchosen:
             unchosen[digest] = await self._unchosen_of(space, units)
         held = self._catalog.held(digest)
@@ -205,7 +197,7 @@ class PlanAnswers:
                 return choice, unchosen
             version, digest = choice.chosen
             holders = self._scheduler.holders(digest, now=self._now())
-            space, _ = await self._find_space((checkpoint, version, digest), holders)
+            space, _ = await self._found.find((checkpoint, version, digest), holders)
             if space is None:
                 return choice, unchosen
             unchosen[digest] = await self._unchosen_of(space, units)
@@ -247,37 +239,6 @@ class PlanAnswers:
             if other.staging is not None and other.root.device == root.device
         )
 
-    async def _find_space(
-        self, expected: tuple[CheckpointName, Version, Digest], holders: Sequence[PeerSnapshot]
-    ) -> tuple[AddressSpace | None, str]:
-        """Get the manifest from here or from a holder; it is not kept.
-
-        Returns:
-            What it describes, or ``None`` and why it could not be had.
-        """
-        problem = "no holder answers"
-        try:
-            async with asyncio.timeout(_MANIFEST_TIMEOUT_S):
-                for manifest in self._manifests_of(expected, holders):
-                    try:
-                        return await _space_of(manifest, expected), ""
-                    except (CkptdError, OSError) as error:
-                        problem = str(error) or type(error).__name__
-        except TimeoutError:
-            problem = f"it did not come within {_MANIFEST_TIMEOUT_S:.0f}s"
-        return None, problem
-
-    def _manifests_of(
-        self, expected: tuple[CheckpointName, Version, Digest], holders: Sequence[PeerSnapshot]
-    ) -> Iterator[Awaitable[VerifiedManifest]]:
-        """Yield ways to get the manifest, the best first; each must be awaited."""
-        checkpoint, _, digest = expected
-        if self._catalog.held(digest) is not None:
-            yield self._manifests.from_catalog(checkpoint, digest)
-        best = sorted(holders, key=lambda holder: (holder.failures, -holder.source.trust))
-        for holder in best[:_HOLDERS_ASKED_MAX]:
-            yield self._manifests.from_peer(holder.source.path, checkpoint, digest)
-
 
 def _has_all(place: Place, space: AddressSpace | None, not_wanted: BlockSet) -> bool:
     """Return whether all that is wanted stands at a place, as far as is known."""
@@ -285,21 +246,3 @@ def _has_all(place: Place, space: AddressSpace | None, not_wanted: BlockSet) -> 
         return place.is_whole
     wanted = BlockSet.full(space.block_count) - not_wanted
     return not place.wrong_names and wanted.issubset(place.standing(space))
-
-
-async def _space_of(
-    found: Awaitable[VerifiedManifest], expected: tuple[CheckpointName, Version, Digest]
-) -> AddressSpace:
-    """Return what a manifest describes.
-
-    Raises:
-        VerificationFailed: It is not of the checkpoint and version it is offered as.
-    """
-    checkpoint, version, _ = expected
-    space = (await found).space
-    manifest = space.manifest
-    if (manifest.checkpoint, manifest.version) != (checkpoint, version):
-        raise VerificationFailed(
-            f"manifest of {checkpoint}@{version}", f"is of {manifest.checkpoint}@{manifest.version}"
-        )
-    return space
