@@ -24,6 +24,7 @@ from ckptd.control.messages.checkpoints import (
     PublishProgress,
     PublishRequest,
     PublishResult,
+    PublishUnits,
     PublishWanted,
 )
 from ckptd.control.messages.error_documents import ErrorDocument, ErrorView, StreamError, is_result
@@ -202,7 +203,7 @@ class ControlClient(Api):
                 if isinstance(message, PublishWanted):
                     with self._mapped_errors():
                         passer.answer(keeping, message.paths)
-                elif isinstance(message, PublishProgress | PublishResult):
+                elif isinstance(message, PublishProgress | PublishUnits | PublishResult):
                     yield message
 
     def _ask(self, route: Route[..., object], taken: Sequence[object]) -> object:

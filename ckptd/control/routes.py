@@ -38,6 +38,7 @@ from ckptd.control.messages.explanations import ExplanationView
 from ckptd.control.messages.jobs import Adopted, AdoptRequest, NewestRequest, NewestView
 from ckptd.control.messages.life_cycle import LetGo, LetGoRequest, RemoveEvent, RemoveRequest
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
+from ckptd.control.messages.manifests import ManifestRequest, ManifestView
 from ckptd.control.messages.observation import (
     DoctorMessage,
     EventMessage,
@@ -177,6 +178,12 @@ class Api:
     )
     plan: Route[[PlanRequest], Plan] = Route(
         "GET /v1/plan", "plan", Role.VIEWER, "what a recovery would do; begins nothing"
+    )
+    manifest: Route[[ManifestRequest], ManifestView] = Route(
+        "GET /v1/manifest",
+        "manifest",
+        Role.VIEWER,
+        "what a version consists of, here or at peers, and what is said of its units",
     )
     recoveries: Route[[], list[RecoveryView]] = Route(
         "GET /v1/recoveries",

@@ -18,6 +18,7 @@ from ckptd.control.messages.explanations import ExplanationView
 from ckptd.control.messages.jobs import Adopted, AdoptRequest, NewestRequest, NewestView
 from ckptd.control.messages.life_cycle import LetGo, LetGoRequest, RemoveEvent, RemoveRequest
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
+from ckptd.control.messages.manifests import ManifestRequest, ManifestView
 from ckptd.control.messages.peers import PeerRow, PeerView
 from ckptd.control.messages.plans import Plan, PlanRequest
 from ckptd.control.messages.prioritized import (
@@ -47,6 +48,7 @@ from tests.support.control_samples import (
     EXPLANATION,
     LET_GO,
     LIMITS,
+    MANIFEST,
     NEED_PROGRESS,
     NEED_RESULT,
     NEWEST,
@@ -140,6 +142,10 @@ class StandInDaemon:
     async def plan(self, request: PlanRequest) -> Plan:
         self._act("plan", request)
         return PLAN
+
+    async def manifest(self, request: ManifestRequest) -> ManifestView:
+        self._act("manifest", request)
+        return MANIFEST
 
     def recoveries(self) -> list[RecoveryView]:
         return self.views

@@ -17,6 +17,7 @@ from ckptd.control.messages.life_cycle import (
     RemoveResult,
 )
 from ckptd.control.messages.limit_settings import LimitRow, LimitsView, YieldView
+from ckptd.control.messages.manifests import FoldRow, ManifestView, PhaseRow
 from ckptd.control.messages.peers import BadBlockRow, PathRow, PeerRow, PeerView
 from ckptd.control.messages.plans import ClassBytes, PassedOverRow, Plan, PlanSource
 from ckptd.control.messages.prioritized import (
@@ -313,6 +314,48 @@ PEER_VIEW = PeerView(
         ),
     ),
 )
+MANIFEST = ManifestView(
+    checkpoint="llama/rank-0",
+    version=100,
+    digest="d" * 64,
+    is_here=True,
+    bytes=26 * GIB,
+    units=21,
+    phases=(
+        PhaseRow(name="core", units=12, bytes=2 * GIB, critical_bytes=4 * MIB),
+        PhaseRow(name="rest", units=9, bytes=24 * GIB, critical_bytes=0),
+    ),
+    folds=(
+        FoldRow(
+            paths="*.json",
+            units=8,
+            bytes=4 * MIB,
+            phase="core",
+            criticality="critical",
+            is_optional=False,
+        ),
+        FoldRow(
+            paths="model.index",
+            units=1,
+            bytes=MIB,
+            phase="core",
+            criticality="normal",
+            is_optional=False,
+            after=("model-1", "model-2"),
+            after_units=4,
+        ),
+        FoldRow(
+            paths="optim-*.pt",
+            units=9,
+            bytes=24 * GIB,
+            phase="rest",
+            criticality="deferred",
+            is_optional=True,
+        ),
+    ),
+    links=2,
+)
+
 PLAN = Plan(
     checkpoint="llama/rank-0",
     version=100,

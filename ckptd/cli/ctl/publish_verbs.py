@@ -10,8 +10,9 @@ from typing import Final
 import msgspec
 
 from ckptd.cli.ctl.shard_files import ShardFiles, paths_below
-from ckptd.cli.ctl.verb import Verb, absolute, client_of, duration_s, say, utf8
+from ckptd.cli.ctl.verb import Verb, absolute, client_of, duration_s, say, terminal_width, utf8
 from ckptd.cli.render.live import follow_publishing
+from ckptd.cli.render.manifest_text import said_lines
 from ckptd.cli.render.rivals_text import rival_warning_lines
 from ckptd.cli.render.text import published_lines
 from ckptd.config import launched_shard
@@ -251,6 +252,7 @@ def publish_request(arguments: Namespace) -> PublishRequest:
         phases=tuple((utf8(name), utf8(glob)) for name, glob in arguments.phase),
         after=tuple((utf8(glob), utf8(before)) for glob, before in arguments.after),
         recognises=arguments.recognise,
+        lists_units=arguments.dry_run and arguments.output == "json",
     )
 
 
@@ -262,7 +264,10 @@ def _publish_one(arguments: Namespace, request: PublishRequest) -> ExitCode:
         say("interrupted; nothing was published")
         return ExitCode.INTERRUPTED
     if not as_json:
-        print("\n".join([*published_lines(result), *rival_warning_lines(result)]))
+        lines = [*published_lines(result), *rival_warning_lines(result)]
+        if result.said is not None:
+            lines += ["", *said_lines(result.said, terminal_width())]
+        print("\n".join(lines))
     return ExitCode.DONE
 
 

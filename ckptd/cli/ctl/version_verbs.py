@@ -13,11 +13,14 @@ from ckptd.cli.ctl.verb import (
     client_of,
     print_answer,
     print_rows,
+    terminal_width,
     utf8,
 )
 from ckptd.cli.render.checkpoint_text import checkpoint_lines, shard_lines
+from ckptd.cli.render.manifest_text import manifest_lines
 from ckptd.cli.render.plan_text import peer_view_lines, plan_lines
 from ckptd.cli.render.text import peer_lines
+from ckptd.control.messages.manifests import ManifestRequest
 from ckptd.control.messages.plans import PlanRequest, exit_code_of_plan
 from ckptd.errors import ExitCode
 from ckptd.model.ids import (
@@ -65,6 +68,19 @@ examples:
   ckptctl plan llama/rank-3 --units 'model/*'  # ... and --min, as recover has
   ckptctl plan llama/rank-3 -o json | jq .predicted_complete_s
   ckptctl plan llama --shards all           # a job: its shards together
+"""
+
+
+_MANIFEST: Final = """\
+Show what a version consists of, here or at peers: its phases, and which units
+are how urgent, optional, or visible only after others. Units of which the same
+is said are one row; --units lists those one by one that a pattern matches.
+What a directory would become is shown by 'ckptctl publish --dry-run'.
+
+examples:
+  ckptctl manifest llama/rank-3          # the newest version that is known
+  ckptctl manifest llama/rank-3@1200 --units '*.json'
+  ckptctl manifest llama/rank-3@1200 -o json | jq '.phases[0].bytes'
 """
 
 
@@ -128,6 +144,42 @@ def _plan(arguments: Namespace) -> ExitCode:
     return exit_code_of_plan(plan)
 
 
+def _add_manifest(parser: ArgumentParser) -> None:
+    parser.add_argument("reference", metavar="NAME[@VERSION]", help="e.g. llama/rank-3@1200")
+    parser.add_argument(
+        "--units",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        help="list these units one by one; may be given several times",
+    )
+    parser.add_argument(
+        "--start", metavar="N", type=int, default=0, help="of these leave out the first N"
+    )
+    parser.add_argument(
+        "--digest", metavar="PREFIX", help="of several contents the one whose digest begins so"
+    )
+
+
+def _object_to_manifest(arguments: Namespace) -> str:
+    return "--start needs --units" if arguments.start and not arguments.units else ""
+
+
+def _manifest(arguments: Namespace) -> ExitCode:
+    checkpoint, version = parse_reference(arguments.reference)
+    view = client_of(arguments).manifest(
+        ManifestRequest(
+            checkpoint=checkpoint,
+            version=version,
+            digest=None if arguments.digest is None else utf8(arguments.digest),
+            units=tuple(map(utf8, arguments.units)),
+            start=arguments.start,
+        )
+    )
+    print_answer(arguments, view, manifest_lines(view, terminal_width()))
+    return ExitCode.DONE
+
+
 VERBS: Final = (
     Verb(
         "checkpoints",
@@ -152,5 +204,13 @@ VERBS: Final = (
         _PLAN,
         _add_plan,
         object_to_choice,
+    ),
+    Verb(
+        "manifest",
+        "what a version consists of, and what is said of its units",
+        _manifest,
+        _MANIFEST,
+        _add_manifest,
+        _object_to_manifest,
     ),
 )

@@ -26,6 +26,7 @@ from ckptd.control.messages.checkpoints import (
     PublishProgress,
     PublishRequest,
     PublishResult,
+    PublishUnits,
     PublishWanted,
 )
 from ckptd.control.messages.life_cycle import RemoveProgress, RemoveRequest, RemoveResult
@@ -244,6 +245,8 @@ def follow_publishing(
                     show(publishing_picture(event))
                 case PublishResult():
                     return event
+                case PublishUnits():
+                    pass  # asked for as JSON alone
                 case PublishWanted():
                     raise AssertionError("is asked of those only who pass files")
     raise AssertionError("a publishing ends with a result or raises")

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from ckptd.control.messages.manifests import SaidOfUnits, UnitRow
 from ckptd.control.messages.minimal_sets import MinimalSetView
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.model.words import Location, PlaceState
@@ -113,6 +114,7 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         after: Patterns of paths, each with one of units that have to be visible before.
         recognises: What ckptd recognises of the format counts where nothing else is said; else as
             the configuration says.
+        lists_units: If nothing is hashed: say what would be said of each unit.
     """
 
     directory: str
@@ -133,6 +135,7 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     phases: tuple[tuple[str, str], ...] = ()
     after: tuple[tuple[str, str], ...] = ()
     recognises: bool = False
+    lists_units: bool = False
 
 
 class PublishWanted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="wanted"):
@@ -155,6 +158,16 @@ class PublishProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="type
     files_total: int
     bytes_done: int
     bytes_total: int
+
+
+class PublishUnits(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="units"):
+    """What would be said of units that are not published yet, in urgency order.
+
+    Attributes:
+        units: At most 1000; the next ones are in the next of these messages.
+    """
+
+    units: tuple[UnitRow, ...]
 
 
 class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="result"):
@@ -181,6 +194,7 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
         passed_files: How many files are read through descriptors that were passed.
         passed_note: For how long, and how they can be read for good; empty if there are none.
         minimal_set: What has to be there first; ``None`` if nothing was published.
+        said: Of what would be published: what is said of its units, and by which rules.
     """
 
     checkpoint: str
@@ -202,6 +216,7 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     passed_files: int = 0
     passed_note: str = ""
     minimal_set: MinimalSetView | None = None
+    said: SaidOfUnits | None = None
 
 
-PublishEvent: TypeAlias = PublishProgress | PublishWanted | PublishResult
+PublishEvent: TypeAlias = PublishProgress | PublishWanted | PublishUnits | PublishResult

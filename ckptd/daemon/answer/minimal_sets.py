@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from ckptd.control.messages.manifests import PhaseRow
 from ckptd.control.messages.minimal_sets import MinimalSetView
 from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.model.ids import Digest, PathId
@@ -47,6 +48,21 @@ class MinimalSets:
     def shown(self, found: MinimalSet) -> MinimalSetView:
         """Return a minimal viable set with how long a peer would wait for it."""
         return minimal_set_view(found, self.predicted_s(found.size_bytes))
+
+    def first_of(self, phases: Sequence[PhaseRow]) -> MinimalSetView:
+        """Return the minimal viable set of a version that is not published yet.
+
+        Args:
+            phases: All of its phases; each has units.
+        """
+        first = phases[0]
+        return MinimalSetView(
+            phase=first.name,
+            units=first.units,
+            bytes=first.bytes,
+            is_everything=len(phases) == 1,
+            predicted_s=self.predicted_s(first.bytes),
+        )
 
     def predicted_s(self, size_bytes: int) -> float | None:
         """Return in which time a peer would have so many bytes; ``None``: not known."""

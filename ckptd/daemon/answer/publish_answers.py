@@ -24,6 +24,7 @@ from ckptd.core.report.rivals import Rival
 from ckptd.daemon.answer.minimal_sets import MinimalSets
 from ckptd.daemon.answer.passed_answers import Passing
 from ckptd.daemon.answer.published_shards import PublishedShards
+from ckptd.daemon.answer.said_rows import said_of, unit_pages
 from ckptd.daemon.host.systemd import keeps_descriptors
 from ckptd.daemon.keep.passed_keeping import PassedKeeping
 from ckptd.daemon.parts import Parts, Storage
@@ -92,7 +93,9 @@ class PublishAnswers:
     ) -> AsyncGenerator[PublishEvent, None]:
         """Hash a directory and hold it; yield progress once a second, and last one result."""
         if request.is_dry_run:
-            yield await self._outlook(request)
+            async with aclosing(self._outlook(request)) as events:
+                async for event in events:
+                    yield event
             return
         started_ns, result = self._now(), Result.CANCELLED  # unless it goes on to its end
         passing = Passing(handing, caller.uid)
@@ -243,15 +246,20 @@ class PublishAnswers:
             recognises=request.recognises or self._section.recognise,
         )
 
-    async def _outlook(self, request: PublishRequest) -> PublishResult:
-        """Say what would be published."""
+    async def _outlook(self, request: PublishRequest) -> AsyncGenerator[PublishEvent, None]:
+        """Say what would be published, and what would be said of it."""
         started_ns, order = self._now(), self._order(request)
         self._jobs.check_name(order.checkpoint)
         root, relative = self._roots.locate(request.directory)
         outlook = await asyncio.to_thread(
             outlook_of, root, relative, order, passes_files=request.passes_files
         )
-        return PublishResult(
+        said = await asyncio.to_thread(said_of, outlook)
+        if request.lists_units:
+            pages = unit_pages(outlook.files)
+            while (page := await asyncio.to_thread(next, pages, None)) is not None:
+                yield page
+        yield PublishResult(
             checkpoint=order.checkpoint,
             version=order.version,
             digest="",
@@ -268,6 +276,8 @@ class PublishAnswers:
             empty_directories=outlook.empty_directories,
             passed_files=outlook.closed,
             passed_note=self._passed_note(root.absolute(outlook.directory), outlook.closed),
+            minimal_set=self._minimal_sets.first_of(said.phases),
+            said=said,
         )
 
     async def _supersede(self, held: HeldVersion) -> None:

@@ -8,6 +8,7 @@ from ckptd.control.messages.daemon_status import ReloadResult
 from ckptd.daemon.answer.daemon_answers import DaemonAnswers, DaemonFacts
 from ckptd.daemon.answer.job_answers import JobAnswers
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
+from ckptd.daemon.answer.manifest_answers import ManifestAnswers
 from ckptd.daemon.answer.minimal_sets import MinimalSets
 from ckptd.daemon.answer.newest_answers import NewestAnswers
 from ckptd.daemon.answer.peer_answers import PeerAnswers
@@ -72,6 +73,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         RecoveryAnswers(parts, recovering, views),
         PrioritizeAnswers(recovering, parts.storage),
         PlanAnswers(recovering, parts.storage, parts.policy, proven),
+        ManifestAnswers(recovering, parts.storage),
         PublishAnswers(
             parts,
             now,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, overload
 
 from ckptd.model.manifest import ONE_PHASE, block_size_for
-from ckptd.model.policy.assignment import Assignment, UnitWords
+from ckptd.model.policy.assignment import Assignment, UnitWords, assign
 from ckptd.store.files.layout import inside
 from ckptd.store.files.packed_paths import PackedPaths
 
@@ -120,6 +120,13 @@ class Candidates(Sequence[Candidate]):
     def size_bytes(self) -> int:
         """Their length together."""
         return sum(self._sizes)
+
+    @property
+    def assignment(self) -> Assignment:
+        """What is said of all of them."""
+        if self._assignment is None:
+            return assign(self._paths, ())
+        return self._assignment
 
     @property
     def phases(self) -> tuple[str, ...]:

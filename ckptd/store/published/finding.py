@@ -5,6 +5,9 @@ from __future__ import annotations
 from itertools import chain
 from typing import NamedTuple
 
+from ckptd.errors import UsageError
+from ckptd.model.policy.assignment import Assignment
+from ckptd.model.policy.rules import Policy
 from ckptd.store.files.roots import Root
 from ckptd.store.published.assigning import assigned, policies_of
 from ckptd.store.published.candidates import Candidate, Candidates
@@ -15,6 +18,7 @@ from ckptd.store.published.readable import (
     closed_files,
     naming_closed_directories,
 )
+from ckptd.store.published.recognising import recognised
 from ckptd.store.published.scanning import (
     NamesBeside,
     PublishOrder,
@@ -34,6 +38,7 @@ class Found(NamedTuple):
         files: All files.
         inner: The links and empty directories that are kept as they are.
         closed: How many of the files this process may not open by itself.
+        policies: What counts of them.
     """
 
     directory: str
@@ -41,6 +46,7 @@ class Found(NamedTuple):
     files: Candidates
     inner: InnerNames
     closed: int
+    policies: tuple[Policy, ...]
 
 
 def find_closed(root: Root, relative: str, request: PublishOrder) -> list[Candidate]:
@@ -92,7 +98,23 @@ def found_files(
         places = inner.places(candidates.places())
         paths = chain(candidates.paths(), inner.names_of_files())
         check_complete(root, relative, paths, places)
-    return Found(relative, request, candidates, inner, len(closed))
+    return Found(relative, request, candidates, inner, len(closed), policies)
+
+
+class Proposed(NamedTuple):
+    """What a recogniser proposes.
+
+    Attributes:
+        format: Which format it is.
+        is_counted: It counts already.
+        assignment: What would be said of the units if it counted; ``None``: see ``problem``.
+        problem: Why it cannot count.
+    """
+
+    format: str
+    is_counted: bool
+    assignment: Assignment | None = None
+    problem: str = ""
 
 
 class Outlook(NamedTuple):
@@ -106,15 +128,19 @@ class Outlook(NamedTuple):
         links: How many links would be kept.
         empty_directories: How many empty directories would be.
         closed: How many files would have to be passed.
+        files: What would be said of which units.
+        proposed: What a recogniser makes of them; ``None``: nothing.
     """
 
     directory: str
     units: int
     size_bytes: int
     beside: NamesBeside
-    links: int = 0
-    empty_directories: int = 0
-    closed: int = 0
+    links: int
+    empty_directories: int
+    closed: int
+    files: Candidates
+    proposed: Proposed | None
 
 
 def outlook_of(
@@ -141,4 +167,21 @@ def outlook_of(
         len(found.inner.links),
         len(found.inner.directories),
         found.closed,
+        found.files,
+        _proposed(root, found),
     )
+
+
+def _proposed(root: Root, found: Found) -> Proposed | None:
+    proposal = recognised(root, found.files, found.inner)
+    if proposal is None:
+        return None
+    if found.order.recognises:
+        return Proposed(proposal.format, is_counted=True)
+    try:
+        assignment = assigned(
+            found.order, (*found.policies, proposal.policy), found.files, found.inner
+        )
+    except UsageError as error:
+        return Proposed(proposal.format, is_counted=False, problem=str(error))
+    return Proposed(proposal.format, is_counted=False, assignment=assignment)

@@ -281,7 +281,7 @@ def test_logs_and_what_is_excluded_are_left_out_and_said(
     beside = names_beside(root, "v1", asked)
     assert (sorted(beside.excluded), beside.excluded_files) == (sorted(excluded), len(excluded))
     outlook = outlook_of(root, "v1", asked)
-    assert outlook == ("v1", len(found), len(found), beside, 0, 0, 0)
+    assert outlook[:7] == ("v1", len(found), len(found), beside, 0, 0, 0)
 
 
 def test_what_is_left_out_may_come_and_go_meanwhile(root: Root, inside: Path) -> None:
@@ -316,7 +316,8 @@ def test_of_very_many_files_that_are_left_out_a_few_are_named(root: Root, inside
 
 def test_a_single_file_is_published_though_it_is_a_log(root: Root, inside: Path) -> None:
     write_files(inside / "v1", {"train.log": b"1", "b.log": b""})
-    assert outlook_of(root, "v1/train.log", order(root)) == ("v1", 1, 1, NamesBeside(), 0, 0, 0)
+    outlook = outlook_of(root, "v1/train.log", order(root))
+    assert outlook[:7] == ("v1", 1, 1, NamesBeside(), 0, 0, 0)
 
 
 def test_a_directory_without_a_file_that_is_required_is_not_complete_yet(
