@@ -152,6 +152,7 @@ class Staging:
         self._kept_in = layout.replaced_by(recovery)
         self._standing: StandingFiles | None = None
         self.is_begun = False
+        self._has_put = False
         self._is_overwriting = False
         self._known: tuple[KnownPlace, ...] = ()
         self.zeros = BlockSet()
@@ -362,7 +363,8 @@ class Staging:
     @property
     def is_untouched(self) -> bool:
         """The version stands at the target just as it was recorded: there is nothing to do."""
-        return self._standing is not None and self._standing.is_untouched
+        standing = self._standing
+        return standing is not None and not self._has_put and standing.is_untouched
 
     @property
     def promised_bytes(self) -> int:
@@ -620,7 +622,7 @@ class Staging:
                 except Conflict as error:
                     obstacle = error
         finally:
-            self._standing = standing.with_files(put)
+            self._standing, self._has_put = standing.with_files(put), True
             self.served.end_moving(self._standing.files)
         return PlacedUnits(put, obstacle)
 
@@ -749,7 +751,7 @@ class Staging:
                     replace_state(root, self._path, self._target, state)
         finally:
             if put:
-                self._standing = standing.with_files(put)
+                self._standing, self._has_put = standing.with_files(put), True
             self.served.end_moving(standing.with_files(put).files)
         if self.is_begun:
             finish_directories(root, self._target, manifest, self.finishing)
