@@ -46,6 +46,7 @@ _WALK_INSTEAD: Final = {errno.ENOSYS, errno.EPERM, errno.EAGAIN, errno.E2BIG, er
 again when a rename crossed its way; one call takes a path of 4095 bytes."""
 
 _RENAME_NOREPLACE: Final = 1
+_RENAME_EXCHANGE: Final = 2
 """From <linux/fs.h>."""
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -508,3 +509,32 @@ def rename_noreplace(
     if not stat.S_ISDIR(look(source_parent, source_name).st_mode):
         raise refusal
     os.rename(source_name, target_name, src_dir_fd=source_parent, dst_dir_fd=target_parent)
+
+
+def exchange(parent: int, one: str, other: str) -> bool:
+    """Give two names of one directory to each other, at one moment: renameat2(2).
+
+    So nothing is lost that came to one of them since somebody looked.
+
+    Args:
+        parent: Descriptor of the directory.
+        one: A name there.
+        other: Another one.
+
+    Returns:
+        Whether the file system can do that; if not, nothing was changed.
+
+    Raises:
+        OutsideRoots: A name is not plain.
+        FileNotFoundError: There is nothing of one of the names.
+        OSError: Refused for another reason.
+    """
+    _check_component(one, one)
+    _check_component(other, other)
+    first, second = os.fsencode(one), os.fsencode(other)
+    if _libc.renameat2(parent, first, parent, second, _RENAME_EXCHANGE) == 0:
+        return True
+    refusal = last_error()
+    if refusal.errno == errno.EINVAL:  # NFS, some FUSE file systems
+        return False
+    raise refusal

@@ -31,6 +31,9 @@ STATE_FILE: Final = ".ckptd-state.json"
 PROBE: Final = f"{STAGING_DIRECTORY}/probe"
 """The file whose writing shows how fast the disk below a root is."""
 
+CHECKPOINT_PART: Final = "{checkpoint}"
+"""Stands for the name in what the configuration says of the links to what is active."""
+
 LOCK: Final = "lock"
 """In the state directory; locked by the daemon that owns it."""
 
@@ -52,6 +55,21 @@ def inside(directory: str, path: str) -> str:
 def usual_target(checkpoint: CheckpointName, version: Version) -> str:
     """Return where a version is recovered to if nobody says otherwise."""
     return f"{checkpoint}/{version}"
+
+
+def current_link(pattern: str, checkpoint: CheckpointName) -> str:
+    """Return the link that leads to the active version of a checkpoint, or of a job.
+
+    Args:
+        pattern: What ``[recovery] current`` says.
+        checkpoint: Whose link.
+    """
+    return pattern.replace(CHECKPOINT_PART, checkpoint)
+
+
+def passing_link(name: str) -> str:
+    """Return the name that a link has, in the same directory, while it is swapped."""
+    return f"{RESERVED_PREFIX}-{name}"
 
 
 def staging_of(recovery: RecoveryId) -> str:

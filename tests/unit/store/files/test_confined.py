@@ -160,6 +160,27 @@ def test_without_rename_flags_nothing_is_replaced_either(
     assert sorted(os.listdir(tmp_path)) == ["file", "final", "taken"]
 
 
+def test_two_names_are_exchanged_whatever_they_are_of(directory: int, tmp_path: Path) -> None:
+    inside = tmp_path / "root"
+    write_files(inside, {"d/file": b"1"})
+    (inside / "link").symlink_to("d/file")
+    assert confined.exchange(directory, "d", "link")
+    assert (inside / "link/file").read_bytes() == b"1"
+    assert (inside / "d").readlink() == Path("d/file")
+    with pytest.raises(FileNotFoundError):
+        confined.exchange(directory, "d", "absent")
+    assert (inside / "d").is_symlink()
+
+
+def test_without_rename_flags_nothing_is_exchanged(
+    directory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(tmp_path / "root", {"one": b"1", "other": b"2"})
+    monkeypatch.setattr(confined, "_libc", _OldFileSystem())
+    assert not confined.exchange(directory, "one", "other")
+    assert (tmp_path / "root/one").read_bytes() == b"1"
+
+
 def test_a_file_takes_the_place_of_another_one(directory: int, tmp_path: Path) -> None:
     inside = tmp_path / "root"
     write_files(inside, {"new": b"2", "old": b"1"})

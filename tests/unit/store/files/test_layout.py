@@ -12,6 +12,9 @@ def test_what_lies_where_does_not_change_from_one_release_to_the_next() -> None:
     assert layout.database_in("/") == "/ckptd.db"
     assert layout.damaged_database("ckptd.db", 3) == "ckptd.db.damaged-3"
     assert layout.LOCK == "lock"
+    assert layout.passing_link("current") == ".ckptd-current"
+    name = CheckpointName("llama/rank-3")
+    assert layout.current_link("{checkpoint}/current", name) == "llama/rank-3/current"
     assert layout.usual_target(CheckpointName("llama/rank-3"), Version(100)) == "llama/rank-3/100"
 
 
