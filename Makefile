@@ -105,8 +105,9 @@ bench-units: install ## Measure memory, event loop and start of daemons with ver
 fuzz: install ## Feed every parser drawn nonsense, and a receiver drawn dialogues: EXECUTIONS=10000, TARGET=dialogues, SEED=7
 	@$(BIN)/python -m tests.fuzz $(if $(EXECUTIONS),--executions '$(EXECUTIONS)') $(if $(TARGET),--target '$(TARGET)') $(if $(SEED),--seed '$(SEED)')
 
-manual: install ## Write docs/control-api.md again, from the table of verbs
+manual: install ## Write again what of the documents is made of tables: docs/control-api.md, the life of a version
 	$(BIN)/python -m ckptd.control.manual > docs/control-api.md
+	$(BIN)/python -m tests.house.drawings
 
 sim: install ## Run simulated clusters: SEEDS=2000, SEED=38, PROFILE=chaos, SCENARIO=all
 	@$(BIN)/python -m ckptd.cli.sim $(if $(SEEDS),--seeds '$(SEEDS)') $(if $(SEED),--seed '$(SEED)') $(if $(PROFILE),--profile '$(PROFILE)') $(if $(SCENARIO),--scenario '$(SCENARIO)')

@@ -30,6 +30,7 @@ from ckptd.config.values import (
     connections_per_address,
     credential_or_none,
     credential_or_path,
+    current_link,
     file_mode,
     file_size,
     interface,
@@ -181,6 +182,8 @@ class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
         group: Likewise.
         version_max_bytes: The longest version, holes included.
         place: How versions become visible, unless a policy or the request says otherwise.
+        current: The link to the active version of a checkpoint, below its root; ``{checkpoint}``
+            stands for the name.
         roots: For what mode, owner and group are others: sections ``[recovery.roots.NAME]``.
     """
 
@@ -201,6 +204,7 @@ class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
         default=16 * TIB, name="version_max"
     )
     place: Annotated[PlaceMode, Key(one_of(PlaceMode))] = PlaceMode.ATOMIC
+    current: Annotated[str, Key(text(current_link))] = "{checkpoint}/current"
     roots: Mapping[str, RootRecovery] = {}
 
 

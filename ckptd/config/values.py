@@ -32,6 +32,8 @@ from ckptd.model.quantities import (
     parse_size,
 )
 from ckptd.model.toml_text import kind_of
+from ckptd.model.unit_paths import RESERVED_PREFIX
+from ckptd.store.files.layout import CHECKPOINT_PART
 
 PATTERNS_MAX: Final = 256
 
@@ -60,6 +62,8 @@ _INTERFACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}", re.ASCII)
 """``IFNAMSIZ`` has 16 bytes, one of them for the final NUL."""
 _CONTROL: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,14}", re.ASCII)
 """``TCP_CA_NAME_MAX`` has 16 bytes, one of them for the final NUL."""
+_LINK_BYTES_MAX: Final = 200
+"""With what goes before it while it is swapped, a name has 255 bytes at most."""
 _ROOT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -443,3 +447,24 @@ def interface(name: str) -> str | None:
     if not _INTERFACE.fullmatch(name):
         raise UsageError(f"{name[:40]!r}", "is no name of a network interface")
     return name
+
+
+def current_link(pattern: str) -> str:
+    """Read where the link to the active version of a checkpoint lies, below its root.
+
+    Raises:
+        UsageError: It is no such path, or could be the directory of a version.
+    """
+    subject, components = f"{pattern[:80]!r}", pattern.split("/")
+    hint = 'Write "{checkpoint}/current".'
+    if pattern.count(CHECKPOINT_PART) != 1:
+        raise UsageError(subject, f"does not have {CHECKPOINT_PART} once", hint)
+    if len(os.fsencode(pattern)) > _LINK_BYTES_MAX or not pattern.isprintable():
+        raise UsageError(subject, f"has control characters or more than {_LINK_BYTES_MAX} bytes")
+    if not {"", ".", ".."}.isdisjoint(components):
+        raise UsageError(subject, "is no plain path below a root", hint)
+    if any(component.startswith(RESERVED_PREFIX) for component in components):
+        raise UsageError(subject, f"names what is ckptd's own: {RESERVED_PREFIX}", hint)
+    if components[-1].isdigit():
+        raise UsageError(subject, "is the directory of a version, usually", hint)
+    return pattern

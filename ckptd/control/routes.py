@@ -32,6 +32,7 @@ from typing import (
 
 import msgspec
 
+from ckptd.control.messages.activations import Activated, ActivateRequest
 from ckptd.control.messages.checkpoints import CheckpointRow, PublishEvent, PublishRequest
 from ckptd.control.messages.daemon_status import ReloadResult, Status, VersionDocument, WhoAmI
 from ckptd.control.messages.explanations import ExplanationView
@@ -315,6 +316,12 @@ class Api:
         Role.OPERATOR,
         "remove a version with its files; closing the stream stops that before the next directory",
         unfinished="it stopped before everything was removed",
+    )
+    activate: Route[[ActivateRequest], Activated] = Route(
+        "POST /v1/activations",
+        "activate",
+        Role.OPERATOR,
+        "let the link of a checkpoint lead to a version, or take it away",
     )
     examine: Route[[], Iterator[DoctorMessage]] = Route(
         "POST /v1/examinations",

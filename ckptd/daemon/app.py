@@ -142,6 +142,7 @@ class Daemon:
         self._passed = PassedKeeping(storage.catalog, storage.roots, storage.passed)
         storage.roots.passed.on_kept = notifier.keep_open
         storage.roots.passed.on_closed = notifier.let_close
+        self._recovering.activating.look = self._keeping.looking.look_at
         if config.scrub.repair:
             self._keeping.reads.on_rotten = self._recovering.repairing.note_rot
         serving.connect(self._recovering.peering.asked_by)
@@ -246,6 +247,7 @@ class Daemon:
             Service("rates", start=self._rate_memory.load, run=self._rate_memory.run),
             Service("moments", start=self._measuring.load),
             Service("passed files", start=self._passed.load, run=self._passed.run),
+            Service("active versions", start=self._recovering.activating.go_on),
             Service("interrupted recoveries", start=self._recovering.go_on),
             Service("durations", run=self._recovering.elapsed.run),
             Service("orphaned staging", run=self._recovering.remove_orphans),

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from ckptd.control.client import ControlClient
+from ckptd.control.messages.activations import ActivateRequest
 from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.control.messages.error_documents import is_result
 from ckptd.control.messages.jobs import AdoptRequest, NewestRequest
@@ -47,6 +48,7 @@ REQUESTS: dict[object, msgspec.Struct] = {
         NeedRequest(path="/data/x/model/a"),
         LetGoRequest(checkpoint="a", version=3),
         RemoveRequest(checkpoint="a", version=3),
+        ActivateRequest(checkpoint="a", version=3),
         FollowQuery(since=5, follow=True),
         LevelRequest(level="debug", for_s=1.5),
         ChangeLimits(set={"ingress.total": "1MiB/s"}),

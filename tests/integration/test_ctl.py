@@ -413,6 +413,7 @@ def test_a_verification_ends_with_0_only_if_everything_was_read_and_is_right(
         (["cancel", "01J9QX"], "cancelled 01J9QX, recovery of llama/rank-0@100"),
         (["watch"], "recovered llama/rank-0@100: 2 GiB in 1.4s (1.43 GiB/s),"),
         (["publish", ".", "--checkpoint", "a", "--version", "3"], "published llama/rank-0@100: "),
+        (["activate", "a@3"], "llama/rank-0@100 is active: /data/llama/rank-0/current → /data/"),
         (["withdraw", "a@3"], "withdrew llama/rank-0@100 in /data/llama/rank-0/100\n"),
         (["forget", "a", "--dry-run"], "would forget llama/rank-0@100 in /data/llama/rank-0/100\n"),
         (

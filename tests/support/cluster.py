@@ -197,6 +197,7 @@ class Node(LocalDaemon):
         is_name_awaited: bool = True,
         units: Sequence[str] = (),
         min_criticality: str | None = None,
+        activate: bool = False,
     ) -> str:
         """Begin a recovery and return its id."""
         request = RecoverRequest(
@@ -210,6 +211,7 @@ class Node(LocalDaemon):
             is_name_awaited=is_name_awaited,
             units=tuple(units),
             min_criticality=min_criticality,
+            activate=activate,
         )
         return self.client.recover(request).recovery
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
 import msgspec
 
+from ckptd.control.messages.activations import Activated, ActivateRequest
 from ckptd.control.messages.checkpoints import (
     CheckpointRow,
     PublishEvent,
@@ -42,6 +43,7 @@ from ckptd.model.words import (
     Stage,
 )
 from tests.support.control_samples import (
+    ACTIVATED,
     ADOPTED,
     BAD_UNIT,
     CHECKPOINT,
@@ -187,6 +189,10 @@ class StandInDaemon:
     async def adopt(self, request: AdoptRequest) -> Adopted:
         self._act("adopt", request)
         return msgspec.structs.replace(ADOPTED, is_dry_run=request.is_dry_run)
+
+    async def activate(self, request: ActivateRequest) -> Activated:
+        self._act("activate", request)
+        return ACTIVATED
 
     async def remove(self, request: RemoveRequest) -> AsyncGenerator[RemoveEvent, None]:
         self._act("remove", request)

@@ -1,5 +1,6 @@
 """One message of each kind, to send over the control socket."""
 
+from ckptd.control.messages.activations import Activated, LinkRow
 from ckptd.control.messages.checkpoints import (
     CheckpointRow,
     PlaceRow,
@@ -217,6 +218,20 @@ LET_GO = LetGo(
         ),
     ),
     is_dry_run=False,
+)
+ACTIVATED = Activated(
+    links=(
+        LinkRow(
+            checkpoint="llama/rank-0",
+            link="/data/llama/rank-0/current",
+            version=100,
+            digest=DIGEST,
+            directory="/data/llama/rank-0/100",
+            version_before=99,
+            is_new=True,
+            swap_s=0.0008,
+        ),
+    )
 )
 REMOVE_PROGRESS = RemoveProgress(
     files_done=1, files_total=2, bytes_done=512 * MIB, bytes_total=2 * GIB

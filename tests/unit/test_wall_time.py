@@ -33,6 +33,7 @@ ALLOWED = {
     "daemon/measure/measuring.py": "when a peer was last found: a metric that is a date",
     "daemon/measure/works.py": "when work last went well: likewise",
     "daemon/recover/recoveries.py": "when a story was taken",
+    "daemon/recover/activating.py": "when a version became active",
     "daemon/recover/repairing.py": "when a recovery was asked for",
     "daemon/recover/following_up.py": "likewise, of the one that follows",
     "daemon/recover/staging_orders.py": "when a partial version was placed",

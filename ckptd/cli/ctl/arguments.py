@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 from ckptd import __version__
 from ckptd.cli.ctl import (
     access_verbs,
+    active_verbs,
     job_verbs,
     life_cycle_verbs,
     limit_verbs,
@@ -53,6 +54,7 @@ VERBS: Final = {
         *publish_verbs.VERBS,
         *version_verbs.VERBS,
         *job_verbs.VERBS,
+        *active_verbs.VERBS,
         *life_cycle_verbs.VERBS,
         *verify_verbs.VERBS,
         *recovery_verbs.VERBS,

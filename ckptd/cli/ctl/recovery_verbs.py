@@ -61,6 +61,7 @@ examples:
   ckptctl recover 'evals/*' --wait          # each of these, or none of them
   ckptctl recover llama/rank-3 --wait --units 'model/*'  # only these units
   ckptctl recover llama/rank-3 --wait --min critical  # the rest comes later
+  ckptctl recover llama/rank-3 --wait --activate  # 'current' leads to it then
 
 A version that stands in its directory already is put right: what is wrong or
 missing there is fetched, and files are replaced one by one. So what was
@@ -134,6 +135,11 @@ def _add_recover(parser: ArgumentParser) -> None:
     )
     add_shards(parser)
     add_choice(parser)
+    parser.add_argument(
+        "--activate",
+        action="store_true",
+        help="let the link of the checkpoint lead to it when it is placed",
+    )
     parser.add_argument("--wait", action="store_true", help="show it until it ends")
     parser.add_argument(
         "--timeout", metavar="DURATION", help="with --wait: wait for so long at most: 10m"
@@ -169,6 +175,7 @@ def _recover(arguments: Namespace) -> ExitCode:
         units=tuple(map(utf8, arguments.units)),
         min_criticality=arguments.min,
         place=arguments.place or "",
+        activate=arguments.activate,
     )
     timeout_s = duration_s(arguments.timeout)
     if is_pattern(checkpoint):

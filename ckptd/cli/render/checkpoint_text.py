@@ -121,7 +121,7 @@ def _held(row: CheckpointRow) -> str:
     if row.is_stale:
         return "stale"
     if row.held is Location.HERE:
-        return "here"
+        return "active" if any(place.active_link for place in row.places) else "here"
     if row.places:
         best = min((place.state for place in row.places), key=_BEST_FIRST.index)
         return "by choice" if best is PlaceState.CHOSEN else best.value
@@ -130,11 +130,12 @@ def _held(row: CheckpointRow) -> str:
 
 def _place_lines(row: CheckpointRow, width: int | None) -> list[str]:
     places = row.places
-    if len(places) == 1 and places[0].state is PlaceState.HERE:
+    if len(places) == 1 and places[0].state is PlaceState.HERE and not places[0].active_link:
         return []
     lines: list[str] = []
     for place in places:
-        fact = f"  {printable(place.directory)}: {_state(place, row)}"
+        active = f"; active as {printable(place.active_link)}" if place.active_link else ""
+        fact = f"  {printable(place.directory)}: {_state(place, row)}{active}"
         # Wrapped, not cut: what is wrong stands at the end of the line.
         lines += [fact] if width is None else _wrapped(fact, width)
     return lines

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from ckptd.cli.render.text import printable
 from ckptd.control.messages.checkpoints import CheckpointRow
 from ckptd.control.messages.jobs import NewestView
 from ckptd.control.messages.minimal_sets import MinimalSetView
@@ -97,15 +98,25 @@ class JobVersion:
             for number, rows in self.rows.items()
             if any(row.held is Location.HERE and not row.is_stale for row in rows)
         }
+        if here and self._links():
+            return "active"
         if here:
             return "here" if len(here) == self.count else f"{len(here)} here"
         return "peers" if len(self.whole) == self.count else "in part"
 
+    def _links(self) -> set[tuple[str, str]]:
+        """Return the links that lead to shards of it, each with the directory it leads to."""
+        places = (place for rows in self.rows.values() for row in rows for place in row.places)
+        return {(each.active_link, each.directory) for each in places if each.active_link}
+
     def notes(self) -> list[str]:
-        """Return what is to be known besides: what is missing, and what is there twice."""
+        """Return what is to be known besides: what is missing, there twice, or active."""
         missing = set(range(self.count)) - self.whole
         rivals = {number for number, rows in self.rows.items() if len(rows) > 1}
-        notes = []
+        notes = [
+            f"  {printable(directory)}: active as {printable(link)}"
+            for link, directory in sorted(self._links())
+        ]
         if missing:
             notes.append(f"  shards {self._numbers(missing)}: nobody has all of them")
         if rivals:

@@ -305,7 +305,7 @@ def result_lines(result: RecoveryResult) -> list[str]:
         name = f"{name} in part by choice"
     if result.was_here:
         here = _wrapped(f"{name} is here already: {printable(result.target)}")
-        return [*here, *_follower_lines(result)]
+        return [*here, *_follower_lines(result), *_link_lines(result)]
     amount = format_size(result.bytes_total)
     if result.result is Result.PARTIAL:
         name, amount = f"{name} in part", f"{format_size(result.bytes_placed)} of {amount}"
@@ -336,7 +336,14 @@ def result_lines(result: RecoveryResult) -> list[str]:
         *_missing_lines(result),
         *_wrapped(account),
         *_follower_lines(result),
+        *_link_lines(result),
     ]
+
+
+def _link_lines(result: RecoveryResult) -> list[str]:
+    if result.link_problem:
+        return _wrapped(f"it did not become active: {printable(result.link_problem)}")
+    return _wrapped(f"it is active: {printable(result.link)} leads to it") if result.link else []
 
 
 def _follower_lines(result: RecoveryResult) -> list[str]:

@@ -29,6 +29,7 @@ class PlaceRow(msgspec.Struct, frozen=True, kw_only=True):
         checked_at_s: When all of it was found right last, in Unix time; 0: not known.
         age_s: How long ago it was recorded first; ``None``: not known.
         checked_age_s: How long ago all of it was found right last; ``None``: not known.
+        active_link: The link that leads to it, because it is active; empty if none does.
     """
 
     root: str
@@ -44,6 +45,7 @@ class PlaceRow(msgspec.Struct, frozen=True, kw_only=True):
     age_s: float | None = None
     checked_age_s: float | None = None
     wrong_names: int = 0
+    active_link: str = ""
 
 
 class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,6 +68,8 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
         rivals: With the cause ``conflict``: the contents to choose from.
         bytes_placed: How much of that is in its directory: all units that are not missing.
         followed_by: The recovery that brings the rest of the version; ``None``: none does.
+        link: The link that leads to it since, if that was asked for; empty if none does.
+        link_problem: Why it does not although that was asked for, as a sentence for a person.
     """
 
     recovery: str
@@ -98,6 +100,8 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     rivals: tuple[RivalRow, ...] = ()
     bytes_placed: int = 0
     followed_by: str | None = None
+    link: str = ""
+    link_problem: str = ""
 
 
 WatchEvent: TypeAlias = RecoveryProgress | RecoveryResult
@@ -116,6 +120,8 @@ _EXIT_CODES: dict[FailureCause | None, ExitCode] = {
 
 def exit_code_of(result: RecoveryResult) -> ExitCode:
     """Return what a command that waited for a recovery ends with."""
+    if result.link_problem:
+        return ExitCode.FAILED
     match result.result:
         case Result.COMPLETE:
             return ExitCode.DONE

@@ -40,6 +40,8 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             this the rest is fetched.
         place: How it becomes visible: ``atomic``, at once when all is here, or ``progressive``,
             phase by phase; empty: as the configuration says.
+        activate: Let the link of the checkpoint lead to it when it is placed, and complete; of one
+            that is for some ``units``, when those are.
     """
 
     checkpoint: str
@@ -57,6 +59,7 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     min_criticality: str | None = None
     is_on_demand: bool = False
     place: str = ""
+    activate: bool = False
 
 
 class TuningRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +170,7 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         is_on_demand: What nobody needs or reads is not fetched.
         rest_is_wanted: It was on demand, and this request wants all of it. Only in the answer to
             ``recover``.
+        is_activating: The link of the checkpoint will lead to it when it is placed.
     """
 
     recovery: str
@@ -212,3 +216,4 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
     followed_by: str | None = None
     is_on_demand: bool = False
     rest_is_wanted: bool = False
+    is_activating: bool = False

@@ -8,6 +8,7 @@ from typing import Final
 from ckptd.control.messages.life_cycle import LetGo, LetGoRequest, LetGoRow
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.retain.named_places import NamedPlace, NamedPlaces
+from ckptd.model.life import LifeCause
 from ckptd.observe.logs import get_logger
 
 _TOGETHER: Final = 256
@@ -32,6 +33,7 @@ class LifeCycleAnswers:
         """Take versions off offer; publishing a directory again puts it back."""
         found = self._standings.chosen(request.checkpoint, request.version, request.place)
         chosen = [each for each in found if not each.place.is_withdrawn]
+        self._standings.check_permitted(chosen, LifeCause.WITHDRAW)
         answer = self._let_go(chosen, is_dry_run=request.is_dry_run)
         if not request.is_dry_run:
             for some in _batches(chosen):
@@ -44,6 +46,7 @@ class LifeCycleAnswers:
     async def forget(self, request: LetGoRequest) -> LetGo:
         """Forget versions; their files stay."""
         chosen = self._standings.chosen(request.checkpoint, request.version, request.place)
+        self._standings.check_permitted(chosen, LifeCause.FORGET)
         answer = self._let_go(chosen, is_dry_run=request.is_dry_run)
         if not request.is_dry_run:
             for some in _batches(chosen):

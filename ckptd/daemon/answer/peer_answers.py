@@ -127,6 +127,7 @@ class _Places:
 
     def __init__(self, roots: Roots, catalog: Catalog, moments: PlaceMoments) -> None:
         self._roots = roots
+        self._active = catalog.active
         self._moments = moments
         self._known = moments.look(place for held in catalog.versions() for place in held.places)
 
@@ -137,6 +138,7 @@ class _Places:
     def row(self, place: Place) -> PlaceRow:
         """Return a place."""
         moment = self._known[place.number]
+        active = self._active.at(place.root, place.directory)
         return PlaceRow(
             root=place.root,
             directory=self.path(place),
@@ -151,6 +153,7 @@ class _Places:
             checked_at_s=place.checked_at_s,
             age_s=self._age_s(moment.added_s),
             checked_age_s=self._age_s(moment.checked_s),
+            active_link="" if active is None else self._roots.absolute(active.root, active.link),
         )
 
     def _age_s(self, moment_s: float | None) -> float | None:

@@ -83,6 +83,7 @@ class RecoverRequests:
         self._now = recovering.runtime.now
         self._book = recovering.book
         self._own = recovering.own
+        self._activating = recovering.activating
         self._wall_clock = parts.wall_clock
         self._catalog = parts.storage.catalog
         self._roots = parts.storage.roots
@@ -91,7 +92,11 @@ class RecoverRequests:
         self._shards = JobShards(parts.storage.catalog, recovering)
 
     async def read(self, request: RecoverRequest, terms: Terms) -> AskedRecovery:
-        """Return what a request asks for; nothing stands in its way that is ending."""
+        """Return what a request asks for; nothing stands in its way that is ending.
+
+        Raises:
+            Conflict: Something has the name of the link that is to lead there.
+        """
         checkpoint = parse_checkpoint_name(request.checkpoint)
         version = None if request.version is None else parse_version(request.version)
         selection = self._selection_of(request, checkpoint, version)
@@ -105,6 +110,8 @@ class RecoverRequests:
             root, target = self._own.target_of(checkpoint, version)
         if request.place:
             parse_place(request.place)
+        if request.activate:
+            await self._activating.check_free(root, checkpoint, target)
         await self._book.settle(checkpoint)
         await self._let_end(root, target)
         return AskedRecovery(
@@ -136,6 +143,7 @@ class RecoverRequests:
             rest_follows=terms.rest_follows,
             is_on_demand=request.is_on_demand,
             place=self._place_of(asked),
+            is_activating=request.activate,
         )
 
     def _place_of(self, asked: AskedRecovery) -> PlaceMode:

@@ -100,7 +100,8 @@ class RecoveryAnswers:
         already, another one begins when it has ended.
 
         Raises:
-            Conflict: Another one is on its way to that target, or above or below it.
+            Conflict: Another one is on its way to that target, or above or below it; or something
+                has the name of the link that is to lead there.
             StorageError: The disk refused; nothing was begun.
         """
         wanted = terms_of(request)
@@ -161,6 +162,8 @@ class RecoveryAnswers:
                 )
             if is_widened is None:
                 return same
+            if request.activate and not await self._activate_at_end(same):
+                return same
             return await self._join(same, request, is_widened=is_widened)
 
     async def _begin(self, *asked: AskedRecovery) -> list[RecoveryView]:
@@ -204,6 +207,13 @@ class RecoveryAnswers:
             is_widened=is_widened,
             rest_is_wanted=rest_is_wanted,
         )
+
+    async def _activate_at_end(self, other: OpenRecovery) -> bool:
+        """Let a link lead to what a recovery places; durable. Return whether it comes to that."""
+        if not other.record.is_activating:
+            await self._journal.activate(other.id)
+            other.record = replace(other.record, is_activating=True)
+        return self._book.get(other.id) is other  # it may have ended meanwhile
 
     async def _want_rest(self, other: OpenRecovery, *, is_background: bool) -> None:
         """Let a recovery on demand bring all of it; durable."""

@@ -94,6 +94,7 @@ class RecoveryViews:
             min_criticality=level.label if level is not None else None,
             rest_follows=opened.record.rest_follows,
             is_on_demand=opened.record.is_on_demand,
+            is_activating=opened.record.is_activating,
         )
 
     def _load(self, opened: OpenRecovery) -> LocalLoad:
@@ -171,6 +172,8 @@ def result_of(ended: EndedRecovery) -> RecoveryResult:
         ),
         bytes_placed=ended.placed_bytes,
         followed_by=ended.followed_by,
+        link=ended.link,
+        link_problem=ended.link_problem,
     )
 
 

@@ -25,6 +25,7 @@ from ckptd.control.messages.life_cycle import (
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.retain.named_places import NamedPlace, NamedPlaces
 from ckptd.errors import Conflict
+from ckptd.model.life import LifeCause
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root
@@ -73,6 +74,7 @@ class RemoveAnswers:
         checkpoint, version = request.checkpoint, request.version
         chosen = self._standings.chosen(checkpoint, version, request.place)
         self._standings.check_one_content(chosen)
+        self._standings.check_permitted(chosen, LifeCause.REMOVE)
         self._standings.check_untouched(chosen)
         shared = {
             standing.place.number
@@ -134,6 +136,7 @@ class RemoveAnswers:
     ) -> AsyncGenerator[RemoveProgress, None]:
         """Withdraw a place, remove its files, forget it; what was begun is brought to its end."""
         standing, root, hashed, examined, is_shared = doomed
+        self._standings.check_permitted([standing], LifeCause.REMOVE)
         self._standings.check_untouched([standing])  # hashing may have taken hours
         await self._catalog.withdraw_all([standing.place.number])
         self._standings.note_let_go(standing.held.holding.digest)

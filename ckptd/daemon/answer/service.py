@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from ckptd.control.messages.daemon_status import ReloadResult
+from ckptd.daemon.answer.activate_answers import ActivateAnswers
 from ckptd.daemon.answer.daemon_answers import DaemonAnswers, DaemonFacts
 from ckptd.daemon.answer.job_answers import JobAnswers
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
@@ -89,6 +90,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         WaitAnswers(parts.storage, recovering, proven),
         JobAnswers(parts.storage, parts.policy, recovering.peering.names),
         RemoveAnswers(parts.storage, standings),
+        ActivateAnswers(parts.storage, standings, recovering.activating),
         VerifyAnswers(parts, keeping.reads, recovering.repairing, now),
         PeerAnswers(parts, recovering, keeping.moments, minimal_sets),
         DaemonAnswers(

@@ -20,6 +20,7 @@ from ckptd.core.events import RateLearned
 from ckptd.core.peers.addresses import PeerAddress
 from ckptd.core.peers.conflicts import Conflicts
 from ckptd.core.peers.listing import ListedPeer
+from ckptd.daemon.doctor.active_links import judge_active
 from ckptd.daemon.doctor.capacity import judge_catalog
 from ckptd.daemon.doctor.clocks import Clock
 from ckptd.daemon.doctor.confinement import look_at_confinement
@@ -200,6 +201,8 @@ class Doctor:
         yield judge_catalog(len(self._catalog.versions()))
         yield judge_watching(self._keep())
         for row in judge_places(self._catalog.versions(), self._roots):
+            yield row
+        for row in await asyncio.to_thread(judge_active, self._catalog.active.all(), self._roots):
             yield row
         async for row in look_at_reading(self._catalog, self._roots):
             yield row

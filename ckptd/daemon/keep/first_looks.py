@@ -16,6 +16,7 @@ from ckptd.store.published.catalog import Catalog
 
 ORDERS: Final = frozenset(
     {
+        "activate",
         "adopt",
         "forget",
         "need",

@@ -49,6 +49,7 @@ from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS, Redundancy
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
 from ckptd.daemon.measure.works import WORK_METRICS, Works
 from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.activating import ACTIVE_METRICS
 from ckptd.daemon.recover.keeping_warm import WARM_METRICS
 from ckptd.daemon.recover.local_load import local_load
 from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS
@@ -297,6 +298,7 @@ class Measuring:
             MetricGroup(self._catalog.holdings, HOLDING_METRICS),
             MetricGroup(lambda: len(self._catalog.versions()), CAPACITY_METRICS),
             MetricGroup(lambda: count_by_state(self._catalog.versions()), PLACE_METRICS),
+            MetricGroup(self._recovering.activating.counts, ACTIVE_METRICS),
             MetricGroup(self._redundancy.copies, REDUNDANCY_METRICS),
             MetricGroup(self._freshness.seen, FRESHNESS_METRICS),
             MetricGroup(lambda: self.conflicts.conflicts, CONFLICT_METRICS),

@@ -63,6 +63,7 @@ class FollowingUp:
             is_name_awaited=True,
             shards=record.shards,
             place=record.place,
+            is_activating=record.is_activating,
         )
 
     async def begin(self, recovery: OpenRecovery, follower: JournaledRecovery) -> None:

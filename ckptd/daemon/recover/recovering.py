@@ -15,6 +15,7 @@ from ckptd.core.options import HedgingOptions, Options, RivalOptions
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.activating import Activating
 from ckptd.daemon.recover.attribute_search import AttributeSearch
 from ckptd.daemon.recover.elapsed import Elapsed
 from ckptd.daemon.recover.examining import Examining
@@ -74,6 +75,7 @@ class Recovering:
         staging: Works on the disks.
         repairing: Puts places right.
         widening: Lets recoveries bring more.
+        activating: Lets links lead to versions.
         runner: Carries out orders.
         own_shards: Which shards of a job are this node's, as far as that is configured.
     """
@@ -150,6 +152,13 @@ class Recovering:
             parts.storage.journal,
             self.runtime.report,
         )
+        self.activating = Activating(
+            parts.storage.catalog,
+            parts.storage.roots,
+            config.recovery.current,
+            parts.owners,
+            parts.wall_clock,
+        )
         self.runner = Runner(
             book=self.book,
             manifests=self.manifests,
@@ -164,6 +173,7 @@ class Recovering:
                 self.begin,
                 parts.wall_clock,
             ),
+            activating=self.activating,
             report=self.runtime.report,
             claim=self.scheduler.claim,
         )

@@ -36,6 +36,7 @@ from ckptd.core.events import (
     Reporting,
     SourceTroubled,
 )
+from ckptd.daemon.recover.activating import Activating
 from ckptd.daemon.recover.examining import Examining
 from ckptd.daemon.recover.fetching import ClaimOf, Fetching
 from ckptd.daemon.recover.following_up import FollowingUp
@@ -80,6 +81,7 @@ class Runner:
         own: Knows what is here already.
         staging: Works on the disks.
         following_up: Begins with what is left for later.
+        activating: Lets links lead to what was placed.
         report: Takes the events of orders.
         claim: Returns what a source says that it has of a version.
 
@@ -98,6 +100,7 @@ class Runner:
         own: OwnVersions,
         staging: StagingOrders,
         following_up: FollowingUp,
+        activating: Activating,
         report: Reporting,
         claim: ClaimOf,
     ) -> None:
@@ -109,6 +112,7 @@ class Runner:
         self._own = own
         self._staging = staging
         self._following_up = following_up
+        self._activating = activating
         self._report = report
         self._claim = claim
         self.on_ended: Callable[[EndRecovery, EndedRecovery], None] = lambda _effect, _ended: None
@@ -302,7 +306,11 @@ class Runner:
 
         async def note() -> None:
             # Whoever learned that it ended must not see it go on after a restart.
-            await self._staging.note_end(ended, follower)
+            outcome = ended
+            if follower is None:
+                outcome = await self._activating.after(recovery, ended)
+                self._book.remember(outcome)
+            await self._staging.note_end(outcome, follower)
             if follower is not None:
                 await self._following_up.begin(recovery, follower)
             self._book.announce(recovery)

@@ -17,6 +17,7 @@ from ckptd.model.ids import (
     parse_version,
     shortened,
 )
+from ckptd.model.life import LifeCause, is_permitted, life_at_place
 from ckptd.model.shards import job_of
 from ckptd.store.published.places import HeldVersion, Place
 from ckptd.store.published.removing import has_any, names_to_remove
@@ -128,6 +129,30 @@ class NamedPlaces:
                 )
                 problem = f"is here with several contents: {found}"
                 raise UsageError(alike[0].name, problem, "Say which with --place.")
+
+    def check_permitted(self, chosen: Sequence[NamedPlace], cause: LifeCause) -> None:
+        """Check that something may happen to places, by what they are: :mod:`ckptd.model.life`.
+
+        Raises:
+            Conflict: It may not: one is active.
+        """
+        active = self._catalog.active
+        for standing in chosen:
+            place = standing.place
+            is_active = active.is_active(place.root, place.directory)
+            life = life_at_place(is_active=is_active, is_withdrawn=place.is_withdrawn)
+            if not is_active or is_permitted(life, cause):
+                continue
+            row = active.at(place.root, place.directory)
+            name = standing.held.holding.checkpoint if row is None else row.checkpoint
+            problem = "is about to be active"
+            if row is not None:
+                problem = f"is active: {self._roots.absolute(row.root, row.link)} leads to it"
+            raise Conflict(
+                f"{standing.name} in {self.path(place)}",
+                problem,
+                f"Activate another version, or take the link away: ckptctl activate --none {name}",
+            )
 
     async def check_alone(self, standing: NamedPlace, chosen: Sequence[NamedPlace]) -> bool:
         """Check that no other place shares files with one that is to be removed.

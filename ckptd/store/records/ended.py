@@ -14,9 +14,10 @@ from ckptd.errors import DamagedState, StorageError
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.model.words import FailureCause, Result
 
-ENDED_FORMAT: Final = 3
-"""Stands beside each record in the table. Format 2 had no ``chosen`` and no ``followed_by``; format
-1 no ``partial`` either, nor rivals, local bytes, times and counts of units."""
+ENDED_FORMAT: Final = 4
+"""Stands beside each record in the table. Format 3 had no links to active versions; format 2 no
+``chosen`` and no ``followed_by`` either; format 1 no ``partial`` either, nor rivals, local bytes,
+times and counts of units."""
 
 
 class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,6 +90,8 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         unit_count: How many units of the version were wanted; 0: not known.
         verified_unit_count: Of how many of them every block was verified.
         followed_by: The recovery that brings the rest of the version.
+        link: Absolute path of the link that leads to the version since, because that was asked for.
+        link_problem: Why it does not, as a sentence for a person.
     """
 
     recovery: RecoveryId
@@ -122,6 +125,8 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     unit_count: int = 0
     verified_unit_count: int = 0
     followed_by: RecoveryId | None = None
+    link: str = ""
+    link_problem: str = ""
 
 
 _encoder: Final = msgspec.json.Encoder()

@@ -37,8 +37,8 @@ _INSERT: Final = (
     "INSERT INTO recoveries (recovery, checkpoint, version, digest, root, target,"
     " patience_ns, is_paused, started_at_s, is_background, digest_prefix, from_node,"
     " is_named, is_overwriting, allow_partial, is_name_awaited, is_repair, shards,"
-    " choice, rest_follows, is_on_demand, place)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " choice, rest_follows, is_on_demand, place, is_activating)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ROWS_MAX: Final = 4096
 """Rows of one recovery above which its runs are merged."""
@@ -72,6 +72,7 @@ class JournaledRecovery:
         rest_follows: When those are placed, another recovery brings the others.
         is_on_demand: It fetches what somebody waits for or reads, and nothing else.
         place: How it becomes visible.
+        is_activating: What it places becomes the active version.
     """
 
     recovery: RecoveryId
@@ -96,6 +97,7 @@ class JournaledRecovery:
     rest_follows: bool = False
     is_on_demand: bool = False
     place: PlaceMode = PlaceMode.ATOMIC
+    is_activating: bool = False
 
 
 class Journal:
@@ -214,6 +216,12 @@ class Journal:
         """Record that a recovery is not in the background any more."""
         await self._execute(
             "UPDATE recoveries SET is_background = 0 WHERE recovery = ?", (recovery,)
+        )
+
+    async def activate(self, recovery: RecoveryId) -> None:
+        """Record that what a recovery places becomes the active version."""
+        await self._execute(
+            "UPDATE recoveries SET is_activating = 1 WHERE recovery = ?", (recovery,)
         )
 
     async def widen(self, recovery: RecoveryId, choice: str, *, rest_follows: bool) -> None:
@@ -341,7 +349,7 @@ def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
         "SELECT recovery, checkpoint, version, digest, root, target, patience_ns, is_paused,"
         " started_at_s, is_background, digest_prefix, from_node, is_named, is_overwriting,"
         " allow_partial, is_name_awaited, is_repair, shards, choice, rest_follows, is_on_demand,"
-        " place FROM recoveries ORDER BY rowid"
+        " place, is_activating FROM recoveries ORDER BY rowid"
     )
     recoveries = (JournaledRecovery(*row) for row in rows)
     # SQLite keeps a truth value as a number.
@@ -358,6 +366,7 @@ def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
             rest_follows=bool(each.rest_follows),
             is_on_demand=bool(each.is_on_demand),
             place=PlaceMode(each.place),
+            is_activating=bool(each.is_activating),
         )
         for each in recoveries
     )

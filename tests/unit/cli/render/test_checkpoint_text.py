@@ -10,6 +10,22 @@ from tests.support.control_samples import CHECKPOINT, PLACE
 replace = msgspec.structs.replace
 
 
+def test_what_is_active_says_so_and_where_readers_find_it() -> None:
+    link = "/data/llama/rank-0/current"
+    active = replace(PLACE, active_link=link)
+    suspect = replace(active, state=PlaceState.SUSPECT, suspect_units=1)
+    rows = [
+        replace(CHECKPOINT, held=Location.HERE, places=(active,)),
+        replace(CHECKPOINT, version=99, places=(suspect,)),
+    ]
+    assert checkpoint_lines(rows)[1:] == [
+        "llama/rank-0  100      2 GiB  -      -    active   node-b,node-c",
+        f"  /data/llama/rank-0/100: here; active as {link}",
+        "llama/rank-0  99       2 GiB  -      -    suspect  node-b,node-c",
+        "  /data/llama/rank-0/100: suspect: 1 of 12 units are hashed again; active as " + link,
+    ]
+
+
 def test_checkpoints_say_where_they_are_held_and_for_how_long() -> None:
     young = replace(PLACE, age_s=59.0)
     old = replace(PLACE, directory="/data/old", age_s=3.5 * DAY_S, checked_age_s=7200.0)

@@ -44,6 +44,7 @@ from ckptd.daemon.measure.recovery_totals import (
 from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS, Copies
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
 from ckptd.daemon.measure.works import WORK_METRICS, Works
+from ckptd.daemon.recover.activating import ACTIVE_METRICS, Activations
 from ckptd.daemon.recover.keeping_warm import WARM_METRICS
 from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS
 from ckptd.daemon.serve.block_questions import QUESTION_METRICS, BlockQuestions
@@ -219,6 +220,7 @@ FULL: dict[str, Any] = {
         oldest_check_age_s=165.5,
     ),
     "reads": reads(),
+    "active": Activations(done=181, failed=182, active=183),
     "repaired": 173,
     "warm": 174,
     "roots": (
@@ -274,6 +276,7 @@ FRESH: dict[str, Any] = {
     "newest": NewestSeen(),
     "keep": Keep(0, 0, "", 0, 0, None),
     "reads": Reads(cast("Any", None)),
+    "active": Activations(),
     "repaired": 0,
     "warm": 0,
     "roots": (),
@@ -310,6 +313,7 @@ ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("placed", PLACING_METRICS),
     ("keep", KEEP_METRICS),
     ("reads", READ_METRICS),
+    ("active", ACTIVE_METRICS),
     ("repaired", REPAIR_METRICS),
     ("warm", WARM_METRICS),
     ("roots", ROOT_METRICS),
@@ -404,6 +408,9 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         *labelled("reread_bytes_total", "reason", numbered(166, READ_REASONS)),
         "ckptd_changed_units_total 171.0",
         "ckptd_rotten_units_total 172.0",
+        "ckptd_active_versions 183.0",
+        "ckptd_activations_total 181.0",
+        "ckptd_failed_activations_total 182.0",
         "ckptd_repaired_units_total 173.0",
         "ckptd_kept_warm_bytes 174.0",
         'ckptd_disk_size_bytes{root="main"} 90.0',

@@ -45,7 +45,7 @@ IN_FORMAT_2 = {
 
 
 def test_the_format_does_not_change_without_its_number() -> None:
-    assert ENDED_FORMAT == 3
+    assert ENDED_FORMAT == 4
     assert json.loads(encode_ended(RECORD)) == IN_FORMAT_2 | {
         "rivals": [],
         "local_bytes": 0,
@@ -56,6 +56,8 @@ def test_the_format_does_not_change_without_its_number() -> None:
         "unit_count": 0,
         "verified_unit_count": 0,
         "followed_by": None,
+        "link": "",
+        "link_problem": "",
     }
     assert decode_ended(1, 2, json.dumps(IN_FORMAT_2).encode()) == RECORD
 
@@ -130,5 +132,5 @@ def test_bytes_that_are_no_json_are_damage() -> None:
 
 
 def test_a_record_of_a_newer_format_is_refused_and_not_called_damaged() -> None:
-    with pytest.raises(StorageError, match=r"record 3 .*a newer ckptd \(format 4, not 3\)"):
-        decode_ended(3, 4, encode_ended(RECORD))
+    with pytest.raises(StorageError, match=r"record 3 .*a newer ckptd \(format 5, not 4\)"):
+        decode_ended(3, ENDED_FORMAT + 1, encode_ended(RECORD))
