@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
 from typing import Final
@@ -38,10 +38,9 @@ from ckptd.daemon.recover.widening import Widening
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.settings.reloading import Switch
 from ckptd.errors import CkptdError
-from ckptd.model.encoded.decoding import read_manifest
 from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
 from ckptd.model.nearest import nearest_names
-from ckptd.model.shards import WantedShards, parse_shards, split_shard
+from ckptd.model.shards import WantedShards, parse_shards
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.observe.logs import get_logger
 from ckptd.store.records.ended import EndedRecovery
@@ -280,12 +279,10 @@ class Recovering:
         if not record.shards:
             return ()
         try:
-            encoded = await self._storage.journal.members(record.recovery)
-            names = await asyncio.to_thread(_names_of, encoded)
+            return await self._storage.journal.members(record.recovery)
         except CkptdError as error:  # then they are fetched once more
             _log.warning("recovery.members_lost", recovery=record.recovery, why=str(error))
             return ()
-        return tuple(sorted(names, key=lambda digest: split_shard(names[digest]) or ()))
 
     async def remove_orphans(self) -> None:
         """Remove staging that nobody will come back to."""
@@ -315,10 +312,3 @@ def _job_of(recovery: OpenRecovery) -> JobRequest | None:
         return None
     wanted = parse_shards(recovery.record.shards)
     return JobRequest(wanted.numbers, wanted.count, recovery.members)
-
-
-def _names_of(manifests: Mapping[Digest, bytes]) -> dict[Digest, CheckpointName]:
-    return {
-        digest: CheckpointName(read_manifest(encoded).checkpoint)
-        for digest, encoded in manifests.items()
-    }

@@ -274,6 +274,8 @@ class Runner:
             joined = await join(effect.job, effect.version, members)
             recovery.join(joined)
         except CkptdError as error:
+            if effect.members == recovery.members:  # of an earlier life; they are fetched again
+                _log.warning("recovery.members_lost", recovery=recovery.id, why=str(error))
             return JoinRefused(effect.recovery, Refusal.of(error))
         joint = joined.joint
         chosen, misfit = await self._choose_units(recovery, joint.space, joined.digest)

@@ -25,8 +25,8 @@ from ckptd.store.records.manifest_pieces import (
 )
 from ckptd.store.records.member_records import (
     pack_members,
+    read_digests,
     read_member,
-    read_members,
     write_members,
 )
 from ckptd.store.records.schema import Connection
@@ -182,17 +182,15 @@ class Journal:
         """Return the manifest of the version that was chosen; ``None`` before."""
         return await self._database.run(lambda connection: _manifest(connection, recovery))
 
-    async def members(self, recovery: RecoveryId) -> dict[Digest, bytes]:
-        """Return the manifests that were joined to that of a recovery; none: it is for no job.
+    async def members(self, recovery: RecoveryId) -> tuple[Digest, ...]:
+        """Return what was joined to the manifest of a recovery; nothing: it is for no job.
 
-        Raises:
-            DamagedState: One is damaged.
+        They come in the order in which they were recorded.
         """
-        packed = await self._database.run(lambda connection: read_members(connection, recovery))
-        return {digest: unpack(pieces) for digest, pieces in packed.items()}
+        return await self._database.run(lambda connection: read_digests(connection, recovery))
 
     async def member(self, recovery: RecoveryId, digest: Digest) -> bytes | None:
-        """Return one of them; ``None``: it is none.
+        """Return the manifest of one of them; ``None``: it is none.
 
         Raises:
             DamagedState: It is damaged.

@@ -37,15 +37,12 @@ def write_members(
     )
 
 
-def read_members(connection: Connection, recovery: RecoveryId) -> dict[Digest, tuple[bytes, ...]]:
-    """Return the compressed manifests of a recovery's members, in pieces, by identity."""
+def read_digests(connection: Connection, recovery: RecoveryId) -> tuple[Digest, ...]:
+    """Return the identities of a recovery's members, in the order in which they were recorded."""
     rows = connection.execute(
-        "SELECT digest, data FROM members WHERE recovery = ? ORDER BY digest, piece", (recovery,)
+        "SELECT digest FROM members WHERE recovery = ? AND piece = 0 ORDER BY rowid", (recovery,)
     )
-    found: dict[Digest, tuple[bytes, ...]] = {}
-    for digest, data in rows:
-        found[digest] = (*found.get(digest, ()), data)
-    return found
+    return tuple(digest for (digest,) in rows)
 
 
 def read_member(connection: Connection, recovery: RecoveryId, digest: Digest) -> tuple[bytes, ...]:
