@@ -77,6 +77,13 @@ def plan(node: Node, shards: str) -> Plan:
     return eventually(look, "a version can be chosen")
 
 
+def removal_of(node: Node, *, is_dry_run: bool = False) -> RemoveResult:
+    request = RemoveRequest(checkpoint=JOB, version=100, is_dry_run=is_dry_run)
+    *_, removed = node.client.remove(request)
+    assert isinstance(removed, RemoveResult)
+    return removed
+
+
 def shards_here(node: Node, version: int = 100) -> list[str]:
     return sorted(
         row.checkpoint.rpartition("/")[2]
@@ -127,9 +134,17 @@ def test_all_shards_come_into_one_directory_and_are_served_from_there(
         for path, facts in together(*saved).items()
         if not path.startswith(("rank-0/", "rank-3/"))
     }
-    *_, removed = receiver.client.remove(RemoveRequest(checkpoint=JOB, version=100))
-    assert isinstance(removed, RemoveResult)
+    foreseen = removal_of(other, is_dry_run=True)
+    assert foreseen.places == removal_of(other).places
+    assert [row.is_directory_gone for row in foreseen.places] == [True, True]
+    assert not other.path(JOB, "100").exists()
+    foreseen, removed = (
+        removal_of(receiver, is_dry_run=is_dry_run) for is_dry_run in (True, False)
+    )
+    assert foreseen.places == removed.places
     assert len(removed.places) == COUNT
+    assert sum(row.removed_bytes for row in removed.places) == result.bytes_total
+    assert not any(row.is_directory_gone for row in removed.places)
     assert [path.name for path in receiver.path(JOB, "100").iterdir()] == ["of the job"]
     assert shards_here(receiver) == []
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Container, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Final, NamedTuple, TypeVar
+
+from msgspec import structs
 
 from ckptd.control.messages.life_cycle import (
     RemovedRow,
@@ -31,7 +35,7 @@ from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.checking import Reading
 from ckptd.store.published.hash_runs import HashingProgress
-from ckptd.store.published.removing import Removable, Removed, examine, remove
+from ckptd.store.published.removing import Removable, Removed, count_strangers, examine, remove
 
 _PROGRESS_S: Final = 1.0
 """How often a stream reports progress."""
@@ -88,17 +92,19 @@ class RemoveAnswers:
         if not request.overwrite:
             _check_unchanged(doomed)
         rows: list[RemovedRow] = []
+        if request.is_dry_run:
+            rows = await self._in_thread(
+                lambda: _foreseen_rows(doomed, overwrite=request.overwrite)
+            )
+            doomed = []
         for each in doomed:
-            if request.is_dry_run:
-                rows.append(_row_of(each, _foreseen(each, overwrite=request.overwrite)))
-                continue
             async with aclosing(self._remove(each, rows, overwrite=request.overwrite)) as removing:
                 async for progress in removing:
                     yield progress
         yield RemoveResult(
             checkpoint=checkpoint,
             version=version,
-            places=tuple(rows),
+            places=tuple(_with_last_of(rows)),
             is_dry_run=request.is_dry_run,
         )
 
@@ -184,17 +190,67 @@ def _check_unchanged(doomed: Sequence[_Doomed]) -> None:
         )
 
 
-def _foreseen(doomed: _Doomed, *, overwrite: bool) -> Removed:
-    """Return what removing would do if nothing changed until then."""
-    found = doomed.examined
+def _foreseen_rows(doomed: Sequence[_Doomed], *, overwrite: bool) -> list[RemovedRow]:
+    """Return what removing would do if nothing changed until then. Reads directories.
+
+    Shards of a job stand in one directory: what several of them have goes once, and the directory
+    goes with the last.
+    """
+    in_directory: dict[str, list[_Doomed]] = {}
+    for each in doomed:
+        in_directory.setdefault(_directory_of(each), []).append(each)
+    rows = []
+    for together in in_directory.values():
+        taken: set[str] = set()
+        last = together[-1]
+        strangers = last.examined.strangers
+        if len(together) > 1:
+            strangers = count_strangers(last.root, [each.hashed for each in together])
+        for each in together:
+            is_gone = each is last and not (strangers or each.is_shared)
+            removed = _foreseen(each, taken, overwrite=overwrite)
+            is_gone = is_gone and bool(each.hashed.directory)
+            rows.append(_row_of(each, replace(removed, is_directory_gone=is_gone)))
+            if len(together) > 1:
+                taken.update(_paths_of(each))
+    return rows
+
+
+def _directory_of(doomed: _Doomed) -> str:
+    return doomed.root.absolute(doomed.hashed.directory)
+
+
+def _paths_of(doomed: _Doomed) -> Iterator[str]:
+    units = doomed.hashed.manifest.units
+    return chain((units[unit].path for unit in doomed.examined.own), doomed.examined.links)
+
+
+def _foreseen(doomed: _Doomed, taken: Container[str], *, overwrite: bool) -> Removed:
+    """Return what removing one place would do.
+
+    Args:
+        doomed: The place.
+        taken: Paths of files that went before.
+        overwrite: What was changed goes as well.
+    """
+    found, units = doomed.examined, doomed.hashed.manifest.units
+    own = [file for unit, file in found.own.items() if units[unit].path not in taken]
+    links = [name for name in found.links if name not in taken]
     foreign = found.foreign_count if overwrite else 0
+    size_bytes = sum(file.size_bytes for file in own if file)
     return Removed(
-        len(found.own) + len(found.links) + foreign,
-        found.size_bytes + (found.foreign_bytes if overwrite else 0),
+        len(own) + len(links) + foreign,
+        size_bytes + (found.foreign_bytes if overwrite else 0),
         (),
-        is_directory_gone=not (found.strangers or doomed.is_shared)
-        and bool(doomed.hashed.directory),
+        is_directory_gone=False,
     )
+
+
+def _with_last_of(rows: Sequence[RemovedRow]) -> Iterator[RemovedRow]:
+    """Say of each place whether its directory went, where it did with another one in it."""
+    gone = {row.directory for row in rows if row.is_directory_gone}
+    for row in rows:
+        yield structs.replace(row, is_directory_gone=row.directory in gone)
 
 
 def _row_of(doomed: _Doomed, removed: Removed) -> RemovedRow:
@@ -203,7 +259,7 @@ def _row_of(doomed: _Doomed, removed: Removed) -> RemovedRow:
     changed += sorted(examined.foreign_names)
     return RemovedRow(
         digest=doomed.hashed.digest,
-        directory=doomed.root.absolute(doomed.hashed.directory),
+        directory=_directory_of(doomed),
         files=removed.files,
         removed_bytes=removed.size_bytes,
         changed=tuple(changed[:_NAMED_MAX]),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -122,19 +122,27 @@ def examine(
         foreign,
         sum(each.size_bytes for each in own.values() if each),
         sum(hashed.manifest.units[unit].size_bytes for unit in foreign),
-        _strangers(root, hashed),
+        count_strangers(root, [hashed]),
         tuple(each.name for each in bare if each.target is not None and each.name not in wrong),
         {name: each.why for name, each in wrong.items() if each.facts is not None},
     )
 
 
-def _strangers(root: Root, hashed: HashedDirectory) -> int:
-    """Count files in the directory of a place that belong to no unit."""
-    own = {*_notes(root, hashed.directory), *(unit.path for unit in hashed.manifest.units)}
-    own.update(each.name for each in bare_names_of(hashed.directory, hashed.manifest))
+def count_strangers(root: Root, together: Sequence[HashedDirectory]) -> int:
+    """Count files in the directory of some places that belong to no unit of any of them.
+
+    Args:
+        root: Where the places lie.
+        together: The places; one, or several that are in one directory.
+    """
+    directory = together[0].directory
+    own = set(_notes(root, directory))
+    for hashed in together:
+        own.update(unit.path for unit in hashed.manifest.units)
+        own.update(each.name for each in bare_names_of(directory, hashed.manifest))
     count = 0
     try:
-        for found in root.walk(hashed.directory):
+        for found in root.walk(directory):
             count += found.path not in own
     except NotFound:
         return count
