@@ -106,7 +106,8 @@ class SaidOfUnits(msgspec.Struct, frozen=True, kw_only=True):
         phases: In order.
         folds: The same for several units in one row, in urgency order, at most 64.
         left_out: Units that are in none of these rows.
-        idle_rules: Rules that match nothing.
+        idle_rules: Rules that count for no unit: they match none, or others before them say the
+            same things.
         unresolved: Patterns of units that come before others, of which this part of a job has none.
         proposal: What is recognised; ``None``: no format.
     """

@@ -8,7 +8,6 @@ Half a million units are of a few kinds only: each is a number, the kind that it
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from ckptd.errors import UsageError
 from ckptd.limits import UNIT_PREREQUISITES_MAX
 from ckptd.model.manifest import ONE_PHASE
 from ckptd.model.patterns import compile_pattern
+from ckptd.model.policy.glob_index import GlobIndex
 from ckptd.model.policy.lifting import Class, Dependent, lift
 from ckptd.model.policy.rules import DEFAULT, REST, Policy, Rule, merged_phases
 from ckptd.model.prerequisites import find_cycle, way_round
@@ -77,7 +77,8 @@ class Assignment:
         phases: In order; each has a unit.
         kinds: What units can be.
         kind_of: Of each unit, by its number, which of the kinds it is.
-        idle_rules: Origins of rules that match nothing.
+        idle_rules: Origins of rules that count for no unit: they match none, or others before them
+            say the same things.
         unresolved: Patterns of prerequisites that match nothing, with the origin of their rule.
     """
 
@@ -111,7 +112,8 @@ def assign(
         UsageError: A pattern that has to match matches nothing; prerequisites are too many, go
             round, or are not there; a critical unit is called optional by the same policy.
 
-    Cost: O(units times rules).
+    Cost: O(units times those patterns that begin as their paths do); half a million units and ten
+        rules take three seconds, and a thousand rules for other directories no more.
     """
     policies = tuple(policies)
     if not paths or not any(policy.rules for policy in policies):
@@ -136,40 +138,29 @@ class _Said(NamedTuple):
 
 @dataclass(slots=True)
 class _Numbered:
-    """A rule with what is known of it so far."""
+    """A rule with what is known of it so far.
+
+    Attributes:
+        rule: The rule.
+        source: Number of the policy that it is of.
+        unmatched: Patterns that have to match and have not yet.
+        unresolved: Patterns of prerequisites that have matched nothing yet.
+        found: The first of the prerequisites.
+        found_count: How many there are.
+    """
 
     rule: Rule
     source: int
-    match: re.Pattern[str]
-    unmatched: dict[str, re.Pattern[str]] = field(default_factory=dict)
-    is_idle: bool = True
-    after: list[tuple[str, re.Pattern[str]]] = field(default_factory=list)
-    unresolved: set[str] = field(default_factory=set)
+    unmatched: set[str]
+    unresolved: set[str]
     found: list[int] = field(default_factory=list)
     found_count: int = 0
 
-    def matches(self, names: Sequence[str]) -> bool:
-        if not any(map(self.match.match, names)):
-            return False
-        self.is_idle = False
-        if self.unmatched:
-            for glob, pattern in tuple(self.unmatched.items()):
-                if any(map(pattern.match, names)):
-                    del self.unmatched[glob]
-        return True
-
-    def needs(self, number: int, names: Sequence[str]) -> bool:
-        """Take a unit as a prerequisite if it is one; return whether it is."""
-        is_needed = False
-        for glob, pattern in self.after:
-            if any(map(pattern.match, names)):
-                self.unresolved.discard(glob)
-                is_needed = True
-        if is_needed:
-            self.found_count += 1
-            if len(self.found) < UNIT_PREREQUISITES_MAX:
-                self.found.append(number)
-        return is_needed
+    def needs(self, number: int) -> None:
+        """Take a unit as a prerequisite."""
+        self.found_count += 1
+        if len(self.found) < UNIT_PREREQUISITES_MAX:
+            self.found.append(number)
 
 
 class _Assigning:
@@ -177,31 +168,36 @@ class _Assigning:
 
     def __init__(self, policies: Sequence[Policy]) -> None:
         self._rules = [
-            _numbered(rule, source)
+            _Numbered(
+                rule, source, set(rule.paths) if rule.must_match else set(), set(rule.after or ())
+            )
             for source, policy in enumerate(policies)
             for rule in policy.rules
         ]
-        self._waiting = [
-            (number, each) for number, each in enumerate(self._rules) if each.rule.after
-        ]
+        rules = [(number, each.rule) for number, each in enumerate(self._rules)]
+        self._paths = GlobIndex((number, glob) for number, rule in rules for glob in rule.paths)
+        self._after = GlobIndex(
+            (number, glob) for number, rule in rules for glob in rule.after or ()
+        )
         self._kinds: dict[_Said, int] = {}
         self._examples: list[int] = []
         self._kind_of = array("I")
 
     def take(self, number: int, path: str, names: Sequence[str]) -> None:
         """Take the next unit."""
-        needed_by = {at for at, each in self._waiting if each.needs(number, names)}
+        needed_by: set[int] = set()
+        for at, glob in self._after.matching(names):
+            self._rules[at].unresolved.discard(glob)
+            needed_by.add(at)
+        for at in needed_by:
+            self._rules[at].needs(number)
+        matching: set[int] = set()
+        for at, glob in self._paths.matching(names):
+            self._rules[at].unmatched.discard(glob)
+            matching.add(at)
         phase = criticality = after = is_optional = _NOTHING
-        for at, each in enumerate(self._rules):
-            rule = each.rule
-            says = (
-                (phase == _NOTHING and rule.phase is not None)
-                or (criticality == _NOTHING and rule.criticality is not None)
-                or (after == _NOTHING and rule.after is not None)
-                or (is_optional == _NOTHING and rule.is_optional is not None)
-            )
-            if not (says or each.unmatched) or not each.matches(names):
-                continue
+        for at in sorted(matching):
+            rule = self._rules[at].rule
             if phase == _NOTHING and rule.phase is not None:
                 phase = at
             if criticality == _NOTHING and rule.criticality is not None:
@@ -286,8 +282,15 @@ class _Assigning:
             tuple(order[phase] for phase in named),
             tuple(each._replace(phase=places.get(each.phase, 0)) for each in kinds),
             self._kind_of,
-            tuple(each.rule.origin for each in self._rules if each.is_idle),
+            self._idle(),
             unresolved,
+        )
+
+    def _idle(self) -> tuple[str, ...]:
+        """Return the rules that count for no unit."""
+        counting = {number for said in self._kinds for number in said[:4]}
+        return tuple(
+            each.rule.origin for number, each in enumerate(self._rules) if number not in counting
         )
 
     def _words(self, said: _Said, order: Sequence[str]) -> UnitWords:
@@ -350,18 +353,6 @@ class _Assigning:
         return lifted
 
 
-def _numbered(rule: Rule, source: int) -> _Numbered:
-    after = rule.after or ()
-    return _Numbered(
-        rule,
-        source,
-        _any_of(rule.paths),
-        {glob: compile_pattern(glob) for glob in rule.paths} if rule.must_match else {},
-        after=[(glob, compile_pattern(glob)) for glob in after],
-        unresolved=set(after),
-    )
-
-
 def _dependent(words: UnitWords, unit: int) -> Dependent:
     place = Class(words.phase, words.criticality)
     return Dependent(place, not words.is_optional, unit, words.after)
@@ -369,10 +360,6 @@ def _dependent(words: UnitWords, unit: int) -> Dependent:
 
 def _origin(numbered: _Numbered | None) -> str:
     return DEFAULT if numbered is None else numbered.rule.origin
-
-
-def _any_of(globs: Iterable[str]) -> re.Pattern[str]:
-    return re.compile("|".join(compile_pattern(glob).pattern for glob in globs))
 
 
 def _first_match(rule: Rule, names: Sequence[str]) -> str:

@@ -80,7 +80,7 @@ def test_the_rule_is_shown_and_what_was_lifted() -> None:
         "",
         "phase core: 12 units, 2 GiB, 4 MiB of it critical",
         "phase rest: 9 units, 24 GiB",
-        "matches nothing: ../ckptd.policy.toml rule 3",
+        "counts for no unit: ../ckptd.policy.toml rule 3",
         "not in this part of the job, so nothing waits for it: latest (p rule 4)",
     ]
 

@@ -98,6 +98,11 @@ def test_a_phase_that_has_no_unit_is_none() -> None:
     assert assignment.idle_rules == ("rule of x",)
 
 
+def test_a_rule_counts_for_no_unit_if_others_say_the_same_before_it() -> None:
+    first, second = rule("*", criticality=DEFERRED), rule("model*", criticality=CRITICAL)
+    assert assign(FILES, [Policy((), (first, second))]).idle_rules == ("rule of model*",)
+
+
 def test_phases_that_no_unit_is_put_into_say_nothing() -> None:
     assignment = assign(FILES, [Policy(("core",), (rule("x", phase="core"),))])
     assert assignment.phases == ("all",)
