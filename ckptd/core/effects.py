@@ -45,6 +45,7 @@ from ckptd.model.ids import (
     TransferId,
     Version,
 )
+from ckptd.model.milestones import Milestone
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import CloseReason, Criticality, FailureCause, Result
 
@@ -271,6 +272,21 @@ class EndRecovery:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnounceMilestone:
+    """Note that a recovery has reached a milestone, and report it to those who wait.
+
+    Attributes:
+        recovery: Which recovery.
+        milestone: Which one.
+        name: Of a phase: its name.
+    """
+
+    recovery: RecoveryId
+    milestone: Milestone
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WakeReader:
     """Let whoever waits for a range know that more of it is here."""
 
@@ -293,6 +309,7 @@ Effect: TypeAlias = (
     | DiscardStaging
     | ChooseVersion
     | WakeReader
+    | AnnounceMilestone
     | EndRecovery
 )
 
@@ -311,6 +328,7 @@ ENDS: Final[Mapping[type[Effect], frozenset[type[Event]]]] = {
     DiscardStaging: frozenset({StagingDiscarded}),
     ChooseVersion: frozenset(),
     WakeReader: frozenset(),
+    AnnounceMilestone: frozenset(),
     EndRecovery: frozenset(),
 }
 """By order. Closing a lane ends its transfers, each with a ``RangeEnded`` of its own."""

@@ -32,6 +32,7 @@ from ckptd.model.ids import (
     Version,
 )
 from ckptd.model.joint import Joint
+from ckptd.model.milestones import Milestone
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Confirmation, RangeOutcome, RateOrigin, RivalVerdict
 
@@ -143,6 +144,8 @@ class RecoveryRequested:
         is_on_demand: Only what somebody waits for or reads is fetched, until the rest is wanted.
         is_named: With a version: it was asked for. Else an interrupted recovery had chosen it.
         is_by_choice: Not all units are wanted; which ones comes with the manifest.
+        reached: Milestones that an earlier life of this node reached of the version with that
+            digest, and when, on this life's clock; that may be before it.
         job: The checkpoint is the name of a job, and these shards of it are wanted; ``own`` and
             ``had`` are of all its shards, and ``not_below`` counts versions that were whole.
     """
@@ -166,6 +169,7 @@ class RecoveryRequested:
     is_named: bool = True
     is_by_choice: bool = False
     job: JobRequest | None = None
+    reached: tuple[tuple[Milestone, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

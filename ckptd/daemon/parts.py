@@ -39,6 +39,7 @@ from ckptd.store.records.database import Database, StateDirectory, move_aside
 from ckptd.store.records.elapsed_times import ElapsedTimes
 from ckptd.store.records.journal import Journal
 from ckptd.store.records.link_records import LinkRecords
+from ckptd.store.records.milestone_records import MilestoneRecords
 from ckptd.store.records.moments import Moments
 from ckptd.store.records.passed_records import PassedRecords
 from ckptd.store.records.signature_records import SignatureShelf
@@ -60,6 +61,7 @@ class Storage:
         links: How fast peers delivered.
         moments: When things last went well.
         elapsed: How long recoveries have been under way.
+        milestones: What they have reached meanwhile, and when.
         passed: Which places have files that were passed.
     """
 
@@ -71,6 +73,7 @@ class Storage:
     links: LinkRecords
     moments: Moments
     elapsed: ElapsedTimes
+    milestones: MilestoneRecords
     passed: PassedRecords
 
 
@@ -191,6 +194,7 @@ async def open_parts(
             LinkRecords(database),
             Moments(database),
             ElapsedTimes(database),
+            MilestoneRecords(database),
             PassedRecords(database),
         ),
         transport=Transport(identity, inquirer, Throttles.create()),

@@ -152,6 +152,10 @@ class BlockSet:
         """Return how many blocks of the set are at least ``start`` and below ``end``."""
         return self._bits.range_cardinality(start, end)
 
+    def has_run(self, run: tuple[int, int]) -> bool:
+        """Return whether all blocks of one run are in the set."""
+        return self._bits.contains_range(*run)
+
     def meets(self, other: BlockSet) -> bool:
         """Return whether any block is in both; cheaper than to find them all."""
         return self._bits.intersect(other._bits)

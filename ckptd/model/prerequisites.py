@@ -133,19 +133,19 @@ def way_round(paths: Iterable[str], count: int) -> str:
     return " → ".join(shown)
 
 
-def with_prerequisites(
+def all_prerequisites(
     units: Iterable[int], after_of: Callable[[int], Sequence[int]]
 ) -> frozenset[int]:
-    """Return some units with all that must be visible before them, however many steps away.
+    """Return all that must be visible before some units are, however many steps away.
 
     Args:
-        units: Which units.
+        units: Which units; of them only those are returned that others need.
         after_of: Returns what one names itself.
 
-    Cost: O(units that are returned, and their prerequisites).
+    Cost: O(units that are given or returned, and their prerequisites).
     """
-    found = set(units)
-    waiting = list(found)
+    found: set[int] = set()
+    waiting = list(units)
     while waiting:
         for needed in after_of(waiting.pop()):
             if needed not in found:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from ckptd.limits import DIGEST_BYTES
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.manifest import Manifest, Unit
+from ckptd.model.prerequisites import all_prerequisites
 from ckptd.model.words import Criticality
 
 
@@ -49,6 +51,22 @@ class BlockPlace(NamedTuple):
     digest: bytes
 
 
+class PhaseExtent(NamedTuple):
+    """Where a phase lies: units of it follow each other, and so do their blocks.
+
+    Attributes:
+        phase: Which of the manifest's phases it is.
+        name: Its name.
+        units: Its units ``[start, end)``; at least one.
+        blocks: Their blocks ``[start, end)``; none if all of them are empty.
+    """
+
+    phase: int
+    name: str
+    units: tuple[int, int]
+    blocks: tuple[int, int]
+
+
 class AddressSpace:
     """Where each block and each byte of a manifest lies.
 
@@ -56,6 +74,8 @@ class AddressSpace:
         manifest: What the space was made from.
         size_bytes: Length of the space.
         block_count: Number of blocks; empty units have none.
+        phases: The phases that have units, in order.
+        has_prerequisites: Some unit comes after another one.
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -65,9 +85,16 @@ class AddressSpace:
         block_sizes = array("I")
         starts = array("I")
         classes = _Classes()
+        phase_starts: list[tuple[int, int, int]] = []  # of each: which, its first unit and block
+        phase, has_prerequisites = -1, False
         block = position = 0
         for unit in manifest.units:
             count = unit.block_count
+            if unit.phase != phase:
+                phase = unit.phase
+                phase_starts.append((phase, len(first_blocks), block))
+            if unit.after:
+                has_prerequisites = True
             if count:
                 starts.append(block)
                 classes.take(unit, block, block + count)
@@ -87,6 +114,13 @@ class AddressSpace:
         self._optional = BlockSet(classes.optional_runs())
         self.block_count = block
         self.size_bytes = position
+        self.has_prerequisites = has_prerequisites
+        behind = (0, len(manifest.units), block)
+        self.phases = tuple(
+            PhaseExtent(index, manifest.phases[index], (unit, last_unit), (start, end))
+            for (index, unit, start), (_, last_unit, end) in pairwise((*phase_starts, behind))
+        )
+        self._phase_ends = [phase.blocks[1] for phase in self.phases]
 
     def unit_of(self, block: int) -> int:
         """Return the index of the unit a block belongs to.
@@ -197,6 +231,18 @@ class AddressSpace:
     def class_ends(self) -> tuple[int, ...]:
         """Return where runs of blocks equal in phase and criticality end: the block behind."""
         return tuple(self._classes.ends)
+
+    def phase_at(self, block: int) -> int:
+        """Return which of the phases that have units a block belongs to."""
+        return bisect_right(self._phase_ends, block)
+
+    def prerequisites_of(self, blocks: BlockSet) -> BlockSet:
+        """Return the blocks of all units that must be visible before those of some blocks."""
+        if not self.has_prerequisites:
+            return BlockSet()
+        units = self.manifest.units
+        needed = all_prerequisites(self.units_of(blocks), lambda unit: units[unit].after)
+        return BlockSet(run for run in map(self.unit_run, needed) if run[0] < run[1])
 
     def units_of(self, blocks: BlockSet) -> tuple[int, ...]:
         """Return the units that have at least one of some blocks, in order."""

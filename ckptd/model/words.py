@@ -178,6 +178,19 @@ class LocalOrder(enum.StrEnum):
     DISCARD = "discard"
 
 
+class MilestoneKind(enum.StrEnum):
+    """From when on something of a recovery is of use."""
+
+    FIRST_UNIT = "first_unit"
+    """The first of its units is durable."""
+    PHASE = "phase"
+    """All that is wanted of a phase is durable."""
+    CRITICAL = "critical"
+    """All critical units that are wanted are durable, those of all phases."""
+    PLACED = "placed"
+    """The units of a phase stand under their final names."""
+
+
 class Bottleneck(enum.StrEnum):
     """The one thing that would have to be faster for a recovery to be faster."""
 

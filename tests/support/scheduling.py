@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
+import msgspec
 from blake3 import blake3
 
-from ckptd.core.effects import Effect, EndRecovery, FetchRange
+from ckptd.core.effects import AnnounceMilestone, Effect, EndRecovery, FetchRange
 from ckptd.core.events import (
     DiscoverySettled,
     Event,
@@ -50,7 +51,16 @@ from ckptd.model.ids import (
     TransferId,
     Version,
 )
-from ckptd.model.manifest import FORMAT, OPTIONAL_FLAG, Manifest, Unit, encode_manifest
+from ckptd.model.manifest import (
+    DIGEST_OF_NOTHING,
+    FORMAT,
+    OPTIONAL_FLAG,
+    Manifest,
+    Unit,
+    check_manifest,
+    encode_manifest,
+    urgency,
+)
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality, FailureCause, RangeOutcome, Result, Stage
 from ckptd.sim.check.attention import bad_deadline, idle_source
@@ -140,6 +150,50 @@ def saved(
     manifest = Manifest(format=FORMAT, checkpoint=checkpoint, version=version, units=units)
     digest = Digest(blake3(encode_manifest(manifest)).hexdigest())
     return Saved(AddressSpace(manifest), digest)
+
+
+def phased(
+    *phases: Mapping[Criticality, Iterable[int]],
+    optional: Iterable[str] = (),
+    after: Mapping[str, Iterable[str]] | None = None,
+    prefix: str = "",
+) -> Saved:
+    """Lay out a version in phases; every number is a unit of so many blocks.
+
+    Args:
+        phases: Of each, sizes of units by criticality; a unit is called ``0-critical-0``.
+        optional: Units that are.
+        after: What some of them come after.
+        prefix: All paths begin with it.
+    """
+    units = [
+        Unit(
+            path=f"{prefix}{phase}-{criticality.label}-{index}",
+            size_bytes=block_count * MIB,
+            digest=bytes(DIGEST_BYTES) if block_count else DIGEST_OF_NOTHING,
+            block_size_bytes=MIB,
+            block_digests=bytes(block_count * DIGEST_BYTES),
+            criticality=criticality,
+            phase=phase,
+        )
+        for phase, sizes in enumerate(phases)
+        for criticality, counts in sizes.items()
+        for index, block_count in enumerate(counts)
+    ]
+    units.sort(key=urgency)
+    places = {unit.path: index for index, unit in enumerate(units)}
+    found = tuple(
+        msgspec.structs.replace(
+            unit,
+            flags=(OPTIONAL_FLAG,) if unit.path in set(optional) else (),
+            after=tuple(sorted(places[each] for each in (after or {}).get(unit.path, ()))),
+        )
+        for unit in units
+    )
+    names = tuple(f"phase-{number}" for number in range(len(phases)))
+    manifest = Manifest(format=FORMAT, checkpoint=LLAMA, version=100, units=found, phases=names)
+    check_manifest(manifest)
+    return Saved(AddressSpace(manifest), Digest(blake3(encode_manifest(manifest)).hexdigest()))
 
 
 def blocks(*runs: tuple[int, int]) -> BlockSet:
@@ -254,6 +308,7 @@ class Script:
         self.now_ms = 0
         self._spaces: dict[RecoveryId, AddressSpace] = {}
         self._in_flight: dict[TransferId, FetchRange] = {}
+        self.announced: list[tuple[int, AnnounceMilestone]] = []
 
     @property
     def now(self) -> int:
@@ -262,7 +317,8 @@ class Script:
     def tell(self, *events: Event, after_ms: int = 0) -> list[Effect]:
         """Report facts that become known at one moment; return the orders that follow.
 
-        Whatever is due by then must be settled by them: the next deadline lies ahead.
+        Whatever is due by then must be settled by them: the next deadline lies ahead. Milestones
+        that are announced are none of them; they are kept with the milliseconds of their moments.
         """
         self.now_ms += after_ms
         effects: list[Effect] = []
@@ -276,7 +332,11 @@ class Script:
             assert not idle_source(self.scheduler, self.options, now=self.now)
             assert not bad_deadline(self.scheduler, self.options, now=self.now)
             self._in_flight |= {order.transfer: order for order in ranges(orders)}
-            effects += orders
+            for order in orders:
+                if isinstance(order, AnnounceMilestone):
+                    self.announced.append((self.now_ms, order))
+                else:
+                    effects.append(order)
         return effects
 
     @property

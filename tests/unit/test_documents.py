@@ -231,3 +231,15 @@ def test_limits_are_those_of_the_source(document: str, row: str) -> None:
 
 def test_limits_that_are_written_as_powers_are_those_of_the_source() -> None:
     assert (limits.MANIFEST_UNITS_MAX, limits.MANIFEST_BLOCKS_MAX) == (10**6, 2**21)
+
+
+def test_each_cell_of_the_table_of_phases_names_a_test() -> None:
+    policy = (PROJECT / "docs" / "policy.md").read_text()
+    table = re.search(
+        r"^\| \| order \| asked as \| hedged \|\n(.+?)\n\n", policy, re.MULTILINE | re.DOTALL
+    )
+    assert table, "the table is in docs/policy.md"
+    named = {span for span in SPAN.findall(table[1]) if span.count("_") > 2}
+    tests = (PROJECT / "tests/unit/core/ranges/test_phases.py").read_text()
+    assert len(named) > 20
+    assert {name for name in named if f"def test_{name}(" not in tests} == set()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from ckptd.cli.render.milestone_text import phases_in_words
 from ckptd.cli.render.text import (
     WIDTH,
     Picture,
@@ -34,6 +35,8 @@ _LEFT_OUT: Final = ("TOOK", "LEFT", "ETA")
 def recovery_lines(views: Iterable[RecoveryView], width: int | None = None) -> list[str]:
     """List recoveries: each has a row, and below it when it began, where it goes, and why it waits.
 
+    Of one with several phases also how far each is.
+
     Args:
         views: Which ones.
         width: How wide a line may be; ``None``: no limit.
@@ -60,7 +63,8 @@ def recovery_lines(views: Iterable[RecoveryView], width: int | None = None) -> l
     lines = [header]
     for row, view in zip(rows, views, strict=True):
         lines.append(row)
-        for fact in (began_and_goes(view), why_of(view)):
+        phases = printable(phases_in_words(view.phases))
+        for fact in (began_and_goes(view), phases, why_of(view)):
             lines += wrapped_to(f"  {fact}", width) if fact else ()
     return lines
 

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from ckptd.cli.render.milestone_text import milestones_in_words, phases_in_words
 from ckptd.control.messages.checkpoints import (
     PublishProgress,
     PublishResult,
@@ -253,6 +254,9 @@ def picture_of(view: RecoveryView, width: int = WIDTH) -> Picture:
         progress_bar(view.bytes_verified, view.bytes_total, width),
         *textwrap.wrap(amounts, width, subsequent_indent="  "),
     ]
+    if phases := printable(phases_in_words(view.phases)):
+        line += f"; {phases}"
+        lines += textwrap.wrap(phases, width, subsequent_indent="  ", max_lines=3)
     if waiting:
         line += f"; waiting: {waiting}"
         lines += textwrap.wrap(f"waiting: {waiting}", width, subsequent_indent="  ", max_lines=3)
@@ -315,8 +319,10 @@ def result_lines(result: RecoveryResult) -> list[str]:
     done = f"recovered {name}: {amount} in {duration} ({'copied here' if is_all_local else rate}),"
     where = f"every block verified → {printable(result.target)}"
     lines = [f"{done} {where}"] if len(done) + len(where) < WIDTH else [done, f"  {where}"]
-    if result.time_to_critical_s is not None:
-        lines.append(f"critical units after {format_duration(result.time_to_critical_s)}")
+    if milestones := milestones_in_words(result):
+        lines += _wrapped(milestones)
+    if phases := phases_in_words(result.phases):
+        lines += _wrapped(printable(phases))
     if result.predicted_duration_s is not None:
         predicted = format_duration(result.predicted_duration_s)
         lines.append(f"predicted {predicted}, took {format_duration(result.duration_s)}")

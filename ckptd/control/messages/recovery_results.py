@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from ckptd.control.messages.milestone_rows import PhaseRow
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.errors import ExitCode
@@ -70,6 +71,14 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
         followed_by: The recovery that brings the rest of the version; ``None``: none does.
         link: The link that leads to it since, if that was asked for; empty if none does.
         link_problem: Why it does not although that was asked for, as a sentence for a person.
+        first_unit_after_s: From the request until the first unit was durable; ``None``: none is, or
+            none has bytes. The times are those of this recovery, over restarts.
+        critical_after_s: Until all critical units were durable; ``None``: they are not, or there
+            are none.
+        usable_after_s: Until the first phase stood under its final names, which is how long a job
+            that needs no more had to wait; ``None``: it does not.
+        complete_after_s: Until the version was complete; ``None``: it is not.
+        phases: Its phases of which something is wanted, in order.
     """
 
     recovery: str
@@ -102,6 +111,11 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     followed_by: str | None = None
     link: str = ""
     link_problem: str = ""
+    first_unit_after_s: float | None = None
+    critical_after_s: float | None = None
+    usable_after_s: float | None = None
+    complete_after_s: float | None = None
+    phases: tuple[PhaseRow, ...] = ()
 
 
 WatchEvent: TypeAlias = RecoveryProgress | RecoveryResult

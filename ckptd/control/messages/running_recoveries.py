@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from ckptd.control.messages.milestone_rows import PhaseRow
 from ckptd.limits import PATIENCE_MAX_S
 from ckptd.model.words import SourceState, Stage
 
@@ -171,6 +172,14 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         rest_is_wanted: It was on demand, and this request wants all of it. Only in the answer to
             ``recover``.
         is_activating: The link of the checkpoint will lead to it when it is placed.
+        first_unit_after_s: From the request until the first unit was durable; ``None``: none is, or
+            none has bytes. The times are those of this recovery, over restarts.
+        critical_after_s: Until all critical units were durable; ``None``: they are not, or there
+            are none.
+        usable_after_s: Until the first phase stood under its final names, which is how long a job
+            that needs no more had to wait; ``None``: it does not.
+        complete_after_s: Until the version was complete; ``None``: it is not.
+        phases: Its phases of which something is wanted, in order.
     """
 
     recovery: str
@@ -217,3 +226,8 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
     is_on_demand: bool = False
     rest_is_wanted: bool = False
     is_activating: bool = False
+    first_unit_after_s: float | None = None
+    critical_after_s: float | None = None
+    usable_after_s: float | None = None
+    complete_after_s: float | None = None
+    phases: tuple[PhaseRow, ...] = ()

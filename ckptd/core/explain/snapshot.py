@@ -11,6 +11,7 @@ from ckptd.core.explain.waiting import why_still
 from ckptd.core.options import Options
 from ckptd.core.report.views import (
     PeerSnapshot,
+    PhaseSnapshot,
     RecoverySnapshot,
     RecoverySourceSnapshot,
     SourceSnapshot,
@@ -25,8 +26,9 @@ from ckptd.core.state.recovery import Recovery
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import OWN_DISKS
+from ckptd.model.milestones import CRITICAL, FIRST_UNIT, Milestone
 from ckptd.model.space import AddressSpace
-from ckptd.model.words import Criticality, SourceState, Stage, StoryReason
+from ckptd.model.words import Criticality, MilestoneKind, SourceState, Stage, StoryReason
 
 MISSING_UNITS_SHOWN: Final = 20
 """How many names of units a view holds that nobody has."""
@@ -116,11 +118,7 @@ def view_recovery(
         rate_bytes_per_s=rate,
         eta_ns=left * SECOND // rate if rate and space else None,
         elapsed_ns=now - recovery.started_ns,
-        critical_ns=(
-            None
-            if recovery.tally.critical_at_ns is None
-            else recovery.tally.critical_at_ns - recovery.started_ns
-        ),
+        critical_ns=_reached_ns(recovery, CRITICAL),
         predicted_ns=recovery.tally.predicted_ns,
         predicted_critical_ns=recovery.tally.predicted_critical_ns,
         waiting_for="" if why is None else why[1],
@@ -134,7 +132,37 @@ def view_recovery(
         hedge_budget_bytes=int(options.hedging.share * total_bytes),
         is_short=recovery.local.is_short,
         is_idle=why is not None and why[0] is StoryReason.ON_DEMAND,
+        first_unit_ns=_reached_ns(recovery, FIRST_UNIT),
+        phases=_view_phases(recovery),
     )
+
+
+def _reached_ns(recovery: Recovery, milestone: Milestone) -> int | None:
+    """Return how long it took until a milestone; ``None``: it is not reached."""
+    at_ns = recovery.phasing.reached.get(milestone)
+    return None if at_ns is None else at_ns - recovery.started_ns
+
+
+def _view_phases(recovery: Recovery) -> tuple[PhaseSnapshot, ...]:
+    if recovery.described is None:
+        return ()
+    space = recovery.described.space
+    views: list[PhaseSnapshot] = []
+    for phase in space.phases:
+        if units := recovery.wanted_units(phase):
+            wanted = recovery.wanted_of_phase(phase)
+            views.append(
+                PhaseSnapshot(
+                    phase.phase,
+                    phase.name,
+                    units,
+                    space.set_bytes(wanted),
+                    space.set_bytes(wanted - recovery.coverage.verified),
+                    _reached_ns(recovery, Milestone(MilestoneKind.PHASE, phase.phase)),
+                    _reached_ns(recovery, Milestone(MilestoneKind.PLACED, phase.phase)),
+                )
+            )
+    return tuple(views)
 
 
 def _placed_bytes(recovery: Recovery) -> int:

@@ -97,7 +97,7 @@ def _able_run(recovery: Recovery, peer: Peer, owed: Transfer) -> BlockRun | None
 def _urgent(recovery: Recovery) -> BlockSet:
     """Return all blocks that count as critical: by their units, or because of who waits."""
     coverage = recovery.coverage
-    return recovery.content.critical | coverage.prioritized | coverage.needed
+    return recovery.critical_now | coverage.prioritized | coverage.needed
 
 
 def find_race(step: Step, recovery: Recovery, peer: Peer) -> tuple[Transfer, BlockRun] | None:
@@ -130,11 +130,12 @@ def find_race(step: Step, recovery: Recovery, peer: Peer) -> tuple[Transfer, Blo
         return None
     space = recovery.content.space
     raced_bytes = recovery.duplicates.raced_bytes + space.run_bytes(last[2])
-    return last[1:] if raced_bytes <= space.set_bytes(recovery.content.critical) else None
+    return last[1:] if raced_bytes <= space.set_bytes(recovery.critical_now) else None
 
 
 def _owed_critical(recovery: Recovery) -> Iterator[tuple[float, Transfer]]:
     """Yield critical ranges that one source owes, and how long it will need for each."""
+    critical = recovery.critical_now
     for lane in recovery.work.lanes.values():
         ahead_bytes = 0
         lane_rate = lane.link.rate.bytes_per_s / max(
@@ -142,7 +143,7 @@ def _owed_critical(recovery: Recovery) -> Iterator[tuple[float, Transfer]]:
         )
         for known in () if lane.is_closing or lane.source == OWN_DISKS else lane.transfers:
             ahead_bytes += known.size_bytes - known.received_bytes
-            if known.blocks.start in recovery.content.critical and not known.is_hedged:
+            if known.blocks.start in critical and not known.is_hedged:
                 yield ahead_bytes / max(lane_rate, 1.0), known
 
 

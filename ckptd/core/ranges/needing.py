@@ -27,7 +27,7 @@ def on_range_needed(step: Step, recovery: Recovery, event: RangeNeeded) -> None:
     """Let the first blocks of a range go before everything, and fetch ahead of its reader.
 
     Ranges under way with any of them count as critical from here on, so that a source that is
-    late with them is not waited for.
+    late with them is not waited for. What must be visible before the unit goes first of the rest.
     """
     options, needs = step.options.needs, recovery.needs
     if recovery.described is None:
@@ -45,6 +45,9 @@ def on_range_needed(step: Step, recovery: Recovery, event: RangeNeeded) -> None:
         reader = needs.of_reader(event.reader, event.unit, options)
         ahead_end = reader.ahead.note(event.start, event.end, options)
         reader.blocks = _blocks(space, event.unit, event.end, ahead_end)
+    if prerequisites := space.prerequisites_of(asked):
+        recovery.coverage.awaited |= prerequisites
+        recovery.coverage.prioritized = recovery.coverage.awaited - recovery.coverage.verified
     settle_needs(recovery)
     step.note_room_everywhere()
     if recovery.is_background:

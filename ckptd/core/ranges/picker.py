@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ckptd.core.options import Options
+from ckptd.core.ranges.phases import phase_left
 from ckptd.core.state.eligibility import (
     has_express_room,
     has_room,
@@ -142,6 +143,8 @@ def is_detour(
 ) -> bool:
     """Return whether a peer would hold up the end with some blocks: others would be done sooner.
 
+    The end is that of their phase.
+
     Only others count that may be asked: a recovery never stands still for one that rests.
 
     Args:
@@ -157,7 +160,9 @@ def is_detour(
     expected_ns = peer.link.expected_ns(size_bytes, options)
     if recovery.swarm.total_rate <= 0 or expected_ns <= options.stealing.floor_ns:
         return False
-    left_bytes = space.size_bytes * len(recovery.coverage.unclaimed) // space.block_count
+    has_phases = recovery.phasing.has_several
+    left = phase_left(recovery, blocks.start) if has_phases else len(recovery.coverage.unclaimed)
+    left_bytes = space.size_bytes * left // space.block_count
     rest_ns = int((left_bytes + recovery.work.owed_bytes) * SECOND / recovery.swarm.total_rate)
     if expected_ns <= options.ranges.detour_ratio * rest_ns:
         return False

@@ -21,9 +21,12 @@ from ckptd.model.words import Criticality
 def on_units_prioritized(step: Step, recovery: Recovery, event: UnitsPrioritized) -> None:
     """Let some blocks go first. Ranges under way with any of them count as critical from here on.
 
-    So a source that is late with them is not waited for.
+    So a source that is late with them is not waited for. What must be visible before their units
+    goes first with them.
     """
     recovery.coverage.awaited |= event.blocks
+    if recovery.described is not None:
+        recovery.coverage.awaited |= recovery.content.space.prerequisites_of(event.blocks)
     recovery.coverage.prioritized = recovery.coverage.awaited - recovery.coverage.verified
     if recovery.request.is_on_demand:
         step.note_room_everywhere()  # else they would have come as well, only later

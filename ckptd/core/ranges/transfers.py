@@ -20,6 +20,7 @@ from ckptd.core.ranges.lanes import (
 from ckptd.core.ranges.needing import note_arrival
 from ckptd.core.ranges.ordering import order_duplicate
 from ckptd.core.ranges.own_disks import note_unusable
+from ckptd.core.ranges.phases import is_phase_verified
 from ckptd.core.state.deadlines import hedge_after_ns, lane_patience_ns
 from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.recovery import Recovery
@@ -130,9 +131,10 @@ def _credit(
     if recovery.coverage.prioritized.meets(new):
         recovery.commit.is_urgent = True
         recovery.coverage.prioritized -= new
-    elif recovery.content.critical.meets(new) and recovery.content.critical.issubset(
-        recovery.coverage.verified
-    ):
+    elif (
+        (critical := recovery.critical_now).meets(new)
+        and critical.issubset(recovery.coverage.verified)
+    ) or (recovery.phasing.has_several and is_phase_verified(recovery, run.start)):
         recovery.commit.is_urgent = True  # only what is durable counts as complete
     is_copied = lane.source == OWN_DISKS
     recovery.commit.size_bytes += good_bytes // COPIED_PER_FETCHED if is_copied else good_bytes

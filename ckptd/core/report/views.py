@@ -118,6 +118,29 @@ class SourceTuning:
 
 
 @dataclass(frozen=True, slots=True)
+class PhaseSnapshot:
+    """How far one phase of a recovery is; times are counted as those of the recovery.
+
+    Attributes:
+        phase: Which of the manifest's phases it is.
+        name: Its name.
+        units_total: Units of it that are wanted.
+        total_bytes: Length of these.
+        left_bytes: What of them is not verified.
+        durable_ns: When the last of its blocks was durable; ``None``: not yet.
+        placed_ns: When its units stood under their final names; ``None``: not yet.
+    """
+
+    phase: int
+    name: str
+    units_total: int
+    total_bytes: int
+    left_bytes: int
+    durable_ns: int | None
+    placed_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class RecoverySnapshot:
     """One recovery that has not ended.
 
@@ -146,13 +169,15 @@ class RecoverySnapshot:
         eta_ns: When it will be complete at that rate, from now; ``None``: not known.
         elapsed_ns: Since it was asked for, or since the daemon went on with it.
         critical_ns: From then until the last critical block was durable; ``None``: not yet, or
-            no unit is critical.
+            no unit is critical. Negative if that was in an earlier life of the daemon.
         predicted_ns: What was said of ``elapsed_ns`` at its end, when transferring began;
             ``None``: not there yet, or not enough was known.
         predicted_critical_ns: What was said of ``critical_ns`` then.
         waiting_for: Why it stands still; empty if it moves.
         is_short: It is held up for lack of descriptors, memory or threads on this node.
         is_idle: That is because it is on demand, and nobody needs or reads more of it.
+        first_unit_ns: As ``critical_ns``: until the first unit was durable.
+        phases: Its phases of which something is wanted, in order.
         missing_blocks: How many blocks nobody has.
         missing_units: Paths of the first units they belong to.
         sources: Every peer that can serve it or has served it.
@@ -198,3 +223,5 @@ class RecoverySnapshot:
     hedge_budget_bytes: int
     is_short: bool = False
     is_idle: bool = False
+    first_unit_ns: int | None = None
+    phases: tuple[PhaseSnapshot, ...] = ()

@@ -34,6 +34,7 @@ from ckptd.core.peers.claims import count_sources
 from ckptd.core.ranges.lanes import reset_lane_alarms
 from ckptd.core.ranges.needing import wake_all
 from ckptd.core.ranges.own_disks import note_nearby
+from ckptd.core.ranges.phases import settle_phase
 from ckptd.core.stages.choosing_again import (
     choose_again,
     explain_rollback_to_others,
@@ -50,8 +51,8 @@ from ckptd.core.stages.ending import (
     wind_up,
 )
 from ckptd.core.stages.manifest_search import ask, describe
+from ckptd.core.stages.milestones import note_milestones, note_placed
 from ckptd.core.stages.restaging import (
-    note_critical,
     prepare_again,
     restage_when_quiet,
     take_stock,
@@ -83,6 +84,7 @@ def on_recovery_requested(step: Step, event: RecoveryRequested) -> None:
     if event.digest is not None:
         assert event.version is not None, f"{event.recovery} goes on without its version"
         recovery.version, recovery.digest = event.version, event.digest
+        recovery.phasing.earlier = dict(event.reached)
         recovery.move(Stage.DESCRIBING)
         report_resumed(step, recovery, event.version)
         if event.job is None:
@@ -123,7 +125,7 @@ def on_staging_prepared(step: Step, recovery: Recovery, event: StagingPrepared) 
     recall(step, recovery)
     count_sources(step)
     step.note_room_everywhere()
-    note_critical(step, recovery)
+    note_milestones(step, recovery)
     _predict(step, recovery)
 
 
@@ -172,11 +174,12 @@ def on_blocks_durable(step: Step, recovery: Recovery, event: BlocksDurable) -> N
 def on_blocks_committed(step: Step, recovery: Recovery, event: BlocksCommitted) -> None:
     """Take blocks into the books as durable."""
     recovery.local.pending_order = None
-    recovery.coverage.committed |= recovery.commit.committing
+    new = recovery.commit.committing
+    recovery.coverage.committed |= new
     recovery.commit.committing = BlockSet()
     recovery.local.worked()
     _make_up_for_disk(step, recovery)
-    note_critical(step, recovery)
+    note_milestones(step, recovery, new)
 
 
 def _make_up_for_disk(step: Step, recovery: Recovery) -> None:
@@ -219,6 +222,7 @@ def on_commit_failed(step: Step, recovery: Recovery, event: CommitFailed) -> Non
 def on_version_placed(step: Step, recovery: Recovery, event: VersionPlaced) -> None:
     """End in success: complete without optional units at most, else in part."""
     recovery.local.pending_order = None
+    note_placed(step, recovery)
     if recovery.lacks_required:
         result = Result.PARTIAL
     else:
@@ -272,6 +276,8 @@ def _advance_in_stage(step: Step, recovery: Recovery) -> None:
 
 def _transfer(step: Step, recovery: Recovery) -> None:
     """Commit what has come together; go on to placing when nothing is left to come."""
+    if recovery.phasing.has_several:
+        settle_phase(step, recovery)
     if recovery.work.transfer_count:
         recovery.starved_since_ns = None
         if recovery.commit.blocks and recovery.local.pending_order is None:

@@ -14,9 +14,9 @@ from typing import Final
 
 from ckptd.core.effects import PrepareStaging, WidenStaging
 from ckptd.core.events import ChoiceWidened, StagingPrepared, StagingWidened, WideningRefused
-from ckptd.core.explain.narration import report_critical
 from ckptd.core.ranges.needing import wake_all
 from ckptd.core.stages.ending import retry_or_fail
+from ckptd.core.stages.milestones import note_milestones
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import RecoveryHandler, Step
 from ckptd.model.blocks import BlockSet
@@ -64,8 +64,8 @@ def take_stock(recovery: Recovery, event: StagingPrepared) -> None:
     full = BlockSet.full(space.block_count)
     recovery.coverage.unclaimed = full - found - recovery.coverage.unchosen
     recovery.coverage.prioritized = recovery.coverage.awaited - found
-    if recovery.critical - found:
-        recovery.tally.critical_at_ns = None
+    recovery.phasing.has_several = len(space.phases) > 1
+    recovery.phasing.looked_ns = 0
 
 
 def on_choice_widened(step: Step, recovery: Recovery, event: ChoiceWidened) -> None:
@@ -108,9 +108,8 @@ def on_staging_widened(step: Step, recovery: Recovery, event: StagingWidened) ->
     coverage.prioritized = coverage.awaited - coverage.verified
     recovery.tally.local_bytes += space.set_bytes(found)
     wake_all(step, recovery)
-    if event.blocks & recovery.content.critical - coverage.committed:
-        recovery.tally.critical_at_ns = None
-    note_critical(step, recovery)
+    recovery.phasing.looked_ns = 0
+    note_milestones(step, recovery)
     step.note_room_everywhere()
 
 
@@ -119,18 +118,6 @@ def on_widening_refused(step: Step, recovery: Recovery, event: WideningRefused) 
     recovery.local.pending_order = None
     if recovery.stage is Stage.TRANSFERRING:
         retry_or_fail(step, recovery, event.refusal)
-
-
-def note_critical(step: Step, recovery: Recovery) -> None:
-    """Note the moment at which the last critical block that is wanted became durable."""
-    critical = recovery.critical
-    if (
-        recovery.tally.critical_at_ns is None
-        and critical
-        and critical.issubset(recovery.coverage.committed)
-    ):
-        recovery.tally.critical_at_ns = step.now
-        report_critical(step, recovery)
 
 
 HANDLERS: Final = (

@@ -12,6 +12,7 @@ from ckptd.core.state.record.coverage import Commit, Coverage
 from ckptd.core.state.record.described import Described
 from ckptd.core.state.record.joining import Joining
 from ckptd.core.state.record.needs import Needs
+from ckptd.core.state.record.phasing import Phasing
 from ckptd.core.state.record.rivalry import Rivalry
 from ckptd.core.state.record.search import ManifestSearch
 from ckptd.core.state.record.swarm import Swarm
@@ -20,6 +21,7 @@ from ckptd.core.state.record.work import LocalWork, SourceWork
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Origin, RecoveryId, Version
+from ckptd.model.space import PhaseExtent
 from ckptd.model.words import Criticality, FailureCause, Result, Stage
 
 Precedence: TypeAlias = tuple[bool, Criticality]
@@ -78,6 +80,7 @@ class Recovery:
         described: What that consists of, once the manifest is here.
         coverage: Where each block stands.
         commit: What is verified and not durable yet.
+        phasing: Which phase is under way, and which milestones were reached.
         needs: Ranges that somebody waits for.
         work: What sources do for it now.
         local: What this node's disk does for it now.
@@ -105,6 +108,7 @@ class Recovery:
     described: Described | None = None
     coverage: Coverage = field(default_factory=Coverage)
     commit: Commit = field(default_factory=Commit)
+    phasing: Phasing = field(default_factory=Phasing)
     needs: Needs = field(default_factory=Needs)
     work: SourceWork = field(default_factory=SourceWork)
     local: LocalWork = field(default_factory=LocalWork)
@@ -174,6 +178,33 @@ class Recovery:
         return self.content.critical - self.coverage.unchosen
 
     @property
+    def critical_now(self) -> BlockSet:
+        """The blocks of critical units of the phase that is under way, and of earlier ones."""
+        critical = self.content.critical
+        return critical.within(0, self.phasing.end) if self.phasing.has_several else critical
+
+    def wanted_of_phase(self, phase: PhaseExtent) -> BlockSet:
+        """Return the blocks of a phase that are wanted."""
+        start, end = phase.blocks
+        if start == end:
+            return BlockSet()
+        return BlockSet.of_run((start, end)) - self.coverage.unchosen
+
+    def missing_of_phase(self, position: int) -> BlockSet:
+        """Return which wanted blocks of one of the phases that have units are not verified."""
+        return self.wanted_of_phase(self.content.space.phases[position]) - self.coverage.verified
+
+    def wanted_units(self, phase: PhaseExtent) -> int:
+        """Return how many units of a phase are wanted; empty ones always are."""
+        first, last = phase.units
+        start, end = phase.blocks
+        if start == end or not self.coverage.unchosen:
+            return last - first
+        return (
+            last - first - self.content.space.whole_units(self.coverage.unchosen.within(start, end))
+        )
+
+    @property
     def wanted_bytes(self) -> int:
         """Length of what is wanted of the version."""
         space = self.content.space
@@ -232,11 +263,16 @@ class Recovery:
         self.stage = stage
 
     def criticality_of(self, block: int) -> Criticality:
-        """Return how urgent a block is; nothing is more urgent than what somebody waits for."""
+        """Return how urgent a block is; nothing is more urgent than what somebody waits for.
+
+        What is critical of a phase that is not under way yet is normal.
+        """
         coverage, space = self.coverage, self.content.space
         if block in coverage.needed or block in coverage.prioritized:
             return Criticality.CRITICAL
         criticality = space.manifest.units[space.unit_of(block)].criticality
+        if block >= self.phasing.end and criticality is Criticality.CRITICAL:
+            return Criticality.NORMAL  # its phase is not under way yet
         return min(criticality, Criticality.NORMAL) if block in coverage.ahead else criticality
 
     def most_urgent(self, blocks: BlockSet) -> BlockSet:
@@ -251,7 +287,7 @@ class Recovery:
             return needed
         if coverage.prioritized and (prioritized := blocks & coverage.prioritized):
             return prioritized
-        if coverage.ahead and not blocks.meets(self.content.critical):
+        if coverage.ahead and not blocks.meets(self.critical_now):
             return blocks & coverage.ahead or blocks
         return blocks
 

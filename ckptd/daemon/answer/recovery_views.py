@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from ckptd.control.messages.milestone_rows import PhaseRow, usable_after_s
 from ckptd.control.messages.recovery_results import RecoveryResult, SourceShare
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.control.messages.running_recoveries import RecoveryView, SourceRow, TuningRow
 from ckptd.core.explain.bottleneck import LocalLoad
-from ckptd.core.report.views import SourceTuning
+from ckptd.core.report.views import PhaseSnapshot, SourceTuning
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.recover.local_load import local_load
 from ckptd.daemon.recover.recoveries import OpenRecovery
@@ -43,6 +44,9 @@ class RecoveryViews:
         snapshot = self._scheduler.recovery(opened.id, now=self._now())
         assert snapshot is not None, f"{opened.id} is in the book and not in the scheduler"
         bottleneck = self._scheduler.bottleneck(opened.id, self._load(opened), now=self._now())
+        elapsed_ns = self._now() - opened.since_ns
+        before_ns = elapsed_ns - snapshot.elapsed_ns  # in earlier lives of the daemon
+        phases = _phases(snapshot.phases, before_ns)
         choice = opened.choice
         level = choice.min_criticality if choice else None
         return RecoveryView(
@@ -79,7 +83,7 @@ class RecoveryViews:
                 for row in snapshot.sources
             ),
             started_at_s=opened.record.started_at_s,
-            elapsed_s=round((self._now() - opened.since_ns) / SECOND, 3),
+            elapsed_s=round(elapsed_ns / SECOND, 3),
             bottleneck=None if bottleneck is None else bottleneck.value,
             lanes=snapshot.lanes,
             transfers=snapshot.transfers,
@@ -95,6 +99,10 @@ class RecoveryViews:
             rest_follows=opened.record.rest_follows,
             is_on_demand=opened.record.is_on_demand,
             is_activating=opened.record.is_activating,
+            first_unit_after_s=_moment(snapshot.first_unit_ns, before_ns),
+            critical_after_s=_moment(snapshot.critical_ns, before_ns),
+            usable_after_s=usable_after_s(phases),
+            phases=phases,
         )
 
     def _load(self, opened: OpenRecovery) -> LocalLoad:
@@ -106,6 +114,38 @@ class RecoveryViews:
 
 def _seconds_of(patience_ns: int | None) -> float | None:
     return None if patience_ns is None else patience_ns / SECOND
+
+
+def _moment(time_ns: int | None, before_ns: int) -> float | None:
+    return None if time_ns is None else round((before_ns + time_ns) / SECOND, 3)
+
+
+def _phases(phases: Iterable[PhaseSnapshot], before_ns: int) -> tuple[PhaseRow, ...]:
+    return tuple(
+        PhaseRow(
+            name=phase.name,
+            units=phase.units_total,
+            bytes_total=phase.total_bytes,
+            bytes_left=phase.left_bytes,
+            complete_after_s=_moment(phase.durable_ns, before_ns),
+            placed_after_s=_moment(phase.placed_ns, before_ns),
+        )
+        for phase in phases
+    )
+
+
+def _ended_phases(ended: EndedRecovery) -> tuple[PhaseRow, ...]:
+    return tuple(
+        PhaseRow(
+            name=phase.name,
+            units=phase.unit_count,
+            bytes_total=phase.total_bytes,
+            bytes_left=phase.left_bytes,
+            complete_after_s=phase.complete_s,
+            placed_after_s=phase.placed_s,
+        )
+        for phase in ended.phases
+    )
 
 
 def _tuning(tuning: SourceTuning) -> TuningRow:
@@ -131,6 +171,7 @@ def _tuning(tuning: SourceTuning) -> TuningRow:
 
 def result_of(ended: EndedRecovery) -> RecoveryResult:
     """Return how a recovery ended."""
+    phases = _ended_phases(ended)
     return RecoveryResult(
         recovery=ended.recovery,
         checkpoint=ended.checkpoint,
@@ -174,12 +215,17 @@ def result_of(ended: EndedRecovery) -> RecoveryResult:
         followed_by=ended.followed_by,
         link=ended.link,
         link_problem=ended.link_problem,
+        first_unit_after_s=ended.first_unit_s,
+        critical_after_s=ended.critical_s,
+        usable_after_s=usable_after_s(phases),
+        complete_after_s=ended.complete_s,
+        phases=phases,
     )
 
 
 def view_of_ended(record: EndedRecovery) -> RecoveryView:
     """Return a recovery that has ended."""
-    here = record.placed_bytes
+    here, phases = record.placed_bytes, _ended_phases(record)
     return RecoveryView(
         recovery=record.recovery,
         checkpoint=record.checkpoint,
@@ -215,4 +261,9 @@ def view_of_ended(record: EndedRecovery) -> RecoveryView:
         message=record.message,
         is_by_choice=record.result is Result.CHOSEN,
         followed_by=record.followed_by,
+        first_unit_after_s=record.first_unit_s,
+        critical_after_s=record.critical_s,
+        usable_after_s=usable_after_s(phases),
+        complete_after_s=record.complete_s,
+        phases=phases,
     )

@@ -19,13 +19,19 @@ from ckptd.daemon.recover.manifests import VerifiedManifest
 from ckptd.errors import Conflict, NotFound
 from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName, Digest, NeedId, NodeId, RecoveryId
+from ckptd.model.milestones import Milestone
 from ckptd.model.shards import parse_shards, split_shard
 from ckptd.model.space import AddressSpace
 from ckptd.model.unit_choice import Choice, read_choice
 from ckptd.model.words import Result
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.roots import Root
-from ckptd.store.records.ended import Contribution, EndedRecovery, RecordedRival
+from ckptd.store.records.ended import (
+    Contribution,
+    EndedPhase,
+    EndedRecovery,
+    RecordedRival,
+)
 from ckptd.store.records.journal import ENDED_MAX, JournaledRecovery
 from ckptd.store.staging.area import Staging
 from ckptd.store.trees.standing_files import NOTHING_HERE, OnDisk
@@ -66,6 +72,7 @@ class OpenRecovery:
         target: Directory relative to the root; empty until the version is known.
         since_ns: When it was asked for, on this life's monotonic clock; before it, if an earlier
             life was asked.
+        reached: What an earlier life reached of the version, and when, on the same clock.
         described: What it consists of, from the moment at which the scheduler goes by that.
         space: The same, once staging is prepared for it.
         arrived: Manifests that came from peers, by digest, until one is recorded.
@@ -85,6 +92,7 @@ class OpenRecovery:
     root: Root
     target: str
     since_ns: int
+    reached: tuple[tuple[Milestone, int], ...] = ()
     described: DescribedVersion | None = None
     space: AddressSpace | None = None
     arrived: dict[Digest, VerifiedManifest] = field(default_factory=dict)
@@ -361,6 +369,19 @@ class RecoveryBook:
             started_at_s=recovery.record.started_at_s,
             unit_count=final.units_total,
             verified_unit_count=final.units_done,
+            first_unit_s=_seconds(final.first_unit_ns, before_ns),
+            complete_s=_seconds(duration_ns) if effect.result is Result.COMPLETE else None,
+            phases=tuple(
+                EndedPhase(
+                    name=phase.name,
+                    unit_count=phase.units_total,
+                    total_bytes=phase.total_bytes,
+                    left_bytes=phase.left_bytes,
+                    complete_s=_seconds(phase.durable_ns, before_ns),
+                    placed_s=_seconds(phase.placed_ns, before_ns),
+                )
+                for phase in final.phases
+            ),
         )
 
 

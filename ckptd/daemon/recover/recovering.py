@@ -24,6 +24,7 @@ from ckptd.daemon.recover.following_up import FollowingUp
 from ckptd.daemon.recover.interest import Asking
 from ckptd.daemon.recover.keeping_warm import warm_bound
 from ckptd.daemon.recover.manifests import Manifests
+from ckptd.daemon.recover.milestones import Milestones
 from ckptd.daemon.recover.orphans import remove_orphans
 from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.peering import Peering
@@ -63,6 +64,7 @@ class Recovering:
         runtime: Drives it.
         book: All recoveries.
         elapsed: How long they have been under way.
+        milestones: What they have reached meanwhile.
         peering: Follows peers.
         manifests: Gets manifests.
         own: Knows what is here already.
@@ -99,6 +101,7 @@ class Recovering:
         self.elapsed = Elapsed(
             parts.storage.elapsed, self.book, now=self.runtime.now, boot=parts.boot
         )
+        self.milestones = Milestones(parts.storage.milestones, self.book, self.runtime.now)
         self.peering = Peering(
             config.node.id,
             config.discovery.peers,
@@ -175,6 +178,7 @@ class Recovering:
             activating=self.activating,
             report=self.runtime.report,
             claim=self.scheduler.claim,
+            milestones=self.milestones,
         )
 
     def connect(self, note: Note, note_end: Callable[[EndRecovery, EndedRecovery], None]) -> None:
@@ -246,6 +250,7 @@ class Recovering:
                 is_named=record.is_named,
                 job=_job_of(recovery),
                 is_by_choice=bool(record.choice),
+                reached=recovery.reached,
             )
         )
         if record.is_paused:
@@ -267,7 +272,10 @@ class Recovering:
             since_ns = asked_ns.get(record.recovery, now)
             root = self._storage.roots[record.root]
             members = await self._members(record)
-            recovery = OpenRecovery(record, root, record.target, since_ns, members=members)
+            reached = await self.milestones.of(record.recovery, record.digest, since_ns)
+            recovery = OpenRecovery(
+                record, root, record.target, since_ns, members=members, reached=reached
+            )
             if record.version is not None:
                 recovery.settle_target(
                     *self.own.target_of(record.checkpoint, record.version, record.digest)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final, assert_never
 
 from ckptd.core.effects import (
+    AnnounceMilestone,
     ChooseVersion,
     CloseLane,
     ConfirmHolding,
@@ -42,6 +43,7 @@ from ckptd.daemon.recover.fetching import ClaimOf, Fetching
 from ckptd.daemon.recover.following_up import FollowingUp
 from ckptd.daemon.recover.joined import join
 from ckptd.daemon.recover.manifests import Manifests
+from ckptd.daemon.recover.milestones import Milestones
 from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recoveries import DescribedVersion, OpenRecovery, RecoveryBook
@@ -84,6 +86,7 @@ class Runner:
         activating: Lets links lead to what was placed.
         report: Takes the events of orders.
         claim: Returns what a source says that it has of a version.
+        milestones: Notes what recoveries reach.
 
     Attributes:
         on_ended: Called when a recovery ended, after the books are closed.
@@ -103,7 +106,9 @@ class Runner:
         activating: Activating,
         report: Reporting,
         claim: ClaimOf,
+        milestones: Milestones,
     ) -> None:
+        self._milestones = milestones
         self._book = book
         self._manifests = manifests
         self._examining = examining
@@ -160,6 +165,9 @@ class Runner:
                 recovery = self._book.get(effect.recovery)
                 if recovery is not None:
                     recovery.wake_reader(effect.need)
+            case AnnounceMilestone():
+                assert self._orders is not None, _NOT_RUNNING
+                self._orders.create_task(self._milestones.note(effect))
             case EndRecovery():
                 self._end(effect)
             case unreachable:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVarTuple, assert_never
 
 from ckptd.core.effects import (
+    AnnounceMilestone,
     ChooseVersion,
     CloseLane,
     CommitBlocks,
@@ -164,7 +165,7 @@ class SimulatedRunner:
                 if lane is not None:
                     lane.close()
                     self._closed.append(lane)
-            case ChooseVersion():
+            case ChooseVersion() | AnnounceMilestone():
                 pass
             case WakeReader():
                 self._around.woken(effect.need)

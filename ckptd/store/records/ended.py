@@ -15,9 +15,9 @@ from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.model.words import FailureCause, Result
 
 ENDED_FORMAT: Final = 4
-"""Stands beside each record in the table. Format 3 had no links to active versions; format 2 no
-``chosen`` and no ``followed_by`` either; format 1 no ``partial`` either, nor rivals, local bytes,
-times and counts of units."""
+"""Stands beside each record in the table. Format 3 had no phases, no links to active versions,
+and of milestones only critical; format 2 no ``chosen`` and no ``followed_by`` either; format 1 no
+``partial``, nor rivals, local bytes, times and counts of units."""
 
 
 class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,6 +30,26 @@ class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     node: NodeId
     verified_bytes: int
+
+
+class EndedPhase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far a phase of a version came.
+
+    Attributes:
+        name: Its name.
+        unit_count: Units of it that were wanted.
+        total_bytes: Length of these.
+        left_bytes: What of them was not verified.
+        complete_s: Until all of them was durable; ``None``: it never was.
+        placed_s: Until they stood under their final names; ``None``: they never did.
+    """
+
+    name: str
+    unit_count: int
+    total_bytes: int
+    left_bytes: int
+    complete_s: float | None
+    placed_s: float | None
 
 
 class RecordedRival(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,6 +112,9 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         followed_by: The recovery that brings the rest of the version.
         link: Absolute path of the link that leads to the version since, because that was asked for.
         link_problem: Why it does not, as a sentence for a person.
+        first_unit_s: Until the first unit was durable; ``None``: none was, or none has bytes.
+        complete_s: Until it was complete; ``None``: it is not.
+        phases: The phases of which something was wanted, in order.
     """
 
     recovery: RecoveryId
@@ -127,6 +150,9 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     followed_by: RecoveryId | None = None
     link: str = ""
     link_problem: str = ""
+    first_unit_s: float | None = None
+    complete_s: float | None = None
+    phases: tuple[EndedPhase, ...] = ()
 
 
 _encoder: Final = msgspec.json.Encoder()

@@ -394,6 +394,18 @@ CREATE TABLE placed_units (
 CREATE INDEX placed_units_by_recovery ON placed_units (recovery);
 """
 
+_MILESTONES: Final = """
+CREATE TABLE milestones (
+    recovery TEXT NOT NULL REFERENCES recoveries ON DELETE CASCADE,
+    digest TEXT NOT NULL,         -- of the version of which it was reached
+    kind TEXT NOT NULL,
+    phase INTEGER NOT NULL,       -- 0 if it is of none
+    elapsed_ns INTEGER NOT NULL,  -- since the recovery was asked for
+    PRIMARY KEY (recovery, kind, phase)
+) STRICT;
+"""
+"""Records of ended recoveries are of format 4 from here on, which has three more fields."""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -419,6 +431,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _ACTIVE,
     _PLACED_JOBS,
     _PLACED_UNITS,
+    _MILESTONES,
 )
 """What leads from each schema to the next one."""
 

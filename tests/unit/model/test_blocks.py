@@ -128,3 +128,11 @@ def test_a_set_may_have_very_many_blocks() -> None:
     assert (everything - hole).first_run() == (10**6, 10**9)
     assert list(hole.runs()) == [(0, 10**6), (10**9, 2**32 - 1)]
     assert hole & everything == hole
+
+
+def test_a_run_is_in_a_set_if_all_of_it_is() -> None:
+    held = BlockSet([(0, 3), (5, 9)])
+    assert held.has_run((5, 9))
+    assert held.has_run((0, 1))
+    assert not held.has_run((2, 6))
+    assert not held.has_run((8, 10))

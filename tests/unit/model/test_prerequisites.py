@@ -15,9 +15,9 @@ from ckptd.errors import InvalidManifest
 from ckptd.limits import MANIFEST_PREREQUISITES_MAX, MANIFEST_UNITS_MAX, MIB, UNIT_PREREQUISITES_MAX
 from ckptd.model.prerequisites import (
     PrerequisitesCheck,
+    all_prerequisites,
     find_cycle,
     way_round,
-    with_prerequisites,
 )
 
 graphs = st.dictionaries(
@@ -50,11 +50,9 @@ def test_a_long_way_is_no_round_and_needs_no_recursion() -> None:
 def test_all_that_must_be_there_before_is_found(
     after: Mapping[int, Sequence[int]], units: set[int]
 ) -> None:
-    found = with_prerequisites(units, lambda unit: after.get(unit, ()))
-    assert units <= found
-    assert all(needed in found for unit in found for needed in after.get(unit, ()))
-    entered = {needed for unit in found for needed in after.get(unit, ())}
-    assert found <= units | entered
+    found = all_prerequisites(units, lambda unit: after.get(unit, ()))
+    entered = {needed for unit in units | found for needed in after.get(unit, ())}
+    assert found == entered
 
 
 def test_the_way_round_is_shown_with_its_end_however_long() -> None:

@@ -258,7 +258,8 @@ def test_classes_of_several_phases_and_criticalities_end_where_the_next_one_begi
             zip(words, (B, 2 * B, B, 0, 3 * B), strict=True)
         )
     )
-    space = AddressSpace(Manifest(format=1, checkpoint="c", version=1, units=units))
+    manifest = Manifest(format=1, checkpoint="c", version=1, units=units, phases=("core", "rest"))
+    space = AddressSpace(manifest)
     assert space.class_ends() == (3, 4, 7)
     assert space.of_criticality(DEFERRED) == BlockSet([(3, 7)])
     assert space.of_criticality(CRITICAL) == BlockSet([(0, 3)])
@@ -281,3 +282,42 @@ def test_a_space_costs_memory_for_its_units_and_not_for_its_blocks() -> None:
     space = space_of(10**5, block_sizes=[1])
     assert space.block_count == 10**5
     assert space.run_within(10, 10**4) == (10, 10**4 + 10)
+
+
+def test_a_phase_is_where_its_units_and_blocks_are() -> None:
+    phases = [0, 0, 2, 3, 3]
+    units = tuple(
+        msgspec.structs.replace(
+            make_unit(f"u{index}", content(index, size), block_size_bytes=B), phase=phase
+        )
+        for index, (phase, size) in enumerate(zip(phases, (B, 2 * B, 0, B, 3 * B), strict=True))
+    )
+    names = ("core", "nothing", "empty", "rest")
+    space = AddressSpace(Manifest(format=1, checkpoint="c", version=1, units=units, phases=names))
+    assert space.phases == (
+        (0, "core", (0, 2), (0, 3)),
+        (2, "empty", (2, 3), (3, 3)),
+        (3, "rest", (3, 5), (3, 7)),
+    )
+    assert [space.phase_at(block) for block in range(7)] == [0, 0, 0, 2, 2, 2, 2]
+    assert not space.has_prerequisites
+
+
+def test_a_version_whose_publisher_named_no_phases_has_one() -> None:
+    space = AddressSpace(make_manifest({"a": bytes(3), "b": b""}))
+    assert space.phases == ((0, "all", (0, 2), (0, 1)),)
+    assert AddressSpace(Manifest(format=1, checkpoint="c", version=1, units=())).phases == ()
+
+
+def test_what_must_be_visible_before_some_blocks_is_found() -> None:
+    units = [
+        msgspec.structs.replace(
+            make_unit(f"u{index}", content(index, size), block_size_bytes=B), after=after
+        )
+        for index, (size, after) in enumerate([(B, ()), (2 * B, (0,)), (0, ()), (3 * B, (1, 2))])
+    ]
+    space = AddressSpace(Manifest(format=1, checkpoint="c", version=1, units=tuple(units)))
+    assert space.has_prerequisites
+    assert space.prerequisites_of(BlockSet([(4, 5)])) == BlockSet([(0, 3)])
+    assert space.prerequisites_of(BlockSet([(1, 2)])) == BlockSet([(0, 1)])
+    assert space.prerequisites_of(BlockSet([(0, 1)])) == BlockSet()

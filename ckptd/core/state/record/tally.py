@@ -38,7 +38,6 @@ class Tally:
         source_bytes: Verified bytes by source.
         waste: Received bytes that were of no use.
         bad_blocks: How many blocks had a wrong digest.
-        critical_at_ns: When the last critical block was committed.
         predicted_ns: How long it would take in all, said when transferring began; ``None``: that
             could not be said.
         predicted_critical_ns: … and until the last critical block was here.
@@ -52,7 +51,6 @@ class Tally:
     source_bytes: dict[PathId, int] = field(default_factory=dict)
     waste: Waste = field(default_factory=Waste)
     bad_blocks: int = 0
-    critical_at_ns: int | None = None
     predicted_ns: int | None = None
     predicted_critical_ns: int | None = None
     still_since_ns: int | None = None

@@ -15,6 +15,7 @@ from ckptd.cli.render.text import (
     status_lines,
     table,
 )
+from ckptd.control.messages.milestone_rows import PhaseRow
 from ckptd.control.messages.minimal_sets import MinimalSetView
 from ckptd.control.messages.running_recoveries import SourceRow
 from ckptd.limits import GIB, MIB
@@ -214,6 +215,27 @@ def test_a_good_end_says_from_where_every_byte_came() -> None:
         "  every block verified → /data/llama/rank-0/100",
         "critical units after 0.3s",
         "sources: node-b 1.17 GiB, node-c 848 MiB; resumed 0 B, wasted 0 B",
+    ]
+
+
+def test_a_good_end_says_when_how_much_of_it_was_there() -> None:
+    rows = [
+        PhaseRow(
+            name=name,
+            units=1,
+            bytes_total=GIB,
+            bytes_left=0,
+            complete_after_s=complete_s,
+            placed_after_s=1.4,
+        )
+        for name, complete_s in (("core", 0.6), ("rest", 1.3))
+    ]
+    known = replace(
+        RESULT, first_unit_after_s=0.1, usable_after_s=1.4, phases=tuple(rows), complete_after_s=1.4
+    )
+    assert result_lines(known)[2:4] == [
+        "first unit after 0.1s, critical units after 0.3s, usable after 1.4s",
+        "core usable after 1.4s; rest usable after 1.4s",
     ]
 
 

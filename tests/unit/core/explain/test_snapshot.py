@@ -35,6 +35,7 @@ from ckptd.core.state.recovery import Recovery
 from ckptd.limits import MIB, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import Digest, Epoch, LaneId, TransferId
+from ckptd.model.milestones import CRITICAL
 from ckptd.model.words import (
     Confirmation,
     Criticality,
@@ -417,7 +418,7 @@ def test_times_are_counted_from_the_request() -> None:
     recovery.tally.rate.bytes_per_s = 1.0 * MIB
     view = view_recovery(state, recovery, Options(), now=7000)
     assert (view.elapsed_ns, view.critical_ns, view.eta_ns) == (4000, None, 7 * SECOND)
-    recovery.tally.critical_at_ns = 5000
+    recovery.phasing.reached[CRITICAL] = 5000
     assert view_recovery(state, recovery, Options(), now=7000).critical_ns == 2000
 
 

@@ -14,6 +14,7 @@ from ckptd.core.events import (
 from ckptd.core.events import UnitsPrioritized as Raised
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
+from ckptd.model.milestones import CRITICAL
 from ckptd.model.words import Criticality, RangeOutcome
 from tests.support.scheduling import (
     NO_COMMITS,
@@ -139,7 +140,7 @@ def test_the_time_to_critical_is_about_critical_units_only() -> None:
     script = Script()
     script.start(version, A, verified=version.blocks - blocks((4, 6)))
     script.tell(Raised(R, blocks((4, 6))))
-    assert script.recovery().tally.critical_at_ns == script.now
+    assert script.recovery().phasing.reached[CRITICAL] == script.now
     assert script.view().critical_ns == 0
 
 

@@ -38,6 +38,7 @@ from ckptd.core.state.step import Step
 from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import LaneId, TransferId
+from ckptd.model.milestones import CRITICAL
 from ckptd.model.words import (
     CloseReason,
     FailureCause,
@@ -752,8 +753,8 @@ def test_the_last_critical_block_is_told_once() -> None:
     recovery = the(step)
     recovery.commit.committing = blocks((0, 2))
     advance.on_blocks_committed(step, recovery, BlocksCommitted(R))
-    assert recovery.tally.critical_at_ns == step.now
+    assert recovery.phasing.reached[CRITICAL] == step.now
     step.now += 1
     advance.on_blocks_committed(step, recovery, BlocksCommitted(R))
-    assert recovery.tally.critical_at_ns == step.now - 1
+    assert recovery.phasing.reached[CRITICAL] == step.now - 1
     assert kinds(step) == [StoryKind.CRITICAL_COMPLETE]

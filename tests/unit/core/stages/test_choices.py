@@ -30,6 +30,7 @@ from ckptd.core.events import (
 )
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
+from ckptd.model.milestones import CRITICAL
 from ckptd.model.words import FailureCause, RangeOutcome, Result, Stage
 from tests.support.scheduling import (
     BROKEN_DISK,
@@ -124,9 +125,9 @@ def test_what_stands_here_and_was_not_chosen_makes_the_version_complete() -> Non
 def test_the_moment_of_the_critical_units_is_that_of_the_chosen_ones() -> None:
     version = saved(1, critical=[1, 1])
     script = begin(version, blocks((1, 2)), verified=blocks((1, 2)))
-    assert script.recovery().tally.critical_at_ns == 0
+    assert script.recovery().phasing.reached[CRITICAL] == 0
     script = begin(version, blocks((2, 3)), verified=blocks((2, 3)))
-    assert script.recovery().tally.critical_at_ns is None
+    assert CRITICAL not in script.recovery().phasing.reached
 
 
 def test_what_nobody_has_of_the_others_holds_nothing_up() -> None:

@@ -35,10 +35,12 @@ from ckptd.core.stages.choosing_again import (
     is_beyond_completion,
 )
 from ckptd.core.state.peer import Peer
+from ckptd.core.state.record.phasing import Phasing
 from ckptd.core.state.step import Step
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, Epoch, Version
+from ckptd.model.milestones import CRITICAL
 from ckptd.model.words import CloseReason, FailureCause, RangeOutcome, Result, Stage, WasteReason
 from tests.support.scenes import TRANSFERRED, Scene, known, the
 from tests.support.scheduling import (
@@ -294,7 +296,7 @@ def test_all_that_was_known_of_what_is_given_up_is_forgotten() -> None:
     recovery.coverage.verified = recovery.coverage.committed = blocks((0, 3))
     recovery.coverage.unclaimed = blocks((3, 8))
     recovery.tally.resumed_bytes, recovery.tally.local_bytes = MIB, MIB
-    recovery.tally.critical_at_ns = recovery.tally.predicted_ns = 5
+    recovery.phasing.reached[CRITICAL] = recovery.tally.predicted_ns = 5
     recovery.tally.predicted_critical_ns = the(step).starved_since_ns = 5
     recovery.refused[OF_A] = blocks((3, 4))
     recovery.search.tried.add(A)
@@ -307,7 +309,8 @@ def test_all_that_was_known_of_what_is_given_up_is_forgotten() -> None:
     assert recovery.tally.waste.by_reason == {WasteReason.GIVEN_UP: MIB}
     tally = recovery.tally
     assert (tally.resumed_bytes, tally.local_bytes) == (0, 0)
-    assert (tally.critical_at_ns, tally.predicted_ns, tally.predicted_critical_ns) == (None,) * 3
+    assert (tally.predicted_ns, tally.predicted_critical_ns) == (None, None)
+    assert recovery.phasing == Phasing()
     assert the(step).starved_since_ns is None
     assert not recovery.refused
     assert not recovery.search.tried | recovery.search.unsigned_by

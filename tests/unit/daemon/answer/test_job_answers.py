@@ -21,6 +21,7 @@ from ckptd.store.records.database import Database
 from ckptd.store.records.elapsed_times import ElapsedTimes
 from ckptd.store.records.journal import Journal
 from ckptd.store.records.link_records import LinkRecords
+from ckptd.store.records.milestone_records import MilestoneRecords
 from ckptd.store.records.moments import Moments
 from ckptd.store.records.passed_records import PassedRecords
 from ckptd.store.records.signature_records import SignatureShelf
@@ -40,6 +41,7 @@ def storage(database: Database, catalog: Catalog, root: Root) -> Storage:
         LinkRecords(database),
         Moments(database),
         ElapsedTimes(database),
+        MilestoneRecords(database),
         PassedRecords(database),
     )
 

@@ -58,6 +58,9 @@ def test_the_format_does_not_change_without_its_number() -> None:
         "followed_by": None,
         "link": "",
         "link_problem": "",
+        "first_unit_s": None,
+        "complete_s": None,
+        "phases": [],
     }
     assert decode_ended(1, 2, json.dumps(IN_FORMAT_2).encode()) == RECORD
 

@@ -36,6 +36,7 @@ from tests.support.old_states import (
 from tests.support.stores import write_files
 
 NEW_TABLES = {
+    "milestones",
     "versions",
     "recoveries",
     "verified",
