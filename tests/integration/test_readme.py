@@ -44,7 +44,11 @@ SAYS_MORE = {
 
 STANDS_FOR = {
     "[NAME[@VERSION]]": "",
+    "NAME[@VERSION]": "gemma@1200",
+    "GOAL": "complete",
     "NAME@VERSION": "spare@3",
+    "'evals/*'": "'gem*'",
+    "activate llama@1200": "activate gemma@1200",
     "last.ckpt": "/data/checkpoints/last.ckpt",
     "DIRECTORY": "/data/checkpoints",
     "DIR": "/data/checkpoints/elsewhere",
