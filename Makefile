@@ -37,7 +37,7 @@ TESTS := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-ceilings bench-peers profile bench-core bench-shaping bench-stallers bench-keeping bench-bombs bench-units fault-bench kill-test rotation-test race-test fault-test \
+.PHONY: help demo test check bench bench-ceilings bench-peers profile bench-core bench-shaping bench-stallers bench-keeping bench-swaps bench-bombs bench-units fault-bench kill-test rotation-test race-test fault-test \
 	fuzz sim ablations mutants rooms manual install install-service clean
 
 help: ## Show this list
@@ -95,6 +95,9 @@ bench-stallers: install ## Recover beside a thousand stallers and without, in tu
 
 bench-keeping: install ## Measure what watching costs, how soon a change is known, and hashing again: FILES=10000, SIZE=10GiB
 	@$(BIN)/python -m tests.benchmarks.keeping $(if $(FILES),--files '$(FILES)') $(if $(SIZE),--size '$(SIZE)')
+
+bench-swaps: install ## Swap the active version while somebody reads: ROUNDS=200, FILES=8
+	@$(BIN)/python -m tests.benchmarks.swapping $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(FILES),--files '$(FILES)')
 
 bench-bombs: install ## Measure memory and event loop of a daemon that gets the most hostile manifests: ROWS="'deep paths'"
 	@$(BIN)/python -m tests.benchmarks.bombs $(ROWS)

@@ -134,6 +134,18 @@ NAMED: Final = (
         "required = missing",
     ),
     NamedMutant(
+        "what is replaced by a link that is not ckptd's goes back",
+        "store/staging/current_link.py",
+        "            if not is_ours:\n                confined.exchange(fd, passing, name)\n",
+        "",
+    ),
+    NamedMutant(
+        "what an interrupted swap has left is removed only if it is ckptd's",
+        "store/staging/current_link.py",
+        "        if left.check(ours) is not None:",
+        "        if left.look() is not None:",
+    ),
+    NamedMutant(
         "a job that still writes",
         "store/published/publishing.py",
         "check_same_files(root, relative, candidates, request, inner)",

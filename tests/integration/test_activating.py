@@ -11,6 +11,7 @@ import pytest
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.control.messages.activations import ActivateRequest, LinkRow
 from ckptd.control.messages.life_cycle import LetGoRequest, RemoveRequest
+from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.errors import Conflict
 from ckptd.limits import KIB
 from ckptd.model.words import Result
@@ -112,6 +113,41 @@ def test_what_is_recovered_becomes_active_when_it_is_placed(
         receiver.begin(version=200, activate=True)
     assert receiver.result(receiver.begin(version=200)).result is Result.COMPLETE
     assert link.read_text() == "precious"
+
+
+def test_who_joins_a_recovery_may_want_it_to_become_active(
+    cluster: Cluster, receiver: Node
+) -> None:
+    begun = receiver.begin(version=300)  # which nobody has yet
+    assert not receiver.client.recovery(begun).is_activating
+    assert receiver.begin(version=300, activate=True) == begun
+    assert receiver.client.recovery(begun).is_activating
+    receiver.restart()
+    assert receiver.client.recovery(begun).is_activating, "the journal has it"
+    source = cluster.nodes[0]
+    make_checkpoint(source.path("300"), seed=300, files=FILES)
+    source.publish(source.path("300"), version=300, deferred=())
+    assert receiver.result(begun).link == str(receiver.path(NAME, "current"))
+    assert receiver.path(NAME, "current").readlink() == Path("300")
+
+
+def test_the_shards_of_a_job_become_active_in_one_directory(cluster: Cluster) -> None:
+    source = cluster.node("a")
+    for rank in range(2):
+        make_checkpoint(source.path(f"{rank}"), seed=rank, files=[PlannedFile(f"rank-{rank}", 999)])
+        source.publish(
+            source.path(f"{rank}"), f"llama/shard-{rank}-of-2", 7, critical=(), deferred=()
+        )
+    node = cluster.node("r", peers=[source.address])
+    request = RecoverRequest(checkpoint="llama", shards="all", activate=True)
+    result = node.result(node.client.recover(request).recovery)
+    assert result.link == str(node.path("llama/current"))
+    assert sorted(os.listdir(result.link)) == ["rank-0", "rank-1"]
+    for shard in range(2):
+        with pytest.raises(Conflict, match=r"ckptctl activate --none llama$"):
+            node.client.withdraw(LetGoRequest(checkpoint=f"llama/shard-{shard}-of-2"))
+    node.client.activate(ActivateRequest(checkpoint="llama", takes_away=True))
+    node.client.withdraw(LetGoRequest(checkpoint="llama"))
 
 
 def test_killed_between_placing_and_activating_it_is_active_after_the_next_start(

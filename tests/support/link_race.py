@@ -18,6 +18,7 @@ from pathlib import Path
 from ckptd.errors import CkptdError
 from ckptd.store.published.checking import Reading
 from ckptd.store.published.removing import examine, remove
+from ckptd.store.staging.current_link import CurrentLink
 from tests.support.stagings import Site
 from tests.support.stores import publish, served_from, write_files
 
@@ -93,6 +94,7 @@ class LinkRace:
         self._try("rename back", lambda: root.rename("race/b", "race/a"))
         self._try("make", lambda: os.close(root.open_directory("race/m/n", create=True)))
         self._try("walk", lambda: list(root.walk("race")))
+        self._try("activate", self._activate)
         self._try("look", lambda: root.stat("race/a"))
         self._try("read", lambda: os.close(root.open_file("race/v/config.json", os.O_RDONLY)))
         self._try("write", lambda: os.close(root.open_file("race/w", os.O_WRONLY | os.O_CREAT)))
@@ -119,6 +121,13 @@ class LinkRace:
         published = publish(root, "race/gone")
         examined = examine(root, published, (), Reading())
         remove(root, published, examined, with_foreign=True)
+
+    def _activate(self) -> None:
+        link, ours = CurrentLink(self.site.root, "race/current"), {"v", "t"}
+        said = link.check(ours)
+        link.prepare("t" if said == "v" else "v", ours, None)
+        link.swap(said)
+        link.sync()
 
     def _recover(self) -> None:
         staging = self.site.staging(target="race/t/100")

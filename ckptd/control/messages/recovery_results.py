@@ -134,13 +134,9 @@ _EXIT_CODES: dict[FailureCause | None, ExitCode] = {
 
 def exit_code_of(result: RecoveryResult) -> ExitCode:
     """Return what a command that waited for a recovery ends with."""
-    if result.link_problem:
-        return ExitCode.FAILED
     match result.result:
-        case Result.COMPLETE:
-            return ExitCode.DONE
-        case Result.CHOSEN:
-            return ExitCode.DONE
+        case Result.COMPLETE | Result.CHOSEN:
+            return ExitCode.FAILED if result.link_problem else ExitCode.DONE
         case Result.PARTIAL:
             return ExitCode.PARTIAL
         case Result.FAILED:

@@ -48,6 +48,8 @@ class ActiveRecords:
         self._database = database
         self._now: dict[_Key, ActiveVersion] = {}
         self._next: dict[_Key, ActiveVersion] = {}
+        self._led_to: dict[tuple[str, str], ActiveVersion] = {}
+        self._used: set[tuple[str, str]] = set()
 
     async def load(self) -> None:
         """Read the table; once, before anything else."""
@@ -57,6 +59,15 @@ class ActiveRecords:
         for is_next, *row in rows:
             found = ActiveVersion(*row)
             (self._next if is_next else self._now)[_key(found)] = found
+        self._note_places()
+
+    def _note_places(self) -> None:
+        """Know by directory what is active: that is asked for each place that is shown."""
+        self._led_to = {
+            (row.root, row.directory): row for row in self._now.values() if row.directory
+        }
+        going = {(row.root, row.directory) for row in self._next.values() if row.directory}
+        self._used = {*self._led_to, *going}
 
     def all(self) -> tuple[ActiveVersion, ...]:
         """Return where all links lead, by checkpoint."""
@@ -68,9 +79,7 @@ class ActiveRecords:
 
     def at(self, root: str, directory: str) -> ActiveVersion | None:
         """Return whose link leads to a directory; ``None`` if none does."""
-        return next(
-            (each for each in self.all() if (each.root, each.directory) == (root, directory)), None
-        )
+        return self._led_to.get((root, directory))
 
     def known(self, root: str, checkpoint: CheckpointName) -> ActiveVersion | None:
         """Return where the link of a checkpoint in a root leads; ``None`` if there is none."""
@@ -82,17 +91,13 @@ class ActiveRecords:
 
     def is_active(self, root: str, directory: str) -> bool:
         """Return whether a link leads to a directory, or is about to, or may lead there still."""
-        where = (root, directory)
-        return any(
-            (each.root, each.directory) == where
-            for known in (self._now, self._next)
-            for each in known.values()
-        )
+        return (root, directory) in self._used
 
     async def intend(self, wanted: ActiveVersion) -> None:
         """Write down where a link is about to lead. From this call on that place is active."""
         key, before = _key(wanted), self._next.get(_key(wanted))
         self._next[key] = wanted
+        self._note_places()
         try:
             await self._database.run(lambda connection: _write(connection, wanted))
         except BaseException:
@@ -100,6 +105,7 @@ class ActiveRecords:
                 del self._next[key]
             else:
                 self._next[key] = before
+            self._note_places()
             raise
 
     async def settle(self, wanted: ActiveVersion) -> None:
@@ -122,11 +128,13 @@ class ActiveRecords:
             self._now.pop(_key(wanted), None)
         else:
             self._now[_key(wanted)] = wanted
+        self._note_places()
 
     async def give_up(self, wanted: ActiveVersion) -> None:
         """Write down that a link stays as it is, whatever was intended."""
         await self._database.run(lambda connection: _delete(connection, wanted, is_next=True))
         self._next.pop(_key(wanted), None)
+        self._note_places()
 
 
 def _key(row: ActiveVersion) -> _Key:

@@ -107,3 +107,11 @@ def test_wide_a_job_needs_first_what_all_its_shards_do_together() -> None:
     line = checkpoint_lines([rows[0], shard(1, "a")], is_wide=True)[1]
     assert line.split()[-4:] == ["-", "-", "-", "-"]
     assert shard_lines(rows, is_wide=True)[2].split()[-4:] == ["1.5s", "7", "B", "abababababab"]
+
+
+def test_a_job_whose_shards_are_active_says_so_once() -> None:
+    place = replace(PLACE, active_link="/data/llama/current", directory="/data/llama/100")
+    rows = [shard(each, "a", held=Location.HERE, places=(place,)) for each in range(2)]
+    _, line, *notes = checkpoint_lines(rows)
+    assert "  active  " in line
+    assert notes == ["  /data/llama/100: active as /data/llama/current"]

@@ -390,3 +390,14 @@ def test_what_was_published_says_what_it_is_of_some_use_with() -> None:
     assert published_lines(replace(PUBLISH_RESULT, minimal_set=unknown)) == [*plain, said]
     alone = replace(first, is_everything=True)
     assert published_lines(replace(PUBLISH_RESULT, minimal_set=alone)) == plain
+
+
+def test_a_good_end_says_what_became_of_the_link_that_was_to_lead_there() -> None:
+    active = replace(RESULT, link="/data/llama/rank-0/current")
+    said = "it is active: /data/llama/rank-0/current leads to it"
+    assert result_lines(active)[-1] == said
+    assert result_lines(replace(active, was_here=True))[-1] == said
+    failed = replace(RESULT, link_problem="link /data/c: is no link. Remove it.")
+    assert result_lines(failed)[-1] == (
+        "it did not become active: link /data/c: is no link. Remove it."
+    )

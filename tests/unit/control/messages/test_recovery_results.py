@@ -78,3 +78,18 @@ def test_names_on_the_socket_stay_where_the_source_has_other_words() -> None:
     assert need["is_raised"] == NEED_PROGRESS.is_prioritized
     for renamed in (view, explanation, need):
         assert not {"bottleneck", "is_prioritized"} & set(renamed)
+
+
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [
+        (Result.COMPLETE, ExitCode.FAILED),
+        (Result.CHOSEN, ExitCode.FAILED),
+        (Result.PARTIAL, ExitCode.PARTIAL),
+    ],
+)
+def test_what_did_not_become_active_although_that_was_asked_for_is_no_success(
+    result: Result, code: ExitCode
+) -> None:
+    ended = msgspec.structs.replace(RESULT, result=result, link_problem="something is there")
+    assert exit_code_of(ended) is code

@@ -23,7 +23,9 @@ DIGEST = Digest("ab" * 32)
 
 @pytest.fixture
 def recovery(root: Root) -> OpenRecovery:
-    record = replace(journaled(ID, root=root.name), rest_follows=True, shards="3")
+    record = replace(
+        journaled(ID, root=root.name), rest_follows=True, shards="3", is_activating=True
+    )
     return OpenRecovery(record, root, "llama/100", 0)
 
 
@@ -50,6 +52,7 @@ async def test_the_rest_is_a_repair_of_what_was_placed_in_the_background(
     assert follower is not None
     assert (follower.is_background, follower.choice, follower.rest_follows) == (True, "", False)
     assert (follower.version, follower.digest_prefix) == (100, DIGEST)
+    assert follower.is_activating
     assert (follower.target, follower.shards, follower.patience_ns) == ("llama/100", "3", None)
     await followed.journal.begin(follower)
     await followed.following_up.begin(recovery, follower)

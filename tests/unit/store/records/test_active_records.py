@@ -71,6 +71,7 @@ async def test_what_is_given_up_leaves_what_was(database: Database) -> None:
     records, first, second = await loaded(database), leading_to(1200), leading_to(1300)
     await records.intend(first)
     await records.give_up(first)
+    assert not records.is_active("data", "llama/rank-0/1200")
     for each in await both(records, database):
         assert (each.all(), each.intended()) == ((), ())
     await records.intend(first)
@@ -115,3 +116,12 @@ async def test_what_cannot_be_written_down_is_not_active(database: Database) -> 
     with pytest.raises(StorageError):
         await records.intend(first)
     assert not records.is_active("data", "llama/rank-0/1200")
+
+
+async def test_of_two_intentions_the_last_one_counts(database: Database) -> None:
+    records, first, second = await loaded(database), leading_to(1200), leading_to(1300)
+    await records.intend(first)
+    await records.intend(second)
+    for each in await both(records, database):
+        assert each.intended() == (second,)
+        assert not each.is_active("data", "llama/rank-0/1200")

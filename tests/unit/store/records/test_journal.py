@@ -258,3 +258,13 @@ async def test_of_a_long_manifest_one_piece_at_a_time_is_copied(journal: Journal
         assert tracemalloc.get_traced_memory()[1] < 6 * MIB
     finally:
         tracemalloc.stop()
+
+
+async def test_what_is_to_become_active_is_kept(journal: Journal) -> None:
+    for name in (FIRST, SECOND):
+        await journal.begin(make_recovery(name))
+    await journal.activate(FIRST)
+    kept = {each.recovery: each.is_activating for each in await journal.unfinished()}
+    assert kept == {FIRST: True, SECOND: False}
+    await journal.end(ended(SECOND), replace(make_recovery(SECOND), is_activating=True))
+    assert all(each.is_activating for each in await journal.unfinished())

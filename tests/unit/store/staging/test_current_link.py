@@ -14,6 +14,7 @@ import pytest
 from ckptd.errors import Conflict
 from ckptd.store.files import confined
 from ckptd.store.files.roots import Root
+from ckptd.store.staging import current_link
 from ckptd.store.staging.current_link import CurrentLink, text_of
 
 PASSING = ".ckptd-current"
@@ -194,3 +195,26 @@ def test_at_no_moment_there_is_no_link(place: Path, link: CurrentLink, root: Roo
         patch.setattr(confined, "exchange", exchange)
         put(link, "1300", "1200")
     assert seen == ["1200", "1300"]
+
+
+def test_an_interrupted_swap_keeps_no_link_from_being_taken_away(
+    place: Path, link: CurrentLink
+) -> None:
+    put(link, "1200", None)
+    (place / PASSING).symlink_to("1200")
+    link.take_away("1200")
+    assert sorted(os.listdir(place)) == ["1200", "1300"]
+
+
+def test_the_directory_is_synced_before_the_swap_and_after_it(
+    place: Path, link: CurrentLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str | None] = []
+    monkeypatch.setattr(current_link, "sync_file", lambda fd: steps.append(look(fd)))
+
+    def look(fd: int) -> str | None:
+        assert os.path.samestat(os.fstat(fd), place.stat())
+        return link.look()
+
+    put(link, "1200", None)
+    assert steps == [None, "1200"]
