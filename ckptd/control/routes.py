@@ -199,7 +199,7 @@ class Api:
         "GET /v1/recoveries/{recovery}/events",
         "watch",
         Role.VIEWER,
-        "progress once a second, the first at once, and last one result",
+        "progress once a second, the first at once, milestones, and last one result",
         unfinished="it stopped before the recovery ended",
     )
     wait: Route[[WaitRequest], Iterator[WaitEvent]] = Route(

@@ -13,7 +13,9 @@ import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
+from ckptd.control.messages.checkpoints import PublishRequest, PublishResult
 from ckptd.control.messages.life_cycle import LetGoRequest
+from ckptd.control.messages.recovery_results import RecoveryMilestone
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.control.messages.verifications import VerifyRequest
 from ckptd.control.messages.waiting import (
@@ -27,6 +29,7 @@ from ckptd.errors import ExitCode
 from ckptd.limits import KIB
 from ckptd.model.words import Result
 from tests.support.cluster import NAME, WAIT_S, Cluster, Node, make_checkpoint
+from tests.support.metrics_page import page_of
 
 pytestmark = pytest.mark.integration
 
@@ -157,6 +160,41 @@ def test_what_is_withdrawn_or_changed_is_not_complete_until_it_is_right_again(
     (directory / "config.json").write_bytes(before)
     list(node.client.verify(VerifyRequest()))
     assert result_of(stale).is_reached
+
+
+def test_phases_are_announced_and_reached_when_they_are_placed(cluster: Cluster) -> None:
+    source = cluster.node("a")
+    directory = make_checkpoint(source.path("100"))
+    phases = (("core", "*.safetensors"), ("core", "*.json"), ("rest", "*"))
+    request = PublishRequest(
+        directory=str(directory), checkpoint=NAME, version=100, phases=phases, critical=("*.json",)
+    )
+    *_, published = source.client.publish(request)
+    assert isinstance(published, PublishResult)
+    receiver = cluster.node("r", peers=[source.address])
+    core = receiver.client.wait(WaitRequest(checkpoint=NAME, goal="phase=core"))
+    until(core, lambda event: "somebody to recover" in event.waiting_for, "nobody recovers")
+    recovery = receiver.begin()
+    said = [each for each in receiver.client.watch(recovery) if isinstance(each, RecoveryMilestone)]
+    events = {(each.event, each.phase) for each in said}
+    assert events == {
+        ("critical.complete", ""),
+        *(
+            (event, name)
+            for event in ("phase.complete", "phase.placed")
+            for name in ("core", "rest")
+        ),
+    }
+    assert len(said) == len(events)
+    for name in ("critical.complete", "phase.complete", "phase.placed"):
+        logged = {event.facts.get("phase", "") for event in receiver.events(name)}
+        assert logged == {phase for event, phase in events if event == name}
+    result = result_of(core)
+    assert (result.version, result.directory) == (100, str(receiver.path(NAME, "100")))
+    lines = page_of(receiver)
+    for milestone in ("first_unit", "first_phase", "critical", "usable", "complete"):
+        sample = f'ckptd_recovery_milestone_seconds_count{{milestone="{milestone}"}} 1.0'
+        assert sample in lines
 
 
 def test_who_finds_no_place_among_those_who_wait_is_answered_once(cluster: Cluster) -> None:

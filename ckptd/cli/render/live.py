@@ -30,7 +30,11 @@ from ckptd.control.messages.checkpoints import (
     PublishWanted,
 )
 from ckptd.control.messages.life_cycle import RemoveProgress, RemoveRequest, RemoveResult
-from ckptd.control.messages.recovery_results import RecoveryProgress, RecoveryResult
+from ckptd.control.messages.recovery_results import (
+    RecoveryMilestone,
+    RecoveryProgress,
+    RecoveryResult,
+)
 from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.control.messages.verifications import (
     BadUnit,
@@ -127,6 +131,8 @@ def follow_recovery(
             match event:
                 case RecoveryProgress():
                     show(picture_of(event.view, _width()))
+                case RecoveryMilestone():
+                    pass  # the pictures of its phases say it
                 case RecoveryResult():
                     return event
     raise AssertionError("a watch ends with a result or raises")

@@ -20,6 +20,26 @@ class RecoveryProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="typ
     view: RecoveryView
 
 
+class RecoveryMilestone(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="milestone"
+):
+    """Something of it is here; said once, to who begins to watch later at the beginning.
+
+    Attributes:
+        recovery: Id of the recovery.
+        event: ``phase.complete``: all that is wanted of a phase is durable; ``phase.placed``: it
+            stands under its final names; ``critical.complete``: all critical units are durable. The
+            events of ``ckptctl events``.
+        after_s: Seconds from the request until then.
+        phase: Name of the phase; empty if it is about none. Of a version with one nothing is said.
+    """
+
+    recovery: str
+    event: str
+    after_s: float
+    phase: str = ""
+
+
 class SourceShare(msgspec.Struct, frozen=True, kw_only=True):
     """What one source delivered.
 
@@ -118,7 +138,7 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     phases: tuple[PhaseRow, ...] = ()
 
 
-WatchEvent: TypeAlias = RecoveryProgress | RecoveryResult
+WatchEvent: TypeAlias = RecoveryProgress | RecoveryMilestone | RecoveryResult
 
 
 _EXIT_CODES: dict[FailureCause | None, ExitCode] = {

@@ -21,6 +21,7 @@ from ckptd.core.events import (
 )
 from ckptd.daemon.answer import explaining
 from ckptd.daemon.answer.matching_names import MatchingNames
+from ckptd.daemon.answer.milestone_messages import Announced
 from ckptd.daemon.answer.recover_requests import (
     AskedRecovery,
     RecoverRequests,
@@ -239,10 +240,17 @@ class RecoveryAnswers:
         return self.recovery(recovery)
 
     async def watch(self, recovery: str) -> AsyncGenerator[WatchEvent, None]:
-        """Yield progress once a second, the first at once, and last exactly one result."""
+        """Yield progress once a second, milestones, and last exactly one result."""
+        announced = Announced()
         async for found in self._book.follow(recovery, _RECOVERY_PROGRESS_S):
-            yield RecoveryProgress(view=self._views.of(found))
-        yield result_of(self._book.result(recovery))
+            view = self._views.of(found)
+            yield RecoveryProgress(view=view)
+            for milestone in announced.news(view):
+                yield milestone
+        result = result_of(self._book.result(recovery))
+        for milestone in announced.news(result):
+            yield milestone
+        yield result
 
     async def _set_paused(self, recovery: str, *, is_paused: bool) -> RecoveryView:
         found = running(self._book, recovery)

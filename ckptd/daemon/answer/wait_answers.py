@@ -20,6 +20,7 @@ from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
+from ckptd.model.goals import Goal
 from ckptd.model.quantities import format_duration, format_size
 
 _LOOK_S: Final = 0.25
@@ -74,7 +75,7 @@ class WaitAnswers:
                 if not found.waiting_for:
                     yield self._result(request, found, now_ns - began_ns)
                     return
-                progress = self._progress(found)
+                progress = self._progress(found, awaited.goal)
                 is_due = said_ns is None or now_ns - said_ns >= _PROGRESS_S * SECOND
                 if is_due or said is None or said.waiting_for != progress.waiting_for:
                     yield progress
@@ -99,7 +100,7 @@ class WaitAnswers:
                 await awaited.see_newest()
             await asyncio.sleep(_NEWEST_S)
 
-    def _progress(self, found: Reaching) -> WaitProgress:
+    def _progress(self, found: Reaching, goal: Goal) -> WaitProgress:
         snapshot = None
         for each in self._recovering.book:
             if each.id == found.recovery:
@@ -110,13 +111,11 @@ class WaitAnswers:
         eta_ns = snapshot.eta_ns
         return WaitProgress(
             waiting_for=found.waiting_for,
-            detail=_detail(snapshot),
+            detail=_detail(snapshot, goal),
             version=found.version,
             recovery=snapshot.recovery,
             stage=snapshot.stage,
-            bytes_left=(
-                snapshot.total_bytes - snapshot.verified_bytes if snapshot.units_total else None
-            ),
+            bytes_left=_left_bytes(snapshot, goal) if snapshot.units_total else None,
             eta_s=None if eta_ns is None else round(eta_ns / SECOND, 1),
         )
 
@@ -147,12 +146,24 @@ def _beside(work: Coroutine[object, object, None]) -> Iterator[None]:
         task.cancel()
 
 
-def _detail(snapshot: RecoverySnapshot) -> str:
+def _left_bytes(snapshot: RecoverySnapshot, goal: Goal) -> int:
+    """Return what is missing of what is waited for: of a phase also of those before it."""
+    left_bytes = 0
+    for phase in snapshot.phases:
+        left_bytes += phase.left_bytes
+        if phase.name == goal.phase:
+            return left_bytes
+    return snapshot.total_bytes - snapshot.verified_bytes
+
+
+def _detail(snapshot: RecoverySnapshot, goal: Goal) -> str:
     """Say how far a recovery is, or why it does not go on."""
     if snapshot.waiting_for:
         return f"it waits for {snapshot.waiting_for}"
     if not snapshot.units_total:
         return ""
-    left = format_size(snapshot.total_bytes - snapshot.verified_bytes)
+    left = format_size(_left_bytes(snapshot, goal))
+    if goal.phase:
+        return f"{left} left up to phase {goal.phase}"
     eta_ns = snapshot.eta_ns
     return f"{left} left" + ("" if eta_ns is None else f", ETA {format_duration(eta_ns / SECOND)}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final, NoReturn
 
-from ckptd.core.report.views import RecoverySnapshot
+from ckptd.core.report.views import PhaseSnapshot, RecoverySnapshot
 from ckptd.daemon.host.systemd import Notifier
 from ckptd.limits import SECOND
 from ckptd.model.quantities import format_duration, format_size
@@ -16,6 +16,10 @@ from ckptd.observe.logs import get_logger
 
 STATUS_INTERVAL_S: Final = 1.0
 """How often progress of recoveries is reported to the service manager, at most."""
+
+_PHASES_MIN: Final = 2
+_PHASES_SHOWN: Final = 4
+"""``systemctl status`` has one line."""
 
 _TICKS: Final = 4
 """Signs of life in each interval of the watchdog. ``sd_watchdog_enabled(3)`` asks for two; so
@@ -123,5 +127,20 @@ def status_text(active: tuple[RecoverySnapshot, ...]) -> str:
     others = f" (and {len(active) - 1} more)" if len(active) > 1 else ""
     return (
         f"recovering {first.checkpoint}: {first.units_done}/{first.units_total} units, "
-        f"{left} left{eta}{waiting}{others}"
+        f"{left} left{eta}{_phases_text(first.phases)}{waiting}{others}"
     )
+
+
+def _phases_text(phases: Sequence[PhaseSnapshot]) -> str:
+    """Say how far the phases of a recovery are; empty if there is one."""
+    if len(phases) < _PHASES_MIN:
+        return ""
+    said = []
+    for phase in phases[:_PHASES_SHOWN]:
+        how = f"{format_size(phase.left_bytes)} left"
+        if phase.placed_ns is not None:
+            how = "placed"
+        elif phase.durable_ns is not None:
+            how = "here"
+        said.append(f"{phase.name} {how}")
+    return f", {', '.join(said)}"

@@ -17,10 +17,37 @@ from ckptd.limits import SECOND
 from ckptd.model.ids import RecoveryId
 from ckptd.model.words import Criticality, Result, Stage, WasteReason
 from ckptd.observe.durations import NO_RECOVERIES, Durations
-from ckptd.observe.metrics import MetricRow, counter, counters, gauge, gauges, histogram
+from ckptd.observe.metrics import (
+    MetricRow,
+    counter,
+    counters,
+    gauge,
+    gauges,
+    histogram,
+    histograms,
+)
 from ckptd.store.records.ended import EndedRecovery
 
 _UNIT_STATES: Final = ("done", "missing")
+_MILESTONES: Final = ("first_unit", "first_phase", "critical", "usable", "complete")
+"""Whatever phases are called: publishers choose their names."""
+
+
+def milestone_seconds(ended: EndedRecovery) -> dict[str, float]:
+    """Return how long it took until each milestone that a recovery reached.
+
+    It is *usable* once the units of its first phase stand under their final names: until then
+    whoever waits for it is down.
+    """
+    first = ended.phases[0] if ended.phases else None
+    reached = {
+        "first_unit": ended.first_unit_s,
+        "first_phase": first.complete_s if first else None,
+        "critical": ended.critical_s,
+        "usable": first.placed_s if first else None,
+        "complete": ended.complete_s,
+    }
+    return {name: after_s for name, after_s in reached.items() if after_s is not None}
 
 
 @dataclass(slots=True)
@@ -31,6 +58,7 @@ class Totals:
         results: How many ended how.
         durations: How long the complete ones took.
         critical_durations: How long it took until the last critical unit was here.
+        milestones: How long it took until each milestone, of all that reached it.
         resumed_bytes: What earlier runs had left.
         local_bytes: What else was on this node's disks already, or is zeros.
         reused_bytes: Those of them that were copied from elsewhere on this node.
@@ -42,6 +70,7 @@ class Totals:
     results: Counter[str] = field(default_factory=Counter)
     durations: Durations = NO_RECOVERIES
     critical_durations: Durations = NO_RECOVERIES
+    milestones: dict[str, Durations] = field(default_factory=dict)
     resumed_bytes: int = 0
     local_bytes: int = 0
     reused_bytes: int = 0
@@ -56,6 +85,9 @@ class Totals:
             self.durations = self.durations.plus(ended.duration_s)
         if ended.critical_s is not None:
             self.critical_durations = self.critical_durations.plus(ended.critical_s)
+        for name, after_s in milestone_seconds(ended).items():
+            known = self.milestones.get(name, NO_RECOVERIES)
+            self.milestones[name] = known.plus(after_s)
         self.add(effect.final)
 
     def with_active(self, active: Iterable[RecoverySnapshot]) -> Totals:
@@ -190,6 +222,14 @@ RECOVERY_METRICS: Final[Sequence[MetricRow[RecoveriesSeen]]] = (
         "recovery_critical_ready_seconds",
         "From request to the last critical unit, of recoveries that ended.",
         lambda seen: seen.totals.critical_durations,
+    ),
+    histograms(
+        "recovery_milestone_seconds",
+        "From request to what makes a recovery useful, of recoveries that ended.",
+        "milestone",
+        lambda seen: seen.totals.milestones,
+        _MILESTONES,
+        empty=NO_RECOVERIES,
     ),
     counters(
         "recovery_stage_seconds",

@@ -4,12 +4,21 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ckptd.daemon.host.supervision import DISK_HANGS_NS, feed_watchdog, more_time, reloading
+from ckptd.core.report.views import PhaseSnapshot, RecoverySnapshot
+from ckptd.daemon.host.supervision import (
+    DISK_HANGS_NS,
+    feed_watchdog,
+    more_time,
+    reloading,
+    status_text,
+)
 from ckptd.daemon.host.systemd import Notifier
-from ckptd.limits import SECOND
+from ckptd.limits import MIB, SECOND
+from ckptd.model.words import Stage
 
 INTERVAL_NS = 4 * SECOND
 TICK_NS = SECOND
@@ -111,3 +120,25 @@ def test_a_reload_is_told_with_its_moment_and_its_end(manager: socket.socket) ->
     assert fields.keys() == {b"RELOADING", b"MONOTONIC_USEC"}
     assert int(fields[b"MONOTONIC_USEC"]) > 0
     assert heard(manager) == [b"READY=1"]
+
+
+def recovery(*phases: PhaseSnapshot, waiting_for: str = "") -> tuple[RecoverySnapshot]:
+    facts: dict[str, Any] = dict.fromkeys(RecoverySnapshot.__slots__, 0)
+    facts |= {"checkpoint": "llama", "stage": Stage.TRANSFERRING, "wasted_bytes": {}}
+    facts |= {"units_total": 9, "units_done": 3, "total_bytes": 8 * MIB, "verified_bytes": 2 * MIB}
+    facts |= {"eta_ns": 4 * SECOND, "waiting_for": waiting_for, "phases": phases}
+    return (RecoverySnapshot(**facts),)
+
+
+def test_the_status_says_how_far_each_phase_is() -> None:
+    core = PhaseSnapshot(0, "core", 1, MIB, 0, durable_ns=SECOND, placed_ns=2 * SECOND)
+    serving = PhaseSnapshot(1, "serving", 1, MIB, 0, durable_ns=3 * SECOND, placed_ns=None)
+    rest = PhaseSnapshot(2, "rest", 7, 6 * MIB, 5 * MIB, durable_ns=None, placed_ns=None)
+    assert status_text(recovery(core, serving, rest)) == (
+        "recovering llama: 3/9 units, 6 MiB left, ETA 4.0s, "
+        "core placed, serving here, rest 5 MiB left"
+    )
+    assert status_text(recovery(rest, waiting_for="a")) == (
+        "recovering llama: 3/9 units, 6 MiB left, ETA 4.0s, waiting for a"
+    )
+    assert status_text(()) == "serving; no recovery under way"

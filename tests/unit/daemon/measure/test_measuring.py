@@ -90,6 +90,7 @@ from ckptd.observe.metrics import (
 from ckptd.wire.fields import CLASSES
 
 RESULTS = tuple(result.value for result in Result)
+MILESTONES = ("first_unit", "first_phase", "critical", "usable", "complete")
 STAGES = tuple(stage.value for stage in Stage if not stage.is_ended)
 CRITICALITIES = tuple(criticality.label for criticality in Criticality)
 DIRECTIONS = tuple(direction.value for direction in Direction)
@@ -192,6 +193,7 @@ def lag_window() -> LagWindow:
 
 TOTALS = Totals(durations=NO_RECOVERIES.plus(1).plus(1.5).plus(99_999))
 TOTALS.critical_durations = NO_RECOVERIES.plus(0.5)
+TOTALS.milestones = {"usable": NO_RECOVERIES.plus(0.25), "first_unit": NO_RECOVERIES.plus(0.125)}
 TOTALS.results.update(numbered(4, RESULTS))
 TOTALS.wasted_bytes.update(numbered(13, WASTE_REASONS))
 TOTALS.resumed_bytes, TOTALS.bad_blocks, TOTALS.hedges = 12, 16, 17
@@ -372,11 +374,12 @@ def labelled(name: str, label: str, values: dict[str, int]) -> list[str]:
 def timed(name: str, durations: Durations, label: str = "") -> list[str]:
     bounds = [*map(float, durations.bounds_s), "+Inf"]
     counts = itertools.accumulate(durations.counts)
-    before, alone = (f"{label},", f"{{{label}}}") if label else ("", "")
+    labels = [",".join(sorted(filter(None, (label, f'le="{bound}"')))) for bound in bounds]
+    alone = f"{{{label}}}" if label else ""
     return [
         *(
-            f'ckptd_{name}_bucket{{{before}le="{bound}"}} {count}.0'
-            for bound, count in zip(bounds, counts, strict=True)
+            f"ckptd_{name}_bucket{{{each}}} {count}.0"
+            for each, count in zip(labels, counts, strict=True)
         ),
         f"ckptd_{name}_count{alone} {sum(durations.counts)}.0",
         f"ckptd_{name}_sum{alone} {durations.sum_s}",
@@ -434,6 +437,15 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         *labelled("recoveries_total", "result", numbered(4, RESULTS)),
         *timed("recovery_duration_seconds", TOTALS.durations),
         *timed("recovery_critical_ready_seconds", TOTALS.critical_durations),
+        *(
+            line
+            for name in MILESTONES
+            for line in timed(
+                "recovery_milestone_seconds",
+                TOTALS.milestones.get(name, NO_RECOVERIES),
+                f'milestone="{name}"',
+            )
+        ),
         *labelled("recovery_stage_seconds_total", "stage", numbered(60, STAGES)),
         "ckptd_resumed_bytes_total 12.0",
         "ckptd_local_bytes_total 18.0",
