@@ -44,6 +44,7 @@ GROUPS = {
     "reuse": "tests.benchmarks.reuse",
     "jobs": "tests.benchmarks.jobs",
     "lazy": "tests.benchmarks.lazy",
+    "phases": "tests.benchmarks.phases",
 }
 """Rows of a module of their own, which are measured where they are named."""
 SMALL_UNIT_BYTES = 16 * KIB
