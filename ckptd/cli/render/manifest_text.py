@@ -28,10 +28,6 @@ def said_lines(said: SaidOfUnits, width: int | None = None) -> list[str]:
     lines = [*_fold_lines(said.folds, said.phases, said.left_out, width), ""]
     lines += _phase_lines(said.phases)
     lines += (f"counts for no unit: {printable(rule)}" for rule in said.idle_rules)
-    lines += (
-        f"not in this part of the job, so nothing waits for it: {printable(each)}"
-        for each in said.unresolved
-    )
     if said.proposal is not None:
         lines.append(_proposal_line(said.proposal))
     return lines

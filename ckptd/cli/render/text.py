@@ -417,6 +417,10 @@ def published_lines(result: PublishResult) -> list[str]:
             f"{result.passed_files} files that only their owner may read {done}: "
             f"{printable(result.passed_note)}"
         )
+    lines += (
+        f"not in this part of the job, so nothing waits for it: {printable(each)}"
+        for each in result.unresolved
+    )
     if result.is_dry_run:
         lines.append("nothing was published: this is what would be")
     return lines

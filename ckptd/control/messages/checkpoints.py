@@ -196,6 +196,8 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
         passed_files: How many files are read through descriptors that were passed.
         passed_note: For how long, and how they can be read for good; empty if there are none.
         minimal_set: What has to be there first; ``None`` if nothing was published.
+        unresolved: Patterns of units that come before others, each with its rule, of which this
+            part of a job has none: nothing waits for them.
         said: Of what would be published: what is said of its units, and by which rules.
     """
 
@@ -218,6 +220,7 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     passed_files: int = 0
     passed_note: str = ""
     minimal_set: MinimalSetView | None = None
+    unresolved: tuple[str, ...] = ()
     said: SaidOfUnits | None = None
 
 

@@ -108,7 +108,6 @@ class SaidOfUnits(msgspec.Struct, frozen=True, kw_only=True):
         left_out: Units that are in none of these rows.
         idle_rules: Rules that count for no unit: they match none, or others before them say the
             same things.
-        unresolved: Patterns of units that come before others, of which this part of a job has none.
         proposal: What is recognised; ``None``: no format.
     """
 
@@ -116,7 +115,6 @@ class SaidOfUnits(msgspec.Struct, frozen=True, kw_only=True):
     folds: tuple[FoldRow, ...]
     left_out: int = 0
     idle_rules: tuple[str, ...] = ()
-    unresolved: tuple[str, ...] = ()
     proposal: ProposalView | None = None
 
 

@@ -201,6 +201,7 @@ class PublishAnswers:
             passed_files=hashed.passed,
             passed_note=self._passed_note(root.absolute(hashed.directory), hashed.passed),
             minimal_set=self._minimal_sets.of(held.holding.digest),
+            unresolved=hashed.unresolved,
         )
 
     def _passed_note(self, directory: str, count: int) -> str:
@@ -277,6 +278,7 @@ class PublishAnswers:
             passed_files=outlook.closed,
             passed_note=self._passed_note(root.absolute(outlook.directory), outlook.closed),
             minimal_set=self._minimal_sets.first_of(said.phases),
+            unresolved=outlook.files.assignment.unresolved,
             said=said,
         )
 

@@ -27,13 +27,12 @@ def said_of(outlook: Outlook) -> SaidOfUnits:
     Cost: O(units); not for an event loop.
     """
     files, assignment = outlook.files, outlook.files.assignment
-    summary = summary_of_assignment(assignment, files.paths(), files.sizes)
+    summary = summary_of_assignment(assignment, files.all_paths, files.sizes)
     return SaidOfUnits(
         phases=phase_rows(summary),
         folds=fold_rows(summary),
         left_out=summary.left_out,
         idle_rules=assignment.idle_rules,
-        unresolved=tuple(f"{glob} ({origin})" for glob, origin in assignment.unresolved),
         proposal=_proposal(files, outlook.proposed),
     )
 
@@ -43,7 +42,7 @@ def _proposal(files: Candidates, proposed: Proposed | None) -> ProposalView | No
         return None
     phases: tuple[PhaseRow, ...] = ()
     if proposed.assignment is not None:
-        summary = summary_of_assignment(proposed.assignment, files.paths(), files.sizes)
+        summary = summary_of_assignment(proposed.assignment, files.all_paths, files.sizes)
         phases = phase_rows(summary)
     return ProposalView(
         format=proposed.format,

@@ -79,14 +79,15 @@ class Assignment:
         kind_of: Of each unit, by its number, which of the kinds it is.
         idle_rules: Origins of rules that count for no unit: they match none, or others before them
             say the same things.
-        unresolved: Patterns of prerequisites that match nothing, with the origin of their rule.
+        unresolved: Patterns of prerequisites that match nothing, each with the origin of its rule
+            behind it.
     """
 
     phases: tuple[str, ...]
     kinds: tuple[UnitWords, ...]
     kind_of: Sequence[int]
     idle_rules: tuple[str, ...] = ()
-    unresolved: tuple[tuple[str, str], ...] = ()
+    unresolved: tuple[str, ...] = ()
 
     def of(self, number: int) -> UnitWords:
         """Return what a unit is."""
@@ -230,7 +231,7 @@ class _Assigning:
                 "A critical unit cannot be optional: make one of the patterns narrower.",
             )
 
-    def check(self, *, is_part: bool) -> tuple[tuple[str, str], ...]:
+    def check(self, *, is_part: bool) -> tuple[str, ...]:
         """Check that patterns have matched what they have to.
 
         Returns:
@@ -262,10 +263,10 @@ class _Assigning:
                 f"puts units after {glob!r}, which matches no unit",
                 "Name what is there: patterns are compared with paths relative to the directory.",
             )
-        return tuple(unresolved)
+        return tuple(f"{glob} ({origin})" for glob, origin in unresolved)
 
     def finish(
-        self, paths: Sequence[str], phases: Sequence[str], unresolved: tuple[tuple[str, str], ...]
+        self, paths: Sequence[str], phases: Sequence[str], unresolved: tuple[str, ...]
     ) -> Assignment:
         """Put prerequisites in their place, and return what all units are."""
         has_phases = any(said.phase != _NOTHING for said in self._kinds)

@@ -91,7 +91,7 @@ class Summary(NamedTuple):
 
 
 def summary_of_assignment(
-    assignment: Assignment, paths: Iterable[str], sizes: Iterable[int]
+    assignment: Assignment, paths: Sequence[str], sizes: Iterable[int]
 ) -> Summary:
     """Return what rules say of the units of a version.
 
@@ -100,7 +100,6 @@ def summary_of_assignment(
         paths: Of the units, by their numbers.
         sizes: Their lengths, likewise.
     """
-    known = list(paths)
 
     def said(kind: int) -> Said:
         words = assignment.kinds[kind]
@@ -108,14 +107,14 @@ def summary_of_assignment(
             words.phase,
             words.criticality,
             words.is_optional,
-            tuple(known[number] for number in words.after[:AFTER_SHOWN_MAX]),
+            tuple(paths[number] for number in words.after[:AFTER_SHOWN_MAX]),
             len(words.after),
             words.origins.rules(),
             words.origins.lifted_before,
         )
 
     folding = _Folding(assignment.phases, said)
-    for kind, path, size_bytes in zip(assignment.kind_of, known, sizes, strict=True):
+    for kind, path, size_bytes in zip(assignment.kind_of, paths, sizes, strict=True):
         folding.take(kind, path, size_bytes)
     return folding.finish()
 

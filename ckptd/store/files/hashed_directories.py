@@ -27,6 +27,7 @@ class HashedDirectory:
             had to leave out.
         attributes: The attribute document of what was published; empty: nothing is known.
         passed: How many files this process reads through descriptors that their owner passed.
+        unresolved: Prerequisites that were named and are not in this part of a job.
     """
 
     root: str
@@ -37,6 +38,7 @@ class HashedDirectory:
     files: UnitFiles
     attributes: bytes = field(default=b"", compare=False)
     passed: int = field(default=0, compare=False)
+    unresolved: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def is_whole(self) -> bool:

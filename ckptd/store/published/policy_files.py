@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import Final
 
-from ckptd.errors import NotFound, UsageError
+from ckptd.errors import NotFound, StorageError, UsageError
 from ckptd.limits import POLICY_FILE_BYTES_MAX
 from ckptd.model.policy.documents import read_policy
 from ckptd.model.policy.rules import Policy
@@ -15,6 +16,7 @@ from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.layout import POLICY_FILE, inside
 from ckptd.store.files.links import doubt_about_hard_links
 from ckptd.store.files.names import Names
+from ckptd.store.files.permission import user_name
 from ckptd.store.files.roots import Root
 
 BESIDE: Final = f"../{POLICY_FILE}"
@@ -66,6 +68,14 @@ def _content(root: Root, place: str) -> bytes | None:
             fd = names.open_file(place, os.O_RDONLY)
         except NotFound:
             return None
+        except StorageError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            raise StorageError(
+                subject,
+                f"user {user_name()} may not read it, and it says what matters first",
+                f"Run 'chmod a+r {shlex.quote(subject)}'.",
+            ) from error
         try:
             check_plain(os.fstat(fd), directory, subject, lambda: doubt_about_hard_links(fd))
             return os.pread(fd, POLICY_FILE_BYTES_MAX + 1, 0)

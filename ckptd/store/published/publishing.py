@@ -128,7 +128,12 @@ def scan_and_hash(
         attributes = document_of_hashed(root, directory, hashed.modes)
     except ContentChanged as error:
         raise _changed(error.subject) from error
-    return replace(directory, attributes=attributes, passed=closed)
+    return replace(
+        directory,
+        attributes=attributes,
+        passed=closed,
+        unresolved=candidates.assignment.unresolved,
+    )
 
 
 def _settle(changed_ns: int, settle_ns: int, is_cancelled: Callable[[], bool]) -> None:

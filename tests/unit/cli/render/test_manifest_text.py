@@ -71,7 +71,6 @@ def test_the_rule_is_shown_and_what_was_lifted() -> None:
             replace(MANIFEST.folds[2], rule="../ckptd.policy.toml rule 2"),
         ),
         idle_rules=("../ckptd.policy.toml rule 3",),
-        unresolved=("latest (p rule 4)",),
     )
     assert said_lines(said) == [
         "UNITS  SIZE    PHASE  CLASS               PATHS       RULE",
@@ -81,7 +80,6 @@ def test_the_rule_is_shown_and_what_was_lifted() -> None:
         "phase core: 12 units, 2 GiB, 4 MiB of it critical",
         "phase rest: 9 units, 24 GiB",
         "counts for no unit: ../ckptd.policy.toml rule 3",
-        "not in this part of the job, so nothing waits for it: latest (p rule 4)",
     ]
 
 

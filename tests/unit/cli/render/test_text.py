@@ -330,6 +330,13 @@ def test_links_and_empty_directories_are_counted_beside_units() -> None:
     assert ", 12 units, 2 links, 1 empty directory in " in published_lines(result)[0]
 
 
+def test_a_publishing_says_of_which_prerequisites_this_part_has_none() -> None:
+    result = replace(PUBLISH_RESULT, unresolved=("latest (p rule 4)",))
+    assert published_lines(result)[-1] == (
+        "not in this part of the job, so nothing waits for it: latest (p rule 4)"
+    )
+
+
 def test_a_dry_run_says_what_would_be_published() -> None:
     result = replace(
         PUBLISH_RESULT, digest="", is_dry_run=True, excluded=("x.log",), excluded_files=1

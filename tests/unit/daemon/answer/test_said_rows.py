@@ -51,7 +51,8 @@ def outlook(root: Root, *policies: Policy, recognises: bool = False) -> Outlook:
 
 
 def test_of_what_would_be_published_rules_and_sums_are_shown(root: Root) -> None:
-    said = said_of(outlook(root, POLICY))
+    found = outlook(root, POLICY)
+    said = said_of(found)
     assert [(each.name, each.units, each.bytes) for each in said.phases] == [
         ("core", 2, 102),
         ("rest", 1, 200),
@@ -65,7 +66,7 @@ def test_of_what_would_be_published_rules_and_sums_are_shown(root: Root) -> None
         ("optimizer.pt", "rest", (), "rule 2", ""),
     ]
     assert said.idle_rules == ("rule 3",)
-    assert said.unresolved == ("vocab (rule 4)",)
+    assert found.files.assignment.unresolved == ("vocab (rule 4)",)
 
 
 def test_what_is_recognised_is_shown_and_does_not_count(root: Root) -> None:

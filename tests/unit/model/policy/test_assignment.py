@@ -176,7 +176,7 @@ def test_what_is_not_there_is_named() -> None:
         assign(FILES, [policy])
     assert error.value.subject == "rule of model*"
     assignment = assign(FILES, [policy], is_part=True)
-    assert assignment.unresolved == (("vocab.txt", "rule of model*"),)
+    assert assignment.unresolved == ("vocab.txt (rule of model*)",)
     assert by_path(assignment)["model-1.safetensors"].after == ()
 
 

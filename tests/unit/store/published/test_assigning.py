@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from ckptd.errors import UsageError
+from ckptd.model.ids import CheckpointName, Version
+from ckptd.model.joint import Joint, Member
 from ckptd.model.policy.rules import Policy, Rule
 from ckptd.model.words import Criticality
 from ckptd.store.files.hashed_directories import HashedDirectory
@@ -116,6 +118,41 @@ def test_a_part_of_a_job_may_lack_what_another_has(root: Root, inside: Path) -> 
         publish(root, "v1")
     hashed = publish(root, "v1", checkpoint="llama/shard-0-of-2")
     assert [unit.after for unit in hashed.manifest.units] == [()]
+    assert hashed.unresolved == ("latest (../ckptd.policy.toml rule 1)",)
+
+
+def test_shards_from_one_directory_follow_the_same_rules(root: Root, inside: Path) -> None:
+    files = {f"model-{rank}.pt": b"%d" % rank * 10 for rank in range(2)}
+    write_files(inside / "v1", {**files, "optim-0.pt": b"o", "config.json": b"{}"})
+    rules = (
+        b"phases = ['core', 'rest']\n[[rule]]\npaths = ['model*', 'config*']\nphase = 'core'\n"
+        b"[[rule]]\npaths = ['model*']\nafter = ['config*']\n"
+        b"[[rule]]\npaths = ['optim*']\ncriticality = 'deferred'\n"
+    )
+    write_files(inside, {NAME: rules})
+    shards = [
+        publish(
+            root,
+            "v1",
+            checkpoint=f"llama/shard-{rank}-of-2",
+            exclude=(f"*-{1 - rank}.pt",),
+            allows_incomplete=True,
+        )
+        for rank in range(2)
+    ]
+    assert [said_of(each) for each in shards] == [
+        {"config.json": "core", "model-0.pt": "core", "optim-0.pt": "rest"},
+        {"config.json": "core", "model-1.pt": "core"},
+    ]
+    members = (Member(each.digest, each.manifest) for each in shards)
+    joined = Joint(CheckpointName("llama"), Version(100), members).manifest
+    assert joined.phases == ("core", "rest")
+    assert [(unit.path, unit.phase, unit.after) for unit in joined.units] == [
+        ("config.json", 0, ()),
+        ("model-0.pt", 0, (0,)),
+        ("model-1.pt", 0, (0,)),
+        ("optim-0.pt", 1, ()),
+    ]
 
 
 def test_a_pattern_that_was_typed_matches(root: Root, inside: Path) -> None:

@@ -80,5 +80,8 @@ def test_what_could_not_be_published_is_not_read_either(root: Root, inside: Path
 def test_one_that_may_not_be_read_is_not_ignored(root: Root, inside: Path) -> None:
     write_files(inside, {NAME: b""})
     (inside / NAME).chmod(0)
-    with somebody(), pytest.raises(StorageError, match=NAME):
+    with somebody() as user, pytest.raises(StorageError) as error:
         policy_in(root, "", "p")
+    assert error.value.subject == f"{inside}/{NAME}"
+    assert error.value.problem.startswith(f"user {user} may not read it")
+    assert "chmod a+r" in error.value.hint
