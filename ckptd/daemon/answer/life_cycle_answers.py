@@ -37,7 +37,7 @@ class LifeCycleAnswers:
         answer = self._let_go(chosen, is_dry_run=request.is_dry_run)
         if not request.is_dry_run:
             for some in _batches(chosen):
-                await self._catalog.withdraw_all([each.place.number for each in some])
+                await self._standings.withdraw(some, LifeCause.WITHDRAW)
                 for each in some:
                     self._standings.note_let_go(each.held.holding.digest)
                     _log.info("version.withdrawn", **self._standings.facts(each))

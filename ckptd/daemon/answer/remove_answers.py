@@ -142,9 +142,8 @@ class RemoveAnswers:
     ) -> AsyncGenerator[RemoveProgress, None]:
         """Withdraw a place, remove its files, forget it; what was begun is brought to its end."""
         standing, root, hashed, examined, is_shared = doomed
-        self._standings.check_permitted([standing], LifeCause.REMOVE)
         self._standings.check_untouched([standing])  # hashing may have taken hours
-        await self._catalog.withdraw_all([standing.place.number])
+        await self._standings.withdraw([standing], LifeCause.REMOVE)
         self._standings.note_let_go(standing.held.holding.digest)
         removing = self._in_thread(
             partial(

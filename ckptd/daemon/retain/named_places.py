@@ -154,6 +154,23 @@ class NamedPlaces:
                 f"Activate another version, or take the link away: ckptctl activate --none {name}",
             )
 
+    async def withdraw(self, chosen: Sequence[NamedPlace], cause: LifeCause) -> None:
+        """Take places off offer that are let go; from then on none of them becomes active.
+
+        Raises:
+            Conflict: One is active, or somebody was about to make it so; nothing was changed.
+            StorageError: The disk refused.
+        """
+        self.check_permitted(chosen, cause)
+        await self._catalog.withdraw_all([each.place.number for each in chosen])
+        try:
+            self.check_permitted(chosen, cause)
+        except Conflict:
+            for held, place in chosen:
+                if not place.is_withdrawn:
+                    await self._catalog.offer(held.holding.digest, place.number)
+            raise
+
     async def check_alone(self, standing: NamedPlace, chosen: Sequence[NamedPlace]) -> bool:
         """Check that no other place shares files with one that is to be removed.
 

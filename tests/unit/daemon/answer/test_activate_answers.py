@@ -128,3 +128,32 @@ async def test_what_is_active_or_about_to_be_is_not_let_go(
     await catalog.active.intend(row._replace(directory="llama/rank-0/101", version=Version(101)))
     with pytest.raises(Conflict, match="is about to be active"):
         here.let_go(cause, 101)
+
+
+async def test_what_becomes_active_while_it_is_let_go_stays_on_offer(
+    here: Answering, catalog: Catalog, root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both looked before the other one wrote anything down."""
+    await put(catalog, root, "llama/rank-0/100")
+    chosen = here.standings.chosen(NAME, Version(100), None)
+    withdraw_all = catalog.withdraw_all
+
+    async def after_activation(numbers: Sequence[int]) -> None:
+        await here.activate()
+        await withdraw_all(numbers)
+
+    monkeypatch.setattr(catalog, "withdraw_all", after_activation)
+    with pytest.raises(Conflict, match="is active"):
+        await here.standings.withdraw(chosen, LifeCause.REMOVE)
+    (held,) = catalog.versions()
+    assert held.is_offered
+
+
+async def test_what_was_let_go_first_does_not_become_active(
+    here: Answering, catalog: Catalog, root: Root
+) -> None:
+    await put(catalog, root, "llama/rank-0/100")
+    await here.standings.withdraw(here.standings.chosen(NAME, Version(100), None), LifeCause.REMOVE)
+    with pytest.raises(Conflict, match="is withdrawn"):
+        await here.activate()
+    assert catalog.active.intended() == ()
