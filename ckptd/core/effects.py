@@ -21,6 +21,8 @@ from ckptd.core.events import (
     ManifestMissed,
     ManifestRefused,
     ManifestsJoined,
+    PhaseHeld,
+    PhasePlaced,
     PlacementFailed,
     RangeEnded,
     RivalExamined,
@@ -223,10 +225,35 @@ class PlaceVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class DiscardStaging:
-    """Remove whatever a recovery left on the disk."""
+class PlacePhase:
+    """Put the units of a phase under their final names, while those of later ones still travel.
+
+    Commits go on meanwhile, and blocks of other units go on arriving.
+
+    Attributes:
+        recovery: Which recovery.
+        phase: Which of the manifest's phases; all before it were placed.
+        name: Its name.
+        missing: Blocks that are not durable here, of any phase; their units stay behind.
+    """
 
     recovery: RecoveryId
+    phase: int
+    name: str
+    missing: BlockSet
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardStaging:
+    """Remove whatever a recovery left on the disk.
+
+    Attributes:
+        recovery: Which recovery.
+        withdraws_placed: Also what it placed by phases, if nobody changed it since.
+    """
+
+    recovery: RecoveryId
+    withdraws_placed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +332,7 @@ Effect: TypeAlias = (
     | CloseLane
     | ConfirmHolding
     | CommitBlocks
+    | PlacePhase
     | PlaceVersion
     | DiscardStaging
     | ChooseVersion
@@ -324,6 +352,7 @@ ENDS: Final[Mapping[type[Effect], frozenset[type[Event]]]] = {
     CloseLane: frozenset(),
     ConfirmHolding: frozenset({HoldingConfirmed}),
     CommitBlocks: frozenset({BlocksCommitted, CommitFailed}),
+    PlacePhase: frozenset({PhasePlaced, PhaseHeld}),
     PlaceVersion: frozenset({VersionPlaced, PlacementFailed}),
     DiscardStaging: frozenset({StagingDiscarded}),
     ChooseVersion: frozenset(),

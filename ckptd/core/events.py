@@ -144,6 +144,8 @@ class RecoveryRequested:
         is_on_demand: Only what somebody waits for or reads is fetched, until the rest is wanted.
         is_named: With a version: it was asked for. Else an interrupted recovery had chosen it.
         is_by_choice: Not all units are wanted; which ones comes with the manifest.
+        is_progressive: Each phase is placed as soon as it is complete.
+        has_placed: An interrupted recovery had placed some of it, or had begun to.
         reached: Milestones that an earlier life of this node reached of the version with that
             digest, and when, on this life's clock; that may be before it.
         job: The checkpoint is the name of a job, and these shards of it are wanted; ``own`` and
@@ -168,6 +170,8 @@ class RecoveryRequested:
     own_names: tuple[CheckpointName, ...] = ()
     is_named: bool = True
     is_by_choice: bool = False
+    is_progressive: bool = False
+    has_placed: bool = False
     job: JobRequest | None = None
     reached: tuple[tuple[Milestone, int], ...] = ()
 
@@ -592,6 +596,34 @@ class CommitFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class PhasePlaced:
+    """The units of a phase stand under their final names, and those of phases before it.
+
+    Attributes:
+        recovery: Which recovery.
+        phase: Which of the manifest's phases.
+    """
+
+    recovery: RecoveryId
+    phase: int
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseHeld:
+    """A phase could not be placed, or not all of it.
+
+    Attributes:
+        recovery: Which recovery.
+        refusal: Why.
+        is_in_the_way: Somebody's file stands where one of its units belongs; it is left alone.
+    """
+
+    recovery: RecoveryId
+    refusal: Refusal
+    is_in_the_way: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class VersionPlaced:
     """The version stands under its final name, durable and in the catalog."""
 
@@ -658,6 +690,8 @@ Event: TypeAlias = (
     | BlocksDurable
     | BlocksCommitted
     | CommitFailed
+    | PhasePlaced
+    | PhaseHeld
     | VersionPlaced
     | PlacementFailed
     | StagingDiscarded

@@ -37,7 +37,7 @@ from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.core.report.rivals import Rival
 from ckptd.core.report.verdicts import Explanation
 from ckptd.core.report.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot
-from ckptd.core.stages import advance, ending, restaging, rival_choice
+from ckptd.core.stages import advance, ending, placing_phases, restaging, rival_choice
 from ckptd.core.stages.claims_on_content import (
     claimed_contents,
     rivals_of_choice,
@@ -345,6 +345,7 @@ _ROOMS: Final = (
     joined,
     rival_choice,
     ending,
+    placing_phases,
     restaging,
     prioritizing,
     needing,

@@ -42,6 +42,7 @@ from ckptd.store.records.link_records import LinkRecords
 from ckptd.store.records.milestone_records import MilestoneRecords
 from ckptd.store.records.moments import Moments
 from ckptd.store.records.passed_records import PassedRecords
+from ckptd.store.records.placed_units import PlacedUnitRecords
 from ckptd.store.records.signature_records import SignatureShelf
 from ckptd.store.trees.ownership import Owner
 
@@ -63,6 +64,7 @@ class Storage:
         elapsed: How long recoveries have been under way.
         milestones: What they have reached meanwhile, and when.
         passed: Which places have files that were passed.
+        placed_units: What recoveries put where nothing was.
     """
 
     roots: Roots
@@ -75,6 +77,7 @@ class Storage:
     elapsed: ElapsedTimes
     milestones: MilestoneRecords
     passed: PassedRecords
+    placed_units: PlacedUnitRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,7 @@ async def open_parts(
             ElapsedTimes(database),
             MilestoneRecords(database),
             PassedRecords(database),
+            PlacedUnitRecords(database),
         ),
         transport=Transport(identity, inquirer, Throttles.create()),
         policy=policy,

@@ -448,6 +448,7 @@ class StoryReason(enum.StrEnum):
     ON_DEMAND = "on_demand"
     OTHERS = "others"
     DISK = "disk"
+    IN_THE_WAY = "in_the_way"
     SHORTAGE = "shortage"
     CERTIFICATE = "certificate"
     MOVING = "moving"

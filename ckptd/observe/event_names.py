@@ -75,6 +75,8 @@ EVENTS: Final = {
     "version.conflict": "nodes hold several contents of one version: somebody has to choose",
     "version.published": "a directory was published",
     "version.removed": "a version was removed from a place with its files",
+    "recovery.withdrawn": "what a cancelled recovery had placed by phases was taken away again",
+    "recovery.not_withdrawn": "… and some of it could not be, or was changed since",
     "version.repaired": "files of a version were put right where it stands",
     "version.right": "files that looked different were hashed; they are what was published",
     "version.rotten": "files look untouched and are not what was published: bit rot; not served",

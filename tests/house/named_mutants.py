@@ -154,7 +154,7 @@ NAMED: Final = (
     NamedMutant(
         "the mark of a partial version goes",
         "store/staging/area.py",
-        "            else:\n                remove_marker(root, self._target)\n",
+        "                else:\n                    remove_marker(root, self._target)\n",
         "",
     ),
 )

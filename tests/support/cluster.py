@@ -170,6 +170,7 @@ class Node(LocalDaemon):
         critical: tuple[str, ...] = CRITICAL,
         deferred: tuple[str, ...] = DEFERRED,
         replace: bool = False,
+        phases: tuple[tuple[str, str], ...] = (),
     ) -> PublishResult:
         """Publish a directory and return the result."""
         request = PublishRequest(
@@ -179,6 +180,7 @@ class Node(LocalDaemon):
             critical=critical,
             deferred=deferred,
             replace=replace,
+            phases=phases,
         )
         *_, last = self.client.publish(request)
         assert isinstance(last, PublishResult)
@@ -198,6 +200,7 @@ class Node(LocalDaemon):
         units: Sequence[str] = (),
         min_criticality: str | None = None,
         activate: bool = False,
+        place: str = "",
     ) -> str:
         """Begin a recovery and return its id."""
         request = RecoverRequest(
@@ -212,6 +215,7 @@ class Node(LocalDaemon):
             units=tuple(units),
             min_criticality=min_criticality,
             activate=activate,
+            place=place,
         )
         return self.client.recover(request).recovery
 

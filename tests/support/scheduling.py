@@ -235,6 +235,7 @@ def wanted(
     allow_partial: bool = False,
     is_name_awaited: bool = False,
     is_by_choice: bool = False,
+    is_progressive: bool = False,
 ) -> RecoveryRequested:
     """Ask for the newest version of a checkpoint, or for exactly this one."""
     return RecoveryRequested(
@@ -246,6 +247,7 @@ def wanted(
         allow_partial=allow_partial,
         is_name_awaited=is_name_awaited,
         is_by_choice=is_by_choice,
+        is_progressive=is_progressive,
     )
 
 
@@ -379,6 +381,7 @@ class Script:
         is_background: bool = False,
         allow_partial: bool = False,
         chosen: BlockSet | None = None,
+        is_progressive: bool = False,
     ) -> list[Effect]:
         """Bring a recovery as far as transferring; return the first ranges ordered."""
         for source in sources:
@@ -393,6 +396,7 @@ class Script:
                 is_background=is_background,
                 allow_partial=allow_partial,
                 is_by_choice=chosen is not None,
+                is_progressive=is_progressive,
             ),
         )
         [asked] = self.recovery(recovery).search.asked

@@ -41,6 +41,9 @@ def why_still(
     if recovery.local.trouble:
         reason = StoryReason.SHORTAGE if recovery.local.is_short else StoryReason.DISK
         why = reason, recovery.local.trouble.rstrip(".") + _retried(recovery, now=now)
+    elif recovery.placing.obstacle:
+        obstacle = recovery.placing.obstacle.rstrip(".")
+        why = StoryReason.IN_THE_WAY, f"{obstacle}; tried again now and then"
     elif recovery.is_paused:
         why = StoryReason.PAUSED, "an operator to resume it"
     elif recovery.stage is Stage.SEEKING:

@@ -29,6 +29,8 @@ def find_agreement(step: Step, recovery: Recovery) -> None:
     joining, revision = recovery.joining, step.state.job_claims.revision
     if joining.attempt is not None or joining.is_giving_way or recovery.version is None:
         return
+    if recovery.placing.has_begun:
+        return  # what is placed stays
     if recovery.wanted_version is not None or joining.seen_revision == revision:
         return
     joining.seen_revision = revision
@@ -62,6 +64,8 @@ def is_out_of_reach(step: Step, recovery: Recovery) -> bool:
     """Tell whether nobody can complete the version: for good, or for longer than patience lasts."""
     if recovery.stage is not Stage.TRANSFERRING or recovery.work.transfer_count:
         return False
+    if recovery.placing.has_begun:
+        return False
     given_up_at_ns = recovery.given_up_at_ns
     is_given_up = given_up_at_ns is not None and step.now >= given_up_at_ns
     if not is_given_up and (recovery.is_begun or not is_beyond_completion(step, recovery)):
@@ -77,7 +81,8 @@ def give_way(step: Step, recovery: Recovery) -> None:
 
 def is_quiet(recovery: Recovery) -> bool:
     """Tell whether nothing of a recovery is under way."""
-    return not recovery.work.transfer_count and recovery.local.pending_order is None
+    is_pending = recovery.local.pending_order is not None or recovery.placing.is_pending
+    return not recovery.work.transfer_count and not is_pending
 
 
 def leave_version(step: Step, recovery: Recovery) -> None:

@@ -52,6 +52,7 @@ from ckptd.core.stages.ending import (
 )
 from ckptd.core.stages.manifest_search import ask, describe
 from ckptd.core.stages.milestones import note_milestones, note_placed
+from ckptd.core.stages.placing_phases import due_phase, place_phase
 from ckptd.core.stages.restaging import (
     prepare_again,
     restage_when_quiet,
@@ -79,6 +80,7 @@ def on_recovery_requested(step: Step, event: RecoveryRequested) -> None:
     assert event.recovery not in state.recoveries, f"{event.recovery} was requested twice"
     recovery = Recovery(event, state.next_sequence, started_ns=step.now)
     recovery.swarm.own_place = step.rng.random()
+    recovery.placing.has_begun = event.has_placed
     state.next_sequence += 1
     state.recoveries[recovery.id] = recovery
     if event.digest is not None:
@@ -159,7 +161,7 @@ def _is_worth_waiting(recovery: Recovery, refusal: Refusal) -> bool:
 def _refuse_content(step: Step, recovery: Recovery, refusal: Refusal) -> None:
     """Give up on a content whose manifest contradicts itself; take another one if there is."""
     step.state.note_refused(recovery.content.digest, refusal.message)
-    if has_alternative(step, recovery):
+    if has_alternative(step, recovery) and not recovery.placing.has_begun:
         choose_again(step, recovery, why=refusal.message)
     else:
         fail(step, recovery, FailureCause.VERIFICATION, refusal.message)
@@ -240,6 +242,8 @@ def advance(step: Step) -> None:
             recovery.local.retry_at_ns = None
             recovery.commit.is_held_up = False
             step.note_room_everywhere()
+        if recovery.placing.retry_at_ns is not None and recovery.placing.retry_at_ns <= step.now:
+            recovery.placing.retry_at_ns = None
         _advance_in_stage(step, recovery)
         if recovery.ending is not None:
             discard_when_quiet(step, recovery)
@@ -278,6 +282,7 @@ def _transfer(step: Step, recovery: Recovery) -> None:
     """Commit what has come together; go on to placing when nothing is left to come."""
     if recovery.phasing.has_several:
         settle_phase(step, recovery)
+        place_phase(step, recovery)
     if recovery.work.transfer_count:
         recovery.starved_since_ns = None
         if recovery.commit.blocks and recovery.local.pending_order is None:
@@ -306,6 +311,8 @@ def _transfer(step: Step, recovery: Recovery) -> None:
         return
     if recovery.commit.blocks:
         _commit(step, recovery, at_once=is_all_here)
+    elif recovery.placing.is_pending or due_phase(recovery) is not None:
+        return
     elif is_all_here and recovery.joining.is_settled_at(step.now):
         recovery.move(Stage.PLACING)
         _place(step, recovery)
@@ -319,7 +326,8 @@ def _gives_way(step: Step, recovery: Recovery, *, is_given_up: bool) -> bool:
     """
     is_unbegun = not recovery.is_begun and not recovery.is_paused
     is_due = is_given_up or (is_unbegun and is_beyond_completion(step, recovery))
-    if not is_due or not recovery.lacks_required or recovery.request.job is not None:
+    is_bound = recovery.request.job is not None or recovery.placing.has_begun
+    if not is_due or not recovery.lacks_required or is_bound:
         return False
     if refusal := explain_rollback_to_others(step, recovery):
         fail(step, recovery, FailureCause.VERIFICATION, refusal)

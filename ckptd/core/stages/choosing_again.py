@@ -15,6 +15,7 @@ from ckptd.core.stages.version_choice import choose_version, explain_rollback
 from ckptd.core.state.eligibility import claimed
 from ckptd.core.state.record.coverage import Commit, Coverage
 from ckptd.core.state.record.needs import Needs
+from ckptd.core.state.record.phase_placing import PhasePlacing
 from ckptd.core.state.record.phasing import Phasing
 from ckptd.core.state.record.swarm import Swarm
 from ckptd.core.state.recovery import Recovery
@@ -89,7 +90,7 @@ def choose_again(step: Step, recovery: Recovery, *, why: str = "") -> None:
     tally.resumed_bytes = tally.local_bytes = 0
     tally.predicted_ns = tally.predicted_critical_ns = None
     recovery.coverage, recovery.commit, recovery.needs = Coverage(), Commit(), Needs()
-    recovery.phasing = Phasing()
+    recovery.phasing, recovery.placing = Phasing(), PhasePlacing()
     recovery.swarm = Swarm(own_place=step.rng.random())
     recovery.refused.clear()
     recovery.local.staging_losses = 0

@@ -88,9 +88,11 @@ def close_lanes(step: Step, recovery: Recovery) -> None:
 
 def discard_when_quiet(step: Step, recovery: Recovery) -> None:
     """Order the removal of what a recovery left, once nothing writes there any more."""
-    if recovery.local.pending_order is None and not recovery.work.lanes:
+    if recovery.is_quiet and recovery.ending is not None:
         recovery.local.pending_order = LocalOrder.DISCARD
-        step.order(DiscardStaging(recovery.id))
+        is_cancelled = recovery.ending.result is Result.CANCELLED
+        withdraws = is_cancelled and recovery.placing.has_begun
+        step.order(DiscardStaging(recovery.id, withdraws_placed=withdraws))
 
 
 def on_staging_discarded(step: Step, recovery: Recovery, event: StagingDiscarded) -> None:

@@ -25,7 +25,7 @@ from ckptd.model.words import LocalOrder, Stage, WasteReason
 
 def restage_when_quiet(step: Step, recovery: Recovery) -> None:
     """Order the staging to be prepared again, once nothing writes there."""
-    if recovery.local.pending_order is None and not recovery.work.lanes:
+    if recovery.is_quiet:
         recovery.local.is_staging_lost = False
         recovery.move(Stage.PREPARING)
         prepare_again(step, recovery)
@@ -64,6 +64,7 @@ def take_stock(recovery: Recovery, event: StagingPrepared) -> None:
     full = BlockSet.full(space.block_count)
     recovery.coverage.unclaimed = full - found - recovery.coverage.unchosen
     recovery.coverage.prioritized = recovery.coverage.awaited - found
+    recovery.placing.start_over()
     recovery.phasing.has_several = len(space.phases) > 1
     recovery.phasing.looked_ns = 0
 
@@ -86,7 +87,8 @@ def on_choice_widened(step: Step, recovery: Recovery, event: ChoiceWidened) -> N
 def widen(step: Step, recovery: Recovery) -> None:
     """Order room for what is wanted by now and was not before, as soon as the disk is free."""
     local = recovery.local
-    if recovery.coverage.widened and local.pending_order is None and local.retry_at_ns is None:
+    is_free = local.pending_order is None and not recovery.placing.is_pending
+    if recovery.coverage.widened and is_free and local.retry_at_ns is None:
         local.pending_order = LocalOrder.WIDENING
         step.order(WidenStaging(recovery.id, recovery.coverage.widened))
 
@@ -99,6 +101,7 @@ def on_staging_widened(step: Step, recovery: Recovery, event: StagingWidened) ->
     recovery.local.worked()
     coverage, space = recovery.coverage, recovery.content.space
     found = event.zeros - coverage.verified
+    recovery.placing.start_over()  # more may be wanted of a phase that was placed
     coverage.unchosen -= event.blocks
     coverage.widened -= event.blocks
     coverage.zeros |= found

@@ -24,6 +24,8 @@ def recovery_deadline(recovery: Recovery, options: Options) -> int | None:
     if recovery.local.pending_order is LocalOrder.MANIFEST and not recovery.is_paused:
         deadline_ns = _earliest(deadline_ns, recovery.search.ask_again_at_ns)
     stage = recovery.stage
+    if stage is Stage.TRANSFERRING:
+        deadline_ns = _earliest(deadline_ns, recovery.placing.retry_at_ns)
     if recovery.request.job is not None:
         deadline_ns = _earliest(deadline_ns, _due_of_joining_ns(recovery))
     if stage is Stage.SEEKING and deadline_ns is None and not recovery.is_paused:

@@ -12,6 +12,7 @@ from ckptd.core.state.record.coverage import Commit, Coverage
 from ckptd.core.state.record.described import Described
 from ckptd.core.state.record.joining import Joining
 from ckptd.core.state.record.needs import Needs
+from ckptd.core.state.record.phase_placing import PhasePlacing
 from ckptd.core.state.record.phasing import Phasing
 from ckptd.core.state.record.rivalry import Rivalry
 from ckptd.core.state.record.search import ManifestSearch
@@ -80,6 +81,7 @@ class Recovery:
         described: What that consists of, once the manifest is here.
         coverage: Where each block stands.
         commit: What is verified and not durable yet.
+        placing: How far it is placed, if phase by phase.
         phasing: Which phase is under way, and which milestones were reached.
         needs: Ranges that somebody waits for.
         work: What sources do for it now.
@@ -109,6 +111,7 @@ class Recovery:
     coverage: Coverage = field(default_factory=Coverage)
     commit: Commit = field(default_factory=Commit)
     phasing: Phasing = field(default_factory=Phasing)
+    placing: PhasePlacing = field(default_factory=PhasePlacing)
     needs: Needs = field(default_factory=Needs)
     work: SourceWork = field(default_factory=SourceWork)
     local: LocalWork = field(default_factory=LocalWork)
@@ -171,6 +174,12 @@ class Recovery:
         """What the version consists of; only asked for once the manifest is here."""
         assert self.described is not None, f"{self.id}: no manifest yet"
         return self.described
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing of it is under way, on this node or elsewhere."""
+        is_waiting = self.local.pending_order is not None or self.placing.is_pending
+        return not is_waiting and not self.work.lanes
 
     @property
     def critical(self) -> BlockSet:

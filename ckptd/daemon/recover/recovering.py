@@ -42,6 +42,7 @@ from ckptd.errors import CkptdError
 from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
 from ckptd.model.nearest import nearest_names
 from ckptd.model.shards import WantedShards, parse_shards
+from ckptd.model.words import PlaceMode
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.observe.logs import get_logger
 from ckptd.store.records.ended import EndedRecovery
@@ -223,8 +224,13 @@ class Recovering:
         """Return a view of every recovery that has not ended, oldest first."""
         return self.scheduler.recoveries(now=self.runtime.now())
 
-    def begin(self, recovery: OpenRecovery) -> None:
-        """Hand a recovery to the scheduler, a new one or one that a restart interrupted."""
+    def begin(self, recovery: OpenRecovery, *, has_placed: bool = False) -> None:
+        """Hand a recovery to the scheduler, a new one or one that a restart interrupted.
+
+        Args:
+            recovery: Which recovery.
+            has_placed: It had placed some of its version, or had begun to.
+        """
         self.book.open(recovery)
         self.elapsed.note_begun()
         record, catalog = recovery.record, self._storage.catalog
@@ -251,6 +257,8 @@ class Recovering:
                 job=_job_of(recovery),
                 is_by_choice=bool(record.choice),
                 reached=recovery.reached,
+                is_progressive=record.place is PlaceMode.PROGRESSIVE,
+                has_placed=has_placed,
             )
         )
         if record.is_paused:
@@ -280,7 +288,8 @@ class Recovering:
                 recovery.settle_target(
                     *self.own.target_of(record.checkpoint, record.version, record.digest)
                 )
-            self.begin(recovery)
+            has_placed = await self._storage.placed_units.is_any(record.recovery)
+            self.begin(recovery, has_placed=has_placed)
 
     async def _members(self, record: JournaledRecovery) -> tuple[Digest, ...]:
         """Return which shards a recovery of a job had joined, in ascending order of the shards."""

@@ -6,13 +6,16 @@ Each returns the one event that ends it; what the disk refuses is in that event.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Final, TypeAlias, TypeVar, assert_never
 
 from ckptd.core.effects import (
     CommitBlocks,
     DiscardStaging,
+    PlacePhase,
     PlaceVersion,
     PrepareStaging,
     WidenStaging,
@@ -22,6 +25,7 @@ from ckptd.core.events import (
     BlocksDurable,
     CommitFailed,
     Event,
+    PhaseHeld,
     PlacementFailed,
     Refusal,
     StagingDiscarded,
@@ -37,6 +41,7 @@ from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.attribute_search import AttributeSearch, Wanted
 from ckptd.daemon.recover.keeping_warm import KeepingWarm
 from ckptd.daemon.recover.own_versions import OwnVersions
+from ckptd.daemon.recover.phase_orders import PhaseOrders
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken
 from ckptd.daemon.recover.terms import Terms
 from ckptd.daemon.serve.advertising import Advertising, Incoming
@@ -45,10 +50,12 @@ from ckptd.model.attributes import Attributes
 from ckptd.model.encoded.decoding import encoding_of
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.manifest import Manifest
+from ckptd.model.words import PlaceMode
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.layout import staging_of, usual_target
+from ckptd.store.files.version_state import read_state
 from ckptd.store.records.ended import EndedRecovery
 from ckptd.store.records.journal import JournaledRecovery
 from ckptd.store.staging.area import Staging
@@ -58,15 +65,19 @@ from ckptd.store.staging.staged_version import StagedVersion
 from ckptd.store.trees.directories import is_free
 from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.partial_marker import describe_partial
+from ckptd.store.trees.state_file import describe_state, note_ended
 
 _DISK_THREADS: Final = 4
 """Preparing, committing and placing of this many recoveries at once."""
+
+_PHASE_THREADS: Final = 2
+"""Phases of this many recoveries are placed at once; commits of the rest do not wait for them."""
 
 _log = get_logger()
 _T = TypeVar("_T")
 
 StagingOrder: TypeAlias = (
-    PrepareStaging | WidenStaging | CommitBlocks | PlaceVersion | DiscardStaging
+    PrepareStaging | WidenStaging | CommitBlocks | PlacePhase | PlaceVersion | DiscardStaging
 )
 """Orders that this node's disks carry out."""
 
@@ -118,6 +129,9 @@ class StagingOrders:
         self.disk_calls = DiskCalls()
         self.repaired_units = 0
         self._disk = ready_threads(_DISK_THREADS, "disk")
+        self._phase_disk = ready_threads(_PHASE_THREADS, "phases")
+        self._placed_units = storage.placed_units
+        self._phases = PhaseOrders(storage, lambda work: in_threads(self._phase_disk, work))
 
     async def close(self) -> None:
         """End the threads, and close every staging."""
@@ -127,6 +141,7 @@ class StagingOrders:
         # Off the loop, which reports meanwhile to the service manager. Its threads use what is
         # closed below.
         await asyncio.to_thread(self._disk.shutdown)
+        await asyncio.to_thread(self._phase_disk.shutdown)
         for recovery in self._book:
             if recovery.staging is not None:
                 recovery.staging.close()
@@ -140,6 +155,8 @@ class StagingOrders:
                 return await self._widen(effect)
             case CommitBlocks():
                 return await self._commit(effect)
+            case PlacePhase():
+                return await self._place_phase(effect)
             case PlaceVersion():
                 return await self._place(effect)
             case DiscardStaging():
@@ -185,14 +202,18 @@ class StagingOrders:
                 similar=similar,
                 unchosen=effect.unchosen,
                 reserved_elsewhere_bytes=self._promised_bytes(recovery),
+                is_begun=await self._placed_units.is_target_made(recovery.id),
             )
             verified = await self._in_thread(partial(_making_room, recovery, prepare))
             await self.warm.let_go()
             is_there = staging.is_placed or staging.is_untouched
             recovery.was_here = is_there and staging.local == verified
-            if not staging.is_placed:
+            if not staging.is_placed or staging.is_begun:
                 self._seek_attributes(recovery, effect, staging)
-            if not staging.stands:  # what stands at the target is served from there
+            is_progressive = recovery.record.place is PlaceMode.PROGRESSIVE
+            if (
+                not staging.stands or is_progressive
+            ):  # else what stands at the target is served from there
                 self._advertise(recovery, effect, staging)
         except CkptdError as error:
             return StagingRefused(effect.recovery, Refusal.of(error))
@@ -252,7 +273,7 @@ class StagingOrders:
     async def _settle_finishing(self, recovery: OpenRecovery, wanted: Wanted) -> None:
         """Settle what files and directories get last, before they are placed."""
         staging = recovery.known_staging()
-        if staging.is_placed:
+        if staging.is_placed and not staging.is_begun:
             return
         attributes = await self._search.result(recovery.id, wanted)
         staging.finishing = self._finishing(recovery, wanted, attributes)
@@ -374,6 +395,17 @@ class StagingOrders:
         recovery.note_growth()
         return BlocksCommitted(effect.recovery)
 
+    async def _place_phase(self, effect: PlacePhase) -> Event:
+        """Let the units of a phase appear."""
+        recovery = self._book.under_way(effect.recovery)
+        assert recovery.described is not None, f"{recovery.id} has no manifest yet"
+        digest, manifest = recovery.described.digest, recovery.known_space().manifest
+        try:
+            await self._settle_finishing(recovery, _wanted(recovery, digest, manifest))
+        except CkptdError as error:
+            return PhaseHeld(effect.recovery, Refusal.of(error))
+        return await self._phases.place(recovery, effect, digest)
+
     async def _place(self, effect: PlaceVersion) -> Event:
         """Move the version to its final name, and into the catalog."""
         recovery = self._book.under_way(effect.recovery)
@@ -391,7 +423,8 @@ class StagingOrders:
             marker = describe_partial(
                 manifest, digest, left_out, at_s=self._wall_clock(), is_by_choice=is_by_choice
             )
-            files = await self._in_thread(lambda: staging.place(effect.missing, marker))
+            say = partial(_final_state, recovery, digest, left_out)
+            files = await self._in_thread(lambda: staging.place(effect.missing, marker, say()))
             placed = HashedDirectory(
                 recovery.root.name, recovery.target, manifest, encoded, digest, files
             )
@@ -405,7 +438,10 @@ class StagingOrders:
             await self._in_thread(partial(drop_kept, recovery.root, recovery.id))
             self._search.end(recovery.id)
         except CkptdError as error:
-            return PlacementFailed(effect.recovery, Refusal.of(error))
+            refusal = Refusal.of(error)
+            if isinstance(error, Conflict) and recovery.record.place is PlaceMode.PROGRESSIVE:
+                refusal = replace(refusal, is_retryable=True)  # when it is out of the way
+            return PlacementFailed(effect.recovery, refusal)
         return VersionPlaced(effect.recovery)
 
     async def _record(
@@ -413,7 +449,7 @@ class StagingOrders:
     ) -> None:
         """Write into the catalog what stands at the target now, and why no more does."""
         known, staging = recovery.here.at_target, recovery.known_staging()
-        if staging.is_untouched:
+        if staging.is_untouched and not staging.is_begun:
             return
         if staging.replaced:
             self.repaired_units += staging.replaced
@@ -436,7 +472,7 @@ class StagingOrders:
         renewed = {
             unit: file
             for unit, file in enumerate(placed.files)
-            if file is not None and file is not known.files[unit]
+            if file is not None and file != known.files[unit]
         }
         await self._catalog.settle(known.number, renewed, {})
         await self._catalog.note_choice(known.number, is_by_choice=is_by_choice)
@@ -456,8 +492,17 @@ class StagingOrders:
         self._advertising.end(recovery.id)
         self._search.end(recovery.id)
 
+        if effect.withdraws_placed:
+            try:
+                await self._phases.withdraw(recovery)
+            except CkptdError as error:
+                _log.error("recovery.not_withdrawn", recovery=effect.recovery, why=str(error))
+
         def discard() -> None:
             drop_kept(recovery.root, recovery.id)
+            if recovery.record.place is PlaceMode.PROGRESSIVE and recovery.target:
+                with suppress(CkptdError):  # it was asked for, and says less than it could
+                    note_ended(recovery.root, staging_of(recovery.id), recovery.target)
             if recovery.staging is not None:
                 recovery.staging.discard()
             else:
@@ -478,6 +523,22 @@ class StagingOrders:
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await in_threads(self._disk, work)
+
+
+def _final_state(recovery: OpenRecovery, digest: Digest, left_out: Collection[int]) -> bytes:
+    """Return what the state file says in the end; empty if there is to be none."""
+    if recovery.record.place is not PlaceMode.PROGRESSIVE:
+        with suppress(CkptdError):
+            if read_state(recovery.root, recovery.target) is None:
+                return b""
+    manifest, missing = recovery.known_space().manifest, frozenset(left_out)
+    return describe_state(
+        manifest,
+        digest,
+        lambda unit: unit not in missing,
+        len(manifest.phases),
+        is_under_way=False,
+    )
 
 
 def _making_room(recovery: OpenRecovery, stage: Callable[[], _T]) -> _T:

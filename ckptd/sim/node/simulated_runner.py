@@ -25,6 +25,7 @@ from ckptd.core.effects import (
     FetchManifest,
     FetchRange,
     JoinManifests,
+    PlacePhase,
     PlaceVersion,
     PrepareStaging,
     WakeReader,
@@ -36,6 +37,8 @@ from ckptd.core.events import (
     Event,
     HoldingConfirmed,
     ManifestsJoined,
+    PhaseHeld,
+    PhasePlaced,
     PlacementFailed,
     Refusal,
     Reporting,
@@ -91,6 +94,7 @@ class Surroundings:
         places: What stands on its disk under a final name, by digest; outlives it too.
         report: Takes events for the scheduler.
         placed: Called with what stands at a place from now on.
+        placed_phase: Called with a phase and what stands at a place since, besides what stood.
         delivered: Called with blocks that come off a lane.
         swept: Called with blocks that somebody removed from staging.
         ended: Called with recoveries that are over.
@@ -106,6 +110,7 @@ class Surroundings:
     places: dict[Digest, tuple[SavedVersion, BlockSet]]
     report: Reporting
     placed: Callable[[SavedVersion, BlockSet], None]
+    placed_phase: Callable[[SavedVersion, int, BlockSet], None]
     delivered: Delivered
     swept: Callable[[RecoveryId, BlockSet], None]
     ended: Callable[[EndRecovery], None]
@@ -185,6 +190,8 @@ class SimulatedRunner:
                 self._widen(effect)
             case CommitBlocks():
                 self._commit(effect)
+            case PlacePhase():
+                self._place_phase(effect)
             case PlaceVersion():
                 self._place(effect)
             case DiscardStaging():
@@ -405,6 +412,24 @@ class SimulatedRunner:
         # Critical units are hashed once more.
         critical_bytes = version.set_bytes(version.classes[Criticality.CRITICAL])
         disk.work(critical_bytes, self._in_this_life(placed))
+
+    def _place_phase(self, order: PlacePhase) -> None:
+        staging, disk = self._around.stagings[order.recovery], self._around.disk
+        version = staging.known_version()
+        phases = [each for each in version.space.phases if each.phase <= order.phase]
+        upto = BlockSet.of_run((0, phases[-1].blocks[1])) if phases[-1].blocks[1] else BlockSet()
+        blocks = upto & version.space.of_whole_units(order.missing)
+
+        def placed() -> None:
+            refusal = disk.refusal or self._draw_refusal(staging, often=0.5)
+            if refusal is not None:
+                self._report(PhaseHeld(order.recovery, refusal))
+                return
+            self._around.placed_phase(version, order.phase, blocks)
+            self._report(PhasePlaced(order.recovery, order.phase))
+
+        critical = version.classes[Criticality.CRITICAL] & blocks
+        disk.work(version.set_bytes(critical), self._in_this_life(placed))
 
     def _draw_refusal(self, staging: SimulatedStaging, often: float = 1.0) -> Refusal | None:
         """Draw why what was asked of the disk fails; ``None`` if it does not."""

@@ -373,14 +373,16 @@ class Catalog:
             return self._held.known(number)[0]
 
     async def add_shards(
-        self, shards: Sequence[HashedDirectory], newest: tuple[CheckpointName, Version, Digest]
+        self,
+        shards: Sequence[HashedDirectory],
+        newest: tuple[CheckpointName, Version, Digest] | None,
     ) -> None:
         """Record shards that a recovery of a job placed in one directory, all of them or none.
 
         Args:
             shards: One or more, all at one place.
             newest: The job's version, which counts for :meth:`newest_ever`: all its shards were to
-                be had. By its joined manifest.
+                be had. By its joined manifest. ``None``: nothing counts yet, more is to come.
 
         Raises:
             OutOfSpace: No room in the state directory; nothing was changed.
@@ -393,13 +395,15 @@ class Catalog:
             there = [
                 each for each in self._held.at(root, directory) if each[0].holding.digest not in own
             ]
-            superseded = await displaced(self._roots[root], newest[2], there, self.hashed)
+            digest = shards[0].digest if newest is None else newest[2]
+            superseded = await displaced(self._roots[root], digest, there, self.hashed)
             pairs = zip(packed, shards, strict=True)
             added = [pair for pair in pairs if not self._is_fuller_at(*pair)]
             if self._held.count_without(superseded) + len(added) > HOLDINGS_MAX:
                 raise full(HOLDINGS_MAX)
             whole = [each.row for each, hashed in added if hashed.is_whole]
-            counted = [newest, *((row.checkpoint, row.version, row.digest) for row in whole)]
+            counted = [(row.checkpoint, row.version, row.digest) for row in whole]
+            counted = [] if newest is None else [newest, *counted]
             await self._record(added, superseded, counted, is_published=False)
 
     async def note_placed(

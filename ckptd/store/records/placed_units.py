@@ -48,6 +48,10 @@ class PlacedUnitRecords:
         """Return the units that a recovery put where nothing was, or was about to."""
         return await self._database.run(lambda connection: _units(connection, recovery))
 
+    async def is_any(self, recovery: RecoveryId) -> bool:
+        """Return whether a recovery put anything at its target, or was about to."""
+        return bool(await self.units(recovery)) or await self.is_target_made(recovery)
+
     async def is_target_made(self, recovery: RecoveryId) -> bool:
         """Return whether a recovery made the directory of its version, or was about to."""
         row: tuple[int] | None = await self._database.run(

@@ -242,6 +242,8 @@ class Staging:
             self.local = right - journaled
             self.held.add(right)
             self.served.expect_rename(standing.files)
+            if self.is_begun:
+                self.served.add(right)
             if standing.is_right and not unchosen:  # more may be wanted before it is placed
                 root.remove_tree(self._path)  # of a run that was interrupted at its end
                 self._tree = directories.open_tree(root, self._target)
@@ -537,6 +539,32 @@ class Staging:
         self.held.release(blocks)
         self.served.add(blocks)
 
+    @property
+    def standing_files(self) -> UnitFiles | None:
+        """The files that stand under their names already; ``None``: nothing does."""
+        return None if self._standing is None else self._standing.files
+
+    def absent_units(self, missing: BlockSet, phase: int) -> list[int]:
+        """Return the units that :meth:`place_phase` puts where nothing is.
+
+        Args:
+            missing: As for that.
+            phase: Likewise.
+        """
+        standing, order = self._standing, self._units_to_place(missing, phase)
+        return [unit for unit in order if standing is None or unit not in standing.wrong]
+
+    def _units_to_place(self, missing: BlockSet, phase: int) -> list[int]:
+        """Return the units of a phase and of those before it that can appear now, in order."""
+        standing, left_out = self._standing, {*self._space.units_of(missing), *self._unstaged}
+        manifest = self._space.manifest
+        units = [
+            unit
+            for unit in units_upto(manifest, phase)
+            if unit not in left_out and not (standing and standing.files.has(unit))
+        ]
+        return placing_order(manifest, units)[0]
+
     def place_phase(self, missing: BlockSet, phase: int, describe: DescribeState) -> PlacedUnits:
         """Put the units of a phase under their final names, and those of phases before it.
 
@@ -561,13 +589,7 @@ class Staging:
         root, manifest = self._root, self._space.manifest
         self._check_sound()
         root.check_in_place()
-        standing, left_out = self._standing, {*self._space.units_of(missing), *self._unstaged}
-        units = [
-            unit
-            for unit in units_upto(manifest, phase)
-            if unit not in left_out and not (standing and standing.files.has(unit))
-        ]
-        order, _ = placing_order(manifest, units)
+        standing, order = self._standing, self._units_to_place(missing, phase)
         if self.is_placed or (standing is None and not order):
             return PlacedUnits({})
         self.held.wait_for_present_writers()

@@ -85,6 +85,10 @@ def describe_state(
             for number, name in enumerate(manifest.phases)
         ),
     )
+    return _encoded(said)
+
+
+def _encoded(said: VersionState) -> bytes:
     return msgspec.json.format(msgspec.json.encode(said), indent=2) + b"\n"
 
 
@@ -140,6 +144,23 @@ def replace_state(root: Root, staging: str, directory: str, content: bytes) -> N
             sync_file(new[0])
     finally:
         tree.close()
+
+
+def note_ended(root: Root, staging: str, directory: str) -> None:
+    """Have the file say that no recovery brings the rest, if one did.
+
+    Args:
+        root: Where the version stands.
+        staging: As for :func:`replace_state`.
+        directory: The version's.
+
+    Raises:
+        StorageError: The system refused.
+    """
+    said = read_state(root, directory)
+    if said is not None and said.under_way:
+        said = msgspec.structs.replace(said, under_way=False)
+        replace_state(root, staging, directory, _encoded(said))
 
 
 def remove_state(root: Root, directory: str) -> None:

@@ -24,6 +24,7 @@ from ckptd.store.records.link_records import LinkRecords
 from ckptd.store.records.milestone_records import MilestoneRecords
 from ckptd.store.records.moments import Moments
 from ckptd.store.records.passed_records import PassedRecords
+from ckptd.store.records.placed_units import PlacedUnitRecords
 from ckptd.store.records.signature_records import SignatureShelf
 from tests.support.stores import mark_changed, publish, write_files
 
@@ -43,6 +44,7 @@ def storage(database: Database, catalog: Catalog, root: Root) -> Storage:
         ElapsedTimes(database),
         MilestoneRecords(database),
         PassedRecords(database),
+        PlacedUnitRecords(database),
     )
 
 

@@ -10,7 +10,12 @@ import pytest
 from ckptd.errors import Conflict
 from ckptd.store.files.roots import Root
 from ckptd.store.files.version_state import PhaseState, VersionState, read_state
-from ckptd.store.trees.state_file import describe_state, remove_state, replace_state
+from ckptd.store.trees.state_file import (
+    describe_state,
+    note_ended,
+    remove_state,
+    replace_state,
+)
 from tests.support.phases import DIGEST, describing, phased_manifest
 
 MANIFEST = phased_manifest()
@@ -84,3 +89,13 @@ def test_it_is_removed(root: Root, tmp_path: Path) -> None:
     said_with(root, phases=0)
     remove_state(root, "v")
     assert not list((tmp_path / "v").iterdir())
+
+
+def test_that_nobody_brings_the_rest_is_said_and_nothing_else_changes(root: Root) -> None:
+    note_ended(root, ".ckptd/r-1", "v")
+    assert read_state(root, "v") is None
+    before = said_with(root, *CORE, phases=1)
+    note_ended(root, ".ckptd/r-1", "v")
+    after = read_state(root, "v")
+    assert after is not None
+    assert (after.under_way, after.phases) == (False, before.phases)
