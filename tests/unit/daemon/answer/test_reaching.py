@@ -67,6 +67,10 @@ class TestVersionThatIsMeant:
         choosing = replace(BRINGING, version=None, stage=Stage.SEEKING)
         assert replace(NOTHING, standing=frozenset({OLD}), recoveries=[choosing]).version() is None
 
+    def test_nor_is_it_known_while_another_one_has_not_chosen(self) -> None:
+        choosing = RecoverySeen("r-2", None, Stage.SEEKING)
+        assert replace(NOTHING, recoveries=[choosing, BRINGING]).version() is None
+
     def test_a_repair_of_an_old_version_does_not_make_it_the_one_that_is_meant(self) -> None:
         repair = RecoverySeen("r-2", OLD, Stage.TRANSFERRING, is_repair=True)
         assert (
@@ -127,6 +131,8 @@ class TestPlaces:
         ):
             assert not look_at(place, "", "", core).obstacle
             assert look_at(place, "", "", rest).obstacle
+        names = PLACE.with_suspect([C], "touched").with_wrong_names({"l": "is gone"})
+        assert look_at(names, "", "", core).obstacle == "it is stale: touched"
 
     def test_critical_units_count_and_without_any_all_do(self) -> None:
         critical = GoalUnits(parse_goal("critical"), MANIFEST)
