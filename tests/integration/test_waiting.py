@@ -51,6 +51,15 @@ def result_of(stream: Iterator[WaitEvent]) -> WaitResult:
     return last
 
 
+def until_known(stream: Iterator[WaitEvent]) -> WaitEvent:
+    """Read a stream until what stands here was looked at."""
+    return next(
+        event
+        for event in stream
+        if isinstance(event, WaitResult) or "not looked at yet" not in event.waiting_for
+    )
+
+
 class Prolog:
     """``ckptctl wait -o json``, as a job runs it before it begins."""
 
@@ -195,6 +204,39 @@ def test_phases_are_announced_and_reached_when_they_are_placed(cluster: Cluster)
     for milestone in ("first_unit", "first_phase", "critical", "usable", "complete"):
         sample = f'ckptd_recovery_milestone_seconds_count{{milestone="{milestone}"}} 1.0'
         assert sample in lines
+
+
+def test_a_phase_that_is_placed_is_reached_while_nobody_has_the_rest(cluster: Cluster) -> None:
+    source = cluster.node("a")
+    directory = make_checkpoint(source.path("100"))
+    phases = (("core", "*.json"), ("core", "model-1*"), ("rest", "*"))
+    source.publish(directory, critical=("*.json", "optimizer/*"), deferred=(), phases=phases)
+    rest = directory / "model-2.safetensors"
+    content = rest.read_bytes()
+    rest.write_bytes(b"changed")
+    list(source.client.verify(VerifyRequest()))
+    receiver = cluster.node("r", peers=[source.address])
+    goals = ("phase=core", "critical", "phase=rest", "complete")
+    core, critical, last, whole = (
+        receiver.client.wait(WaitRequest(checkpoint=NAME, version=100, goal=goal)) for goal in goals
+    )
+    recovery = receiver.begin(place="progressive")
+    result = result_of(core)
+    assert result.directory == str(receiver.path(NAME, "100"))
+    assert {path.name for path in Path(result.directory).glob("model-*")} == {"model-1.safetensors"}
+    for stream in (critical, last, whole):
+        until(stream, lambda event: event.recovery == recovery, "it is under way")
+    # Who asks now, or after a restart, hears the same.
+    receiver.restart()
+    for goal, is_reached in zip(goals, (True, False, False, False), strict=True):
+        stream = receiver.client.wait(WaitRequest(checkpoint=NAME, version=100, goal=goal))
+        assert isinstance(until_known(stream), WaitResult) == is_reached
+    rest.write_bytes(content)
+    list(source.client.verify(VerifyRequest()))
+    for goal in goals:
+        stream = receiver.client.wait(WaitRequest(checkpoint=NAME, version=100, goal=goal))
+        assert result_of(stream).is_reached
+    assert receiver.result(recovery).result is Result.COMPLETE
 
 
 def test_who_finds_no_place_among_those_who_wait_is_answered_once(cluster: Cluster) -> None:
