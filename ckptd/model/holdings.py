@@ -53,6 +53,29 @@ class Holding:
         """Every block of a required unit is there."""
         return self.is_complete or len(self.blocks | self.optional) == self.block_count
 
+    @property
+    def is_growing(self) -> bool:
+        """Its node is on the way to have more of it, as far as is known."""
+        return not self.is_complete
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedHolding(Holding):
+    """What a node has of a version that is joined of shards.
+
+    Nobody has more than the shards that he has, so what is not complete need not grow.
+
+    Attributes:
+        is_in_part: It has some blocks of a shard, and not all.
+    """
+
+    is_in_part: bool = False
+
+    @property
+    def is_growing(self) -> bool:
+        """Its node is on the way to have more of a shard."""
+        return self.is_in_part and not self.is_complete
+
 
 @dataclass(frozen=True, slots=True)
 class Holdings:

@@ -131,9 +131,9 @@ def _keep_rate(step: Step, peer: Peer) -> None:
 def _note_news(step: Step, recovery: Recovery, before: Holding | None, peer: Peer) -> None:
     """Take in what a peer has now; with hundreds of peers nearly all news is that it has more."""
     now = peer.holding_of(recovery.digest)
-    if before is not None and (now is None or (before.is_complete and not now.is_complete)):
+    if before is not None and (now is None or (now.is_growing and not before.is_growing)):
         take_stock(step, recovery)
-    elif now is not None and not now.is_complete:
+    elif now is not None and now.is_growing:
         added = now.blocks if before is None else now.blocks - before.blocks
         for other in step.state.on_other_paths(peer):  # what they brought has spread already
             known = other.holding_of(recovery.digest)
@@ -143,9 +143,14 @@ def _note_news(step: Step, recovery: Recovery, before: Holding | None, peer: Pee
         recovery.swarm.spread.grow(added)
         recovery.swarm.is_swarming = True
         _note_meeting(step, recovery, added)
-    if before is None or now is None or before.is_complete != now.is_complete:
+    if before is None or now is None or _is_otherwise(before, now):
         count_holders(step, recovery)
         give_second_chances(step)
+
+
+def _is_otherwise(before: Holding, now: Holding) -> bool:
+    """Return whether a peer is another kind of source now: one that has all, or fetches more."""
+    return (before.is_complete, before.is_growing) != (now.is_complete, now.is_growing)
 
 
 def _note_meeting(step: Step, recovery: Recovery, added: BlockSet) -> None:

@@ -21,13 +21,13 @@ def count_holders(step: Step, recovery: Recovery) -> None:
     """Count the sources that hold any of a version; a node is one on each path to it."""
     said = _said(step, recovery)
     recovery.swarm.source_count = len(said)
-    recovery.swarm.is_swarming = any(not holding.is_complete for _, holding in said)
+    recovery.swarm.is_swarming = any(holding.is_growing for _, holding in said)
 
 
 def take_stock(step: Step, recovery: Recovery) -> None:
     """Note which blocks other nodes have that recover the version as well."""
     holdings = once_for_each_node(_said(step, recovery))
-    recovery.swarm.spread = Spread(each.blocks for each in holdings if not each.is_complete)
+    recovery.swarm.spread = Spread(each.blocks for each in holdings if each.is_growing)
 
 
 def _said(step: Step, recovery: Recovery) -> list[tuple[Peer, Holding]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ckptd.core.state.peer import Peer
 from ckptd.model.blocks import BlockSet, union
-from ckptd.model.holdings import Holding
+from ckptd.model.holdings import Holding, JoinedHolding
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.joint import Joint
 
@@ -38,7 +38,8 @@ def join_holdings(
         added = union(_added(joint, before.get(each), holdings[each]) for each in changed)
         blocks = known.blocks | added if added else known.blocks
     peer.joined.add(digest)
-    holdings[digest] = _holding(digest, joint, blocks)
+    is_in_part = _is_in_part(joint, holdings, held)
+    holdings[digest] = _holding(digest, joint, blocks, is_in_part=is_in_part)
 
 
 def joined_holding(
@@ -54,12 +55,18 @@ def joined_holding(
     held = joint.shards.keys() & holdings.keys()
     if not held:
         return None
-    return _holding(digest, joint, union(_mapped(joint, holdings[each], each) for each in held))
+    blocks = union(_mapped(joint, holdings[each], each) for each in held)
+    return _holding(digest, joint, blocks, is_in_part=_is_in_part(joint, holdings, held))
 
 
-def _holding(digest: Digest, joint: Joint, blocks: BlockSet) -> Holding:
+def _is_in_part(joint: Joint, holdings: Mapping[Digest, Holding], held: Iterable[Digest]) -> bool:
+    """Return whether some blocks of a shard are there, and not all."""
+    return any(len(holdings[each].blocks) < joint.block_counts[each] for each in held)
+
+
+def _holding(digest: Digest, joint: Joint, blocks: BlockSet, *, is_in_part: bool) -> Holding:
     space = joint.space
-    return Holding(
+    return JoinedHolding(
         CheckpointName(joint.manifest.checkpoint),
         Version(joint.manifest.version),
         digest,
@@ -67,6 +74,7 @@ def _holding(digest: Digest, joint: Joint, blocks: BlockSet) -> Holding:
         space.block_count,
         blocks,
         space.optional_blocks(),
+        is_in_part=is_in_part,
     )
 
 

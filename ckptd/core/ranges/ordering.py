@@ -159,15 +159,15 @@ def _add_up_rates(step: Step, recovery: Recovery) -> None:
         if holding is None or not may_be_asked(recovery, peer, now=step.now):
             continue
         recovery.swarm.total_rate += peer.link.rate.bytes_per_s
-        if recovery.swarm.is_swarming and not holding.is_complete:
+        if recovery.swarm.is_swarming and holding.is_growing:
             recovery.swarm.swarm_rate += peer.link.rate.bytes_per_s
 
 
 def _order_offer(step: Step, offer: Offer, blocks: BlockRun) -> None:
     recovery, swarm = offer.recovery, offer.recovery.swarm
     recovery.coverage.unclaimed = recovery.coverage.unclaimed.without_run(blocks)
-    is_complete = offer.peer.holdings[recovery.content.digest].is_complete
-    if swarm.is_swarming and is_complete:
+    is_growing = offer.peer.holdings[recovery.content.digest].is_growing
+    if swarm.is_swarming and not is_growing:
         start = blocks.start
         if swarm.own_run is not None and swarm.own_run.end == start:
             start = swarm.own_run.start

@@ -95,8 +95,8 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     blocks = blocks.within(*own_class)
     if is_trial:
         return _last_block(blocks)
-    is_complete = peer.holdings[recovery.content.digest].is_complete
-    blocks = recovery.swarm.spread.rarest_of(blocks, at_least=0 if is_complete else 1)
+    is_growing = peer.holdings[recovery.content.digest].is_growing
+    blocks = recovery.swarm.spread.rarest_of(blocks, at_least=1 if is_growing else 0)
     if own_run is not None and own_run.end != own_class.start and own_run.end in blocks:
         return blocks.first_run(own_run.end)
     return blocks.first_run(blocks.nth(int(recovery.swarm.own_place * len(blocks))))
@@ -120,7 +120,7 @@ def is_left_to_others(recovery: Recovery, offer: Offer, options: Options, *, now
         and recovery.swarm.spread_grew_ns is not None
         and now - recovery.swarm.spread_grew_ns < options.commits.age_ns
         and recovery.work.transfer_count > 0
-        and offer.peer.holdings[recovery.content.digest].is_complete
+        and not offer.peer.holdings[recovery.content.digest].is_growing
         and offer.run.start in recovery.swarm.spread
         and offer.run.start not in recovery.coverage.prioritized
         and offer.run.start not in recovery.coverage.needed

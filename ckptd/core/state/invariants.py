@@ -75,12 +75,12 @@ def _check_sources(state: State, recovery: Recovery) -> None:
     ]
     _expect(
         recovery.swarm.source_count == len(said)
-        and recovery.swarm.is_swarming == any(not holding.is_complete for _, holding in said),
+        and recovery.swarm.is_swarming == any(holding.is_growing for _, holding in said),
         f"{recovery.id}: its sources are counted",
     )
     held = once_for_each_node(said)
     _expect(
-        union(holding.blocks for holding in held if not holding.is_complete).issubset(
+        union(holding.blocks for holding in held if holding.is_growing).issubset(
             recovery.swarm.spread.had_by[0]
         ),
         f"{recovery.id}: what other receivers have has spread",

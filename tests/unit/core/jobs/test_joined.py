@@ -131,3 +131,22 @@ def test_it_is_forgotten_with_its_recovery() -> None:
     assert not script.scheduler.inspect().joints
     assert joined_at(script, A) is None
     assert not ends([])
+
+
+def test_sources_that_have_other_shards_are_no_receivers_and_give_theirs_in_order() -> None:
+    """Else each shard is begun in its middle, and what is left of it comes in pieces of a block."""
+    shards = all_shards(2, 64)
+    script = JobScript()
+    script.begin(script.have(A, shards[0]), script.have(B, shards[1]))
+    script.prepare()
+    swarm = script.recovery().swarm
+    assert not swarm.is_swarming
+    asked: dict[str, list[tuple[int, int]]] = {A: [], B: []}
+    while script.in_flight:
+        order = script.in_flight[0]
+        asked[order.source].append((order.blocks.start, order.blocks.end))
+        script.deliver(order, after_ms=10)
+    for runs in asked.values():
+        assert runs == sorted(runs)
+    script.tell(holds(B, holding(shards[1], blocks((0, 8)))))
+    assert swarm.is_swarming

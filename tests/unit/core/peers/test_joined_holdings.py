@@ -61,6 +61,21 @@ def test_it_has_what_its_shards_are_however_it_came_to_have_them(
         assert list(peer.said) == list(holdings.values())
 
 
+def test_who_has_whole_shards_fetches_no_more_and_who_has_part_of_one_does() -> None:
+    first, second, _ = SHARDS
+    peer = Peer(A, Epoch(1))
+    for held, is_growing in (
+        ([holding(first)], False),
+        ([holding(first), holding(second)], False),
+        ([holding(first), holding(second, BlockSet.full(1))], True),
+        ([holding(first, BlockSet())], True),
+        ([holding(each) for each in SHARDS], False),
+    ):
+        peer.holdings = {each.digest: each for each in held}
+        join_holdings(peer, J, JOINT)
+        assert peer.holdings[J].is_growing is is_growing
+
+
 def test_what_says_it_is_complete_and_is_of_another_length_has_what_it_lists() -> None:
     peer = Peer(A, Epoch(1))
     first = SHARDS[0]
