@@ -562,6 +562,10 @@ class Catalog:
         """
         self._change(number, lambda place: replace(place, is_withdrawn=True, reason=reason))
 
+    def release(self, number: int) -> None:
+        """Undo :meth:`withhold` of a place that was on offer before, with no reason."""
+        self._change(number, lambda place: replace(place, is_withdrawn=False))
+
     async def offer(self, digest: Digest, number: int | None = None) -> HeldVersion:
         """Undo :meth:`withdraw`; raises the same."""
         return await self._set_withdrawn(digest, number, is_withdrawn=False)

@@ -406,6 +406,17 @@ CREATE TABLE milestones (
 """
 """Records of ended recoveries are of format 4 from here on, which has three more fields."""
 
+_RETENTION: Final = """
+CREATE TABLE removals (  -- what retention has begun to remove
+    place INTEGER PRIMARY KEY REFERENCES places ON DELETE CASCADE
+) STRICT;
+CREATE TABLE leases (  -- directories of versions that somebody reads
+    root TEXT NOT NULL,
+    directory TEXT NOT NULL,
+    PRIMARY KEY (root, directory)
+) STRICT
+"""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -432,6 +443,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _PLACED_JOBS,
     _PLACED_UNITS,
     _MILESTONES,
+    _RETENTION,
 )
 """What leads from each schema to the next one."""
 

@@ -56,6 +56,8 @@ NEW_TABLES = {
     "active",
     "placed_jobs",
     "placed_units",
+    "leases",
+    "removals",
 }
 
 
