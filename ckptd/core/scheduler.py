@@ -31,6 +31,7 @@ from ckptd.core.jobs.placed import placed_versions
 from ckptd.core.jobs.seeking import advance_jobs
 from ckptd.core.options import Options
 from ckptd.core.peers import blame, claims, troubles
+from ckptd.core.peers.copies import copies_of, is_recovered, parts_of
 from ckptd.core.ranges import lane_trials, needing, ordering, prioritizing, stealing, transfers
 from ckptd.core.report.choice import ExplainedChoice
 from ckptd.core.report.learned_rate import LearnedRate
@@ -268,6 +269,18 @@ class Scheduler:
             for _, peer in sorted(self._state.peers.items())
             if peer.is_live and digest in peer.holdings
         )
+
+    def copies(self, own: Holding, *, now: int) -> tuple[PathId, ...]:
+        """Return a path to each node that says it has all that this node has of a version."""
+        return copies_of(self._state, own, self._options.trust, now=now)
+
+    def parts(self, own: Holding) -> dict[NodeId, int]:
+        """Return how many blocks those have who say that they have a version in part."""
+        return parts_of(self._state, own)
+
+    def is_recovered_elsewhere(self, job: CheckpointName, version: Version) -> bool:
+        """Return whether a live peer says that it recovers a version of a job."""
+        return is_recovered(self._state, job, version)
 
     def newest_of_job(
         self,
