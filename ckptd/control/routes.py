@@ -58,6 +58,7 @@ from ckptd.control.messages.prioritized import (
     PrioritizeRequest,
 )
 from ckptd.control.messages.recovery_results import WatchEvent
+from ckptd.control.messages.retention import CollectEvent, CollectRequest
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.control.messages.verifications import VerifyEvent, VerifyRequest
 from ckptd.control.messages.waiting import WaitEvent, WaitRequest
@@ -322,6 +323,14 @@ class Api:
         "activate",
         Role.OPERATOR,
         "let the link of a checkpoint lead to a version, or take it away",
+    )
+    collect: Route[[CollectRequest], Iterator[CollectEvent]] = Route(
+        "POST /v1/collections",
+        "gc",
+        Role.OPERATOR,
+        "remove what nothing keeps by the rules of [retention], or say what that is; closing the "
+        "stream stops that before the next versions",
+        unfinished="it stopped before all was removed that may go",
     )
     examine: Route[[], Iterator[DoctorMessage]] = Route(
         "POST /v1/examinations",

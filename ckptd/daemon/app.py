@@ -35,6 +35,7 @@ from ckptd.daemon.measure.measuring import Measuring
 from ckptd.daemon.measure.rate_memory import RateMemory
 from ckptd.daemon.parts import Parts, open_parts
 from ckptd.daemon.recover.recovering import Recovering
+from ckptd.daemon.retain.retention import Retention
 from ckptd.daemon.serve.serving_peers import Serving
 from ckptd.daemon.services import Service, run_services
 from ckptd.daemon.settings.own_identity import following, keep_fresh, watch_validity
@@ -42,6 +43,7 @@ from ckptd.daemon.settings.reloading import LivePart, Reloading
 from ckptd.daemon.settings.verbosity import Verbosity
 from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
+from ckptd.model.ids import Digest
 from ckptd.observe import logs
 
 _YOUNG_OBJECTS_MAX: Final = 20_000
@@ -146,7 +148,7 @@ class Daemon:
         if config.scrub.repair:
             self._keeping.reads.on_rotten = self._recovering.repairing.note_rot
         serving.connect(self._recovering.peering.asked_by)
-        serving.content.asked_for = self._keeping.asked_for
+        serving.content.asked_for = self._asked_for
         serving.content.look_again = self._keeping.look_at
         serving.content.questions.note_read = self._keeping.reads.note_question
         self._limiting = Limiting(
@@ -164,6 +166,15 @@ class Daemon:
             self._root_watch,
             log=log,
         )
+        self._retention = Retention(
+            parts,
+            self._recovering,
+            serving.advertising,
+            note_let_go=self._measuring.note_let_go,
+            is_busy=self._is_busy,
+        )
+        self._measuring.retention = self._retention.retaining.seen
+        self._recovering.staging.could_free = self._retention.retaining.could_free
         self._recovering.connect(self._measuring.note, self._measuring.note_end)
         runtime = self._recovering.runtime
         self._rate_memory = RateMemory(
@@ -205,6 +216,7 @@ class Daemon:
                 keep=self._keeping.keep,
                 scarce=self._measuring.scarce,
                 paced=serving.paced,
+                retained=lambda: self._retention.retaining.seen,
             ),
             obstacle=self._why_not_ready,
             components=lambda: components(
@@ -218,10 +230,10 @@ class Daemon:
             self._limiting,
             self._root_watch,
             self._passed,
+            retention=self._retention,
             facts=self._facts,
             reload=self._reloading.reload,
             note_publish=self._measuring.note_publish,
-            note_let_go=self._measuring.note_let_go,
         )
 
     async def run(self) -> None:
@@ -246,6 +258,7 @@ class Daemon:
             # Before anybody can ask about what is under way, or how long it will take.
             Service("rates", start=self._rate_memory.load, run=self._rate_memory.run),
             Service("moments", start=self._measuring.load),
+            Service("retention", start=self._retention.retaining.load),
             Service("passed files", start=self._passed.load, run=self._passed.run),
             Service("active versions", start=self._recovering.activating.go_on),
             Service("interrupted recoveries", start=self._recovering.go_on),
@@ -257,6 +270,7 @@ class Daemon:
             Service("interest", run=self._recovering.asking.run),
             Service("what is on offer", run=self._keeping.run),
             Service("repairs", run=self._recovering.repairing.run),
+            Service("what may go", run=self._retention.retaining.run),
             Service("roots", run=self._root_watch.run),
             Service("measurements", run=self._measuring.run),
             Service("readiness", start=self._be_ready),
@@ -335,6 +349,11 @@ class Daemon:
             self._hang_up.clear()
             with suppress(CkptdError):  # the log has it
                 await self._reloading.reload()
+
+    def _asked_for(self, digest: Digest) -> None:
+        """A peer asks for something of a version."""
+        self._keeping.asked_for(digest)
+        self._retention.leases.note_asked(digest)
 
     def _is_busy(self) -> bool:
         """Return whether bodies move, which go before reading what is on offer again."""

@@ -43,6 +43,7 @@ from ckptd.store.records.milestone_records import MilestoneRecords
 from ckptd.store.records.moments import Moments
 from ckptd.store.records.passed_records import PassedRecords
 from ckptd.store.records.placed_units import PlacedUnitRecords
+from ckptd.store.records.retention_records import RetentionRecords
 from ckptd.store.records.signature_records import SignatureShelf
 from ckptd.store.trees.ownership import Owner
 
@@ -65,6 +66,7 @@ class Storage:
         milestones: What they have reached meanwhile, and when.
         passed: Which places have files that were passed.
         placed_units: What recoveries put where nothing was.
+        retention: What is being removed, and who reads what.
     """
 
     roots: Roots
@@ -78,6 +80,7 @@ class Storage:
     milestones: MilestoneRecords
     passed: PassedRecords
     placed_units: PlacedUnitRecords
+    retention: RetentionRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +203,7 @@ async def open_parts(
             MilestoneRecords(database),
             PassedRecords(database),
             PlacedUnitRecords(database),
+            RetentionRecords(database),
         ),
         transport=Transport(identity, inquirer, Throttles.create()),
         policy=policy,

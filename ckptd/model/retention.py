@@ -79,6 +79,9 @@ RuleOf: TypeAlias = Callable[[CheckpointName], RetentionRule]
 """Returns what counts for a checkpoint, or for a job."""
 
 
+StandingKey: TypeAlias = tuple[CheckpointName, Version]
+
+
 @dataclass(frozen=True, slots=True)
 class StandingVersion:
     """A version that stands on this node; of a job all shards of it that do.
@@ -102,6 +105,11 @@ class StandingVersion:
     kinds: frozenset[RemovableKind] = frozenset({RemovableKind.RECOVERED})
     copies_elsewhere: int = 0
     in_the_way: frozenset[KeptBecause] = frozenset()
+
+    @property
+    def key(self) -> StandingKey:
+        """Which version it is."""
+        return (self.name, self.version)
 
     @property
     def size_bytes(self) -> int:
@@ -227,6 +235,7 @@ _FIRST_SAID: Final = (
     KeptBecause.RECOVERED_HERE,
     KeptBecause.RECOVERED_ELSEWHERE,
     KeptBecause.COPIES,
+    KeptBecause.REFUSED,
 )
 """Of several things in the way the first one is said: what lasts before what passes."""
 

@@ -658,8 +658,6 @@ class KeptBecause(enum.StrEnum):
     """A peer recovers it."""
     COPIES = "copies"
     """Too few other nodes have it whole, as far as this node knows."""
-    YIELDS = "yields"
-    """Other nodes may remove it first; this one goes on when none did."""
     REFUSED = "refused"
     """The system refused to remove it."""
 

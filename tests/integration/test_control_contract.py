@@ -23,6 +23,7 @@ from ckptd.control.messages.limit_settings import ChangeLimits
 from ckptd.control.messages.observation import FollowQuery, LevelRequest
 from ckptd.control.messages.plans import PlanRequest
 from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
+from ckptd.control.messages.retention import CollectRequest
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.control.messages.verifications import VerifyRequest
 from ckptd.control.routes import ROUTES, Route
@@ -49,6 +50,7 @@ REQUESTS: dict[object, msgspec.Struct] = {
         LetGoRequest(checkpoint="a", version=3),
         RemoveRequest(checkpoint="a", version=3),
         ActivateRequest(checkpoint="a", version=3),
+        CollectRequest(name="a", is_dry_run=True),
         FollowQuery(since=5, follow=True),
         LevelRequest(level="debug", for_s=1.5),
         ChangeLimits(set={"ingress.total": "1MiB/s"}),

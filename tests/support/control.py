@@ -32,6 +32,7 @@ from ckptd.control.messages.prioritized import (
 from ckptd.control.messages.recovery_results import (
     WatchEvent,
 )
+from ckptd.control.messages.retention import CollectEvent, CollectRequest
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.control.messages.verifications import VerifyEvent, VerifyRequest
 from ckptd.control.messages.waiting import WaitEvent, WaitRequest
@@ -47,6 +48,8 @@ from tests.support.control_samples import (
     ADOPTED,
     BAD_UNIT,
     CHECKPOINT,
+    COLLECT_RESULT,
+    COLLECTED,
     EXPLANATION,
     LET_GO,
     LIMITS,
@@ -66,6 +69,7 @@ from tests.support.control_samples import (
     REMOVED,
     RESULT,
     STATUS,
+    STAYS,
     VERIFY_PROGRESS,
     VERIFY_RESULT,
     VIEW,
@@ -198,6 +202,12 @@ class StandInDaemon:
         self._act("remove", request)
         yield REMOVE_PROGRESS
         yield msgspec.structs.replace(REMOVED, is_dry_run=request.is_dry_run)
+
+    async def collect(self, request: CollectRequest) -> AsyncGenerator[CollectEvent, None]:
+        self._act("collect", request)
+        yield STAYS
+        yield COLLECTED
+        yield msgspec.structs.replace(COLLECT_RESULT, is_dry_run=request.is_dry_run)
 
     async def pause(self, recovery: str) -> RecoveryView:
         self._act("pause", recovery)

@@ -31,12 +31,15 @@ from ckptd.control.messages.recovery_results import (
     RecoveryResult,
     SourceShare,
 )
+from ckptd.control.messages.retention import CollectedRow, CollectResult
 from ckptd.control.messages.running_recoveries import RecoveryView, SourceRow
 from ckptd.control.messages.verifications import BadUnit, VerifyProgress, VerifyResult
 from ckptd.control.messages.waiting import WaitProgress, WaitResult
 from ckptd.limits import GIB, MIB
 from ckptd.model.words import (
     Confirmation,
+    GoesBecause,
+    KeptBecause,
     LimitOrigin,
     Location,
     PeerState,
@@ -250,6 +253,38 @@ REMOVED = RemoveResult(
             is_directory_gone=True,
         ),
     ),
+    is_dry_run=False,
+)
+COLLECTED = CollectedRow(
+    checkpoint="llama",
+    version=100,
+    size_bytes=2 * GIB,
+    is_gone=True,
+    goes_because=GoesBecause.OLD,
+    kept_because=None,
+    why="not among the newest 3",
+    freed_bytes=2 * GIB,
+    copies_elsewhere=2,
+    directories=("/data/llama/100",),
+)
+STAYS = CollectedRow(
+    checkpoint="llama",
+    version=200,
+    size_bytes=2 * GIB,
+    is_gone=False,
+    goes_because=None,
+    kept_because=KeptBecause.NEWEST,
+    why="one of the newest 3",
+    freed_bytes=0,
+    copies_elsewhere=0,
+    directories=("/data/llama/200",),
+)
+COLLECT_RESULT = CollectResult(
+    is_on=True,
+    removed=1,
+    freed_bytes=2 * GIB,
+    kept={"newest": 1},
+    short_bytes={},
     is_dry_run=False,
 )
 VERIFY_PROGRESS = VerifyProgress(

@@ -1,4 +1,4 @@
-"""``ckptctl withdraw``, ``forget`` and ``remove``: versions that are let go."""
+"""``ckptctl withdraw``, ``forget``, ``remove`` and ``gc``: versions that are let go."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from ckptd.cli.render.life_cycle_text import (
     removed_lines,
     withdrawn_lines,
 )
-from ckptd.cli.render.live import follow_removing
+from ckptd.cli.render.live import follow_collecting, follow_removing
+from ckptd.cli.render.retention_text import collected_lines
 from ckptd.control.messages.life_cycle import LetGo, LetGoRequest, RemoveRequest
+from ckptd.control.messages.retention import CollectRequest
 from ckptd.errors import ExitCode, UsageError
-from ckptd.model.ids import parse_reference
+from ckptd.model.ids import parse_checkpoint_name, parse_reference
+from ckptd.model.quantities import parse_size
 
 _WITHDRAW: Final = """\
 Take a version off offer, or all versions of a checkpoint: peers hear at once
@@ -49,6 +52,42 @@ examples:
   ckptctl remove llama/rank-3@1200
   ckptctl remove llama/rank-3@1200 --place /data/copy
 """
+
+
+_GC: Final = """\
+Remove what nothing keeps by the rules of [retention], as the daemon does by
+itself, but now; and say of every version why it goes or stays. The newest of a
+checkpoint never goes, nor the active one, nor what is read or recovered, here or
+at a peer, nor the last copy: other nodes are asked just before.
+
+examples:
+  ckptctl gc --dry-run
+  ckptctl gc llama
+  ckptctl gc --free 500GiB   # also what only stays for its time, the oldest first
+"""
+
+
+def _add_gc(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", nargs="?", help="only of this checkpoint or job")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    parser.add_argument("--free", metavar="SIZE", help="so much is to be free on each root's disk")
+
+
+def _gc(arguments: Namespace) -> ExitCode:
+    as_json = arguments.output == "json"
+    request = CollectRequest(
+        name=None if arguments.name is None else parse_checkpoint_name(arguments.name),
+        is_dry_run=arguments.dry_run,
+        free_bytes=None if arguments.free is None else parse_size(arguments.free),
+    )
+    try:
+        rows, result = follow_collecting(client_of(arguments), request, as_json=as_json)
+    except KeyboardInterrupt:
+        say("interrupted; see 'ckptctl checkpoints' for what is left")
+        return ExitCode.INTERRUPTED
+    if not as_json:
+        print("\n".join(collected_lines(rows, result)))
+    return ExitCode.DONE
 
 
 def _add_let_go(parser: ArgumentParser) -> None:
@@ -128,4 +167,5 @@ VERBS: Final = (
     ),
     Verb("forget", "forget versions; their files stay", _forget, _FORGET, _add_let_go),
     Verb("remove", "remove a version with its files", _remove, _REMOVE, _add_remove),
+    Verb("gc", "remove versions that nothing keeps by [retention]", _gc, _GC, _add_gc),
 )

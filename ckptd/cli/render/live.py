@@ -35,6 +35,7 @@ from ckptd.control.messages.recovery_results import (
     RecoveryProgress,
     RecoveryResult,
 )
+from ckptd.control.messages.retention import CollectedRow, CollectRequest, CollectResult
 from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.control.messages.verifications import (
     BadUnit,
@@ -276,6 +277,26 @@ def follow_removing(
                 case RemoveResult():
                     return event
     raise AssertionError("a removal ends with a result or raises")
+
+
+def follow_collecting(
+    client: ControlClient, request: CollectRequest, *, as_json: bool
+) -> tuple[list[CollectedRow], CollectResult]:
+    """Remove what nothing keeps; return what became of each version, and the sum.
+
+    Raises:
+        CkptdError: It cannot be removed.
+    """
+    rows: list[CollectedRow] = []
+    for event in client.collect(request):
+        if as_json:
+            print(json_line(event), flush=True)
+        match event:
+            case CollectedRow():
+                rows.append(event)
+            case CollectResult():
+                return rows, event
+    raise AssertionError("it ends with a result or raises")
 
 
 def follow_verifying(

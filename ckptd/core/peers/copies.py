@@ -60,7 +60,7 @@ def has_all(said: Holding, own: Holding) -> bool:
 def parts_of(state: State, own: Holding) -> dict[NodeId, int]:
     """Return how many blocks those have who say that they have a version in part: they recover it.
 
-    Whoever has a part that does not grow may have chosen that; this cannot be told apart here.
+    Whoever has a part that does not grow may have chosen that; here they look the same.
     """
     found: dict[NodeId, int] = {}
     for peer in state.peers.values():

@@ -30,6 +30,7 @@ from ckptd.daemon.answer.needed_units import (
     NeededUnits,
     UnitHere,
     UnitUnderWay,
+    directory_of,
     index_of,
     no_such_unit,
 )
@@ -38,6 +39,7 @@ from ckptd.daemon.answer.verified_bytes import places_of, read_held, read_staged
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.daemon.recover.recovering import Recovering
+from ckptd.daemon.retain.leases import Leases
 from ckptd.errors import Conflict, ContentChanged, NotFound, UsageError
 from ckptd.limits import MIB, SECOND
 from ckptd.model.blocks import BlockSet
@@ -113,15 +115,19 @@ class NeededRanges:
         recovering: All recoveries.
         storage: What is here.
         units: Finds what callers mean.
+        leases: Takes who reads what.
     """
 
-    def __init__(self, recovering: Recovering, storage: Storage, units: NeededUnits) -> None:
+    def __init__(
+        self, recovering: Recovering, storage: Storage, units: NeededUnits, leases: Leases
+    ) -> None:
         self._scheduler = recovering.scheduler
         self._now = recovering.runtime.now
         self._report = recovering.runtime.report
         self._book = recovering.book
         self._catalog = storage.catalog
         self._units = units
+        self._leases = leases
         self._turns = Turns()
         self._next_need = 0
         self._indexes = _UnitIndexes()
@@ -147,19 +153,32 @@ class NeededRanges:
         _check(request)
         with self._turn(uid):
             found = await self._units.find(request.path)
-            sent_bytes = 0
-            if isinstance(found, UnitUnderWay):
-                async with contextlib.aclosing(self._under_way(found, request, handing)) as events:
+            read = directory_of(found)
+            await self._leases.take(read)
+            with self._leases.reading(read):
+                async with contextlib.aclosing(self._found(found, request, handing)) as events:
                     async for event in events:
-                        yield event
                         if isinstance(event, NeedResult):
-                            return
-                        if isinstance(event, NeedBytes):
-                            sent_bytes += event.size_bytes
-                found = await self._after_end(found)
-            async with contextlib.aclosing(self._here(found, request, handing, sent_bytes)) as rest:
-                async for event in rest:
+                            await self._leases.take(directory_of(found))  # it is known by now
+                        yield event
+
+    async def _found(
+        self, found: UnitUnderWay | UnitHere, request: NeedRequest, handing: Handing
+    ) -> AsyncGenerator[NeedEvent, None]:
+        """Yield what comes of a range, wherever its unit is."""
+        sent_bytes = 0
+        if isinstance(found, UnitUnderWay):
+            async with contextlib.aclosing(self._under_way(found, request, handing)) as events:
+                async for event in events:
                     yield event
+                    if isinstance(event, NeedResult):
+                        return
+                    if isinstance(event, NeedBytes):
+                        sent_bytes += event.size_bytes
+            found = await self._after_end(found)
+        async with contextlib.aclosing(self._here(found, request, handing, sent_bytes)) as rest:
+            async for event in rest:
+                yield event
 
     def _turn(self, uid: int) -> AbstractContextManager[None]:
         if self._turns.of(uid) >= _CALLER_MAX or self._turns.total() >= _ALL_MAX:

@@ -20,6 +20,7 @@ from ckptd.store.files.layout import inside
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.places import HeldVersion, Place
+from ckptd.store.records.retention_records import ReadDirectory
 
 _NEAREST_MAX: Final = 5
 """How many similar names an error suggests."""
@@ -52,6 +53,13 @@ class UnitHere(NamedTuple):
     unit: str
     root: Root
     path: str
+
+
+def directory_of(found: UnitUnderWay | UnitHere) -> ReadDirectory:
+    """Return in which directory the version of a unit stands, or will."""
+    if isinstance(found, UnitUnderWay):
+        return ReadDirectory(found.recovery.root.name, found.recovery.target)
+    return ReadDirectory(found.root.name, found.path[: -len(found.unit)].rstrip("/"))
 
 
 class NeededUnits:

@@ -26,6 +26,8 @@ from ckptd.daemon.answer.needed_ranges import NeededRanges
 from ckptd.daemon.answer.needed_units import (
     NeededUnits,
     UnitHere,
+    UnitUnderWay,
+    directory_of,
     find_unit,
     nearest,
 )
@@ -33,6 +35,7 @@ from ckptd.daemon.answer.recovery_answers import running
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.daemon.recover.recovering import Recovering
+from ckptd.daemon.retain.leases import Leases
 from ckptd.errors import Conflict, NotFound, UsageError
 from ckptd.limits import PATH_BYTES_MAX, SECOND
 from ckptd.model.blocks import BlockSet, union
@@ -58,15 +61,17 @@ class PrioritizeAnswers:
     Args:
         recovering: All recoveries.
         storage: What is here.
+        leases: Takes who reads what.
     """
 
-    def __init__(self, recovering: Recovering, storage: Storage) -> None:
+    def __init__(self, recovering: Recovering, storage: Storage, leases: Leases) -> None:
         self._scheduler = recovering.scheduler
         self._now = recovering.runtime.now
         self._report = recovering.runtime.report
         self._book = recovering.book
         self._units = NeededUnits(recovering.book, storage.catalog, storage.roots)
-        self._ranges = NeededRanges(recovering, storage, self._units)
+        self._ranges = NeededRanges(recovering, storage, self._units, leases)
+        self._leases = leases
         self._handed = HandedUnits(recovering.book, storage.catalog, storage.roots)
 
     async def prioritize(self, recovery: str, request: PrioritizeRequest) -> Prioritized:
@@ -117,6 +122,17 @@ class PrioritizeAnswers:
 
     async def _need(self, request: NeedRequest) -> AsyncGenerator[NeedEvent, None]:
         found = await self._units.find(request.path)
+        read = directory_of(found)
+        await self._leases.take(read)
+        with self._leases.reading(read):
+            async with contextlib.aclosing(self._found(found)) as events:
+                async for event in events:
+                    if isinstance(event, NeedResult):
+                        await self._leases.take(directory_of(found))  # it is known by now
+                    yield event
+
+    async def _found(self, found: UnitUnderWay | UnitHere) -> AsyncGenerator[NeedEvent, None]:
+        """Yield what comes of a unit, and last where it can be read."""
         if isinstance(found, UnitHere):
             where = found.root.absolute(found.path)
             yield NeedResult(recovery=None, unit=found.unit, path=where, is_placed=True)

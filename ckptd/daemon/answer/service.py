@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from ckptd.control.messages.daemon_status import ReloadResult
 from ckptd.daemon.answer.activate_answers import ActivateAnswers
+from ckptd.daemon.answer.collect_answers import CollectAnswers
 from ckptd.daemon.answer.daemon_answers import DaemonAnswers, DaemonFacts
 from ckptd.daemon.answer.job_answers import JobAnswers
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
@@ -28,8 +29,7 @@ from ckptd.daemon.keep.passed_keeping import PassedKeeping
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recovering import Recovering
-from ckptd.daemon.retain.named_places import NamedPlaces
-from ckptd.model.ids import Digest
+from ckptd.daemon.retain.retention import Retention
 from ckptd.model.words import Result
 
 
@@ -41,10 +41,10 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
     root_watch: RootWatch,
     passed: PassedKeeping,
     *,
+    retention: Retention,
     facts: Callable[[], DaemonFacts],
     reload: Callable[[], Awaitable[ReloadResult]],
     note_publish: Callable[[Result, int], None],
-    note_let_go: Callable[[Digest], None],
 ) -> tuple[object, ...]:
     """Return what answers all rows of the control API but those about watching the daemon.
 
@@ -55,10 +55,10 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         limiting: All limits.
         root_watch: Whether the roots can be used.
         passed: Keeps files that publishers passed.
+        retention: By what versions go.
         facts: What the daemon says of itself.
         reload: Reads the configuration again and applies it.
         note_publish: Given how each publishing ended, and how many nanoseconds it took.
-        note_let_go: Given each version that somebody wants to go from a place here.
     """
     views = RecoveryViews(recovering, limiting, loop_lag_s=lambda: facts().event_loop_lag_s)
     now = recovering.runtime.now
@@ -69,10 +69,9 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         limiting.effective,
         now,
     )
-    standings = NamedPlaces(parts.storage, recovering, note_let_go)
     return (
         RecoveryAnswers(parts, recovering, views),
-        PrioritizeAnswers(recovering, parts.storage),
+        PrioritizeAnswers(recovering, parts.storage, retention.leases),
         PlanAnswers(recovering, parts.storage, parts.policy, proven),
         ManifestAnswers(recovering, parts.storage),
         PublishAnswers(
@@ -85,12 +84,13 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
             passed,
             minimal_sets,
         ),
-        LifeCycleAnswers(parts.storage, standings),
+        LifeCycleAnswers(parts.storage, retention.standings),
         NewestAnswers(recovering, proven),
         WaitAnswers(parts.storage, recovering, proven),
         JobAnswers(parts.storage, parts.policy, recovering.peering.names),
-        RemoveAnswers(parts.storage, standings),
-        ActivateAnswers(parts.storage, standings, recovering.activating),
+        CollectAnswers(retention),
+        RemoveAnswers(retention.removing, retention.standings),
+        ActivateAnswers(parts.storage, retention.standings, recovering.activating),
         VerifyAnswers(parts, keeping.reads, recovering.repairing, now),
         PeerAnswers(parts, recovering, keeping.moments, minimal_sets),
         DaemonAnswers(

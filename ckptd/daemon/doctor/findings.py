@@ -35,6 +35,7 @@ from ckptd.daemon.doctor.phases import judge_phases
 from ckptd.daemon.doctor.places import judge_places
 from ckptd.daemon.doctor.readable import look_at_reading
 from ckptd.daemon.doctor.remedies import remedied
+from ckptd.daemon.doctor.retained import look_at_retention
 from ckptd.daemon.doctor.rows import and_also, failed, passed, warned
 from ckptd.daemon.doctor.watched import judge_appeared, judge_watching
 from ckptd.daemon.host.descriptors import descriptors
@@ -42,6 +43,7 @@ from ckptd.daemon.keep.keeping import Keep
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.sampling import Sample, take_sample, worth_sampling
+from ckptd.daemon.retain.outcomes import RetentionSeen
 from ckptd.errors import CkptdError, Conflict
 from ckptd.limits import CONNECTIONS_MAX, DAY_S, MIB, SECOND
 from ckptd.model.encoded.decoding import decode_manifest
@@ -85,6 +87,7 @@ class Doctor:
         keep: Returns how what is on offer is kept.
         scarce: Finds versions with too few copies.
         paced: Returns with what congestion control is sent, and what it paced without need.
+        retained: Returns what retention saw last.
     """
 
     def __init__(  # noqa: PLR0913 (what it looks at)
@@ -99,6 +102,7 @@ class Doctor:
         keep: Callable[[], Keep],
         scarce: Callable[[], Sequence[ScarceVersion]],
         paced: Callable[[], tuple[Congestion, PacedSending]],
+        retained: Callable[[], RetentionSeen],
     ) -> None:
         self._config = parts.config
         self._confinement, self._owners = parts.confinement, parts.owners
@@ -112,6 +116,7 @@ class Doctor:
         self._note_rate = note_rate
         self._look_for_conflicts = look_for_conflicts
         self._keep, self._scarce, self._paced = keep, scarce, paced
+        self._retained = retained
         self._throttles = parts.transport.throttles
         self._is_examining = False
         self._wall_clock = parts.wall_clock
@@ -129,6 +134,7 @@ class Doctor:
             self._offer,
             partial(look_at_copies, self._scarce),
             self._phases,
+            partial(look_at_retention, self._retained),
             self._listeners,
             partial(look_at_congestion, self._paced),
             self._disks,

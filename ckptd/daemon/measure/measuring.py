@@ -54,6 +54,7 @@ from ckptd.daemon.recover.keeping_warm import WARM_METRICS
 from ckptd.daemon.recover.local_load import local_load
 from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS
 from ckptd.daemon.recover.recovering import Recovering
+from ckptd.daemon.retain.outcomes import RETENTION_METRICS, RetentionSeen
 from ckptd.daemon.serve.block_questions import QUESTION_METRICS
 from ckptd.daemon.serve.content import CONTENT_METRICS
 from ckptd.daemon.serve.serving_peers import UNSERVED_METRICS, Serving
@@ -94,6 +95,7 @@ class Measuring:
 
     Attributes:
         conflicts: Looks for versions with several contents.
+        retention: What retention did, and what it saw last.
     """
 
     def __init__(  # noqa: PLR0913 (what it looks at)
@@ -119,6 +121,7 @@ class Measuring:
         self._limiting = limiting
         self._root_watch = root_watch
         self._log = log
+        self.retention = RetentionSeen()
         self._lag = LagWindow()
         self._totals = Totals()
         self._transfers = TransferTimes(self._is_background)
@@ -300,6 +303,7 @@ class Measuring:
             MetricGroup(lambda: count_by_state(self._catalog.versions()), PLACE_METRICS),
             MetricGroup(self._recovering.activating.counts, ACTIVE_METRICS),
             MetricGroup(self._redundancy.copies, REDUNDANCY_METRICS),
+            MetricGroup(lambda: self.retention, RETENTION_METRICS),
             MetricGroup(self._freshness.seen, FRESHNESS_METRICS),
             MetricGroup(lambda: self.conflicts.conflicts, CONFLICT_METRICS),
             MetricGroup(self._recovering.placed, PLACING_METRICS),

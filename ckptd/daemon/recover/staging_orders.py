@@ -55,6 +55,7 @@ from ckptd.observe.logs import get_logger
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.layout import staging_of, usual_target
+from ckptd.store.files.roots import Root
 from ckptd.store.files.version_state import read_state
 from ckptd.store.records.ended import EndedRecovery
 from ckptd.store.records.journal import JournaledRecovery
@@ -97,6 +98,8 @@ class StagingOrders:
 
     Attributes:
         report: Hears of what happens on the way to the end of an order; set before the first one.
+        could_free: Says what retention would free for whoever finds no room; empty: nothing is
+            to be said.
         disk_calls: How long threads have been in the disk.
         warm: Knows what stays in the page cache.
         repaired_units: How many files were put right where their version stood.
@@ -126,6 +129,7 @@ class StagingOrders:
         self._terms = terms
         self._wall_clock = wall_clock
         self.report: Callable[[Event], None] = lambda _: None
+        self.could_free: Callable[[Root], str] = lambda _: ""
         self.disk_calls = DiskCalls()
         self.repaired_units = 0
         self._disk = ready_threads(_DISK_THREADS, "disk")
@@ -216,7 +220,9 @@ class StagingOrders:
             ):  # else what stands at the target is served from there
                 self._advertise(recovery, effect, staging)
         except CkptdError as error:
-            return StagingRefused(effect.recovery, Refusal.of(error))
+            return StagingRefused(
+                effect.recovery, Refusal.of(with_room(error, self.could_free, recovery.root))
+            )
         nearby = staging.nearby.blocks
         return StagingPrepared(effect.recovery, verified, staging.local, staging.zeros, nearby)
 
@@ -241,7 +247,9 @@ class StagingOrders:
         try:
             zeros = await self._in_thread(partial(_making_room, recovery, widen))
         except CkptdError as error:
-            return WideningRefused(effect.recovery, Refusal.of(error))
+            return WideningRefused(
+                effect.recovery, Refusal.of(with_room(error, self.could_free, recovery.root))
+            )
         recovery.was_here = False
         return StagingWidened(effect.recovery, effect.blocks, zeros)
 
@@ -539,6 +547,18 @@ def _final_state(recovery: OpenRecovery, digest: Digest, left_out: Collection[in
         len(manifest.phases),
         is_under_way=False,
     )
+
+
+def with_room(error: CkptdError, could_free: Callable[[Root], str], root: Root) -> CkptdError:
+    """Return an error; one about room says what retention would free.
+
+    Args:
+        error: What happened.
+        could_free: Says that.
+        root: Where there is no room.
+    """
+    more = could_free(root) if isinstance(error, OutOfSpace) else ""
+    return OutOfSpace(error.subject, error.problem, error.hint + more) if more else error
 
 
 def _making_room(recovery: OpenRecovery, stage: Callable[[], _T]) -> _T:

@@ -12,6 +12,7 @@ from ckptd.errors import Conflict, NotFound, UsageError
 from ckptd.model.ids import (
     CheckpointName,
     Digest,
+    RecoveryId,
     Version,
     parse_checkpoint_name,
     parse_version,
@@ -93,10 +94,20 @@ class NamedPlaces:
         Raises:
             Conflict: One is.
         """
+        recovery = self._recovery_to(standing.place)
+        if recovery is not None:
+            raise _in_use(standing, f"is where {recovery} recovers to", recovery)
+
+    def is_target(self, place: Place) -> bool:
+        """Return whether a recovery is on its way to a place, above it or below it."""
+        return self._recovery_to(place) is not None
+
+    def _recovery_to(self, place: Place) -> RecoveryId | None:
         for other in self._recovering.book:
-            is_known = other.root.name == standing.place.root and other.target
-            if is_known and _overlap(standing.place.directory, other.target):
-                raise _in_use(standing, f"is where {other.id} recovers to", other.id)
+            is_known = other.root.name == place.root and other.target
+            if is_known and _overlap(place.directory, other.target):
+                return other.id
+        return None
 
     def check_untouched(self, chosen: Sequence[NamedPlace]) -> None:
         """Check that no recovery may be writing to places that are to go, or copying from them.

@@ -12,6 +12,7 @@ from ckptd.control.routes import ROUTES
 from ckptd.control.server.dispatch import OwnAnswers
 from ckptd.control.server.handlers import Answering, bind, methods_by_name
 from ckptd.daemon.answer.activate_answers import ActivateAnswers
+from ckptd.daemon.answer.collect_answers import CollectAnswers
 from ckptd.daemon.answer.daemon_answers import DaemonAnswers
 from ckptd.daemon.answer.job_answers import JobAnswers
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
@@ -44,6 +45,7 @@ def daemon_methods() -> dict[str, Answering]:
         NewestAnswers,
         JobAnswers,
         LifeCycleAnswers,
+        CollectAnswers,
         RemoveAnswers,
         ActivateAnswers,
         VerifyAnswers,

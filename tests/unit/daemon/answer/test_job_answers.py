@@ -25,6 +25,7 @@ from ckptd.store.records.milestone_records import MilestoneRecords
 from ckptd.store.records.moments import Moments
 from ckptd.store.records.passed_records import PassedRecords
 from ckptd.store.records.placed_units import PlacedUnitRecords
+from ckptd.store.records.retention_records import RetentionRecords
 from ckptd.store.records.signature_records import SignatureShelf
 from tests.support.stores import mark_changed, publish, write_files
 
@@ -45,6 +46,7 @@ def storage(database: Database, catalog: Catalog, root: Root) -> Storage:
         MilestoneRecords(database),
         PassedRecords(database),
         PlacedUnitRecords(database),
+        RetentionRecords(database),
     )
 
 

@@ -22,6 +22,7 @@ from ckptd.core.events import NeedEnded, RangeNeeded
 from ckptd.daemon.answer.needed_ranges import NeededRanges
 from ckptd.daemon.answer.needed_units import NeededUnits
 from ckptd.daemon.recover.recoveries import OpenRecovery
+from ckptd.daemon.retain.leases import Leases
 from ckptd.errors import Conflict, ContentChanged, NotFound, UsageError
 from ckptd.limits import KIB
 from ckptd.model.ids import CheckpointName, RecoveryId
@@ -30,7 +31,9 @@ from ckptd.model.words import Result, Stage
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
+from ckptd.store.records.database import Database
 from ckptd.store.records.journal import JournaledRecovery
+from ckptd.store.records.retention_records import ReadDirectory, RetentionRecords
 from ckptd.store.staging.held import HeldBlocks
 
 UNIT = "weights.bin"
@@ -50,7 +53,10 @@ class Book(list[OpenRecovery]):
 class Scene:
     """A recovery of a unit of which some blocks are here, or a version that is."""
 
-    def __init__(self, catalog: Catalog, root: Root, hashed: HashedDirectory) -> None:
+    def __init__(
+        self, catalog: Catalog, root: Root, hashed: HashedDirectory, leases: Leases
+    ) -> None:
+        self.leases = leases
         self.book, self.root = Book(), root
         self.reported: list[object] = []
         self.stage = Stage.TRANSFERRING
@@ -64,7 +70,7 @@ class Scene:
         recovering = SimpleNamespace(scheduler=scheduler, runtime=runtime, book=self.book)
         storage = SimpleNamespace(catalog=catalog, roots=roots)
         units = NeededUnits(cast("Any", self.book), catalog, roots)
-        self.ranges = NeededRanges(cast("Any", recovering), cast("Any", storage), units)
+        self.ranges = NeededRanges(cast("Any", recovering), cast("Any", storage), units, leases)
 
     def _report(self, *events: object) -> None:
         self.reported += events
@@ -135,8 +141,8 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(catalog: Catalog, root: Root, hashed: HashedDirectory) -> Scene:
-    return Scene(catalog, root, hashed)
+async def scene(catalog: Catalog, root: Root, hashed: HashedDirectory, database: Database) -> Scene:
+    return Scene(catalog, root, hashed, Leases(RetentionRecords(database)))
 
 
 async def take(reading: tuple[AsyncGenerator[NeedEvent, None], Handing]) -> tuple[bytes, NeedEvent]:
@@ -299,3 +305,15 @@ async def test_so_many_of_one_user_and_of_all_wait_at_once(scene: Scene) -> None
         await reading.aclose()
     scene.arrive(0)
     assert (await take(scene.read(0, 10, uid=3)))[0] == scene.content[:10]
+
+
+async def test_who_reads_a_range_has_a_lease_of_its_version(
+    scene: Scene, catalog: Catalog, hashed: HashedDirectory
+) -> None:
+    await catalog.add(hashed)
+    read = ReadDirectory(hashed.root, hashed.directory)
+    events, _ = scene.read(0, BLOCK_BYTES)
+    assert not scene.leases.is_read(read)
+    async for _event in events:
+        assert scene.leases.is_read(read)
+    assert scene.leases.is_read(read)

@@ -9,20 +9,28 @@ import pytest
 
 from ckptd.control.messages.prioritized import NeedEvent, NeedRequest, NeedResult
 from ckptd.daemon.answer.prioritize_answers import PrioritizeAnswers
+from ckptd.daemon.retain.leases import Leases
 from ckptd.errors import Conflict, ContentChanged, NotFound
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
+from ckptd.store.records.database import Database
+from ckptd.store.records.retention_records import ReadDirectory, RetentionRecords
 
 UNIT = "weights.bin"
 
 
 @pytest.fixture
-def answers(catalog: Catalog, root: Root) -> PrioritizeAnswers:
+def leases(database: Database) -> Leases:
+    return Leases(RetentionRecords(database))
+
+
+@pytest.fixture
+def answers(catalog: Catalog, root: Root, leases: Leases) -> PrioritizeAnswers:
     runtime = SimpleNamespace(now=lambda: 0, report=lambda _: None)
     recovering = SimpleNamespace(scheduler=None, runtime=runtime, book=())
     storage = SimpleNamespace(catalog=catalog, roots=Roots([root]))
-    return PrioritizeAnswers(cast("Any", recovering), cast("Any", storage))
+    return PrioritizeAnswers(cast("Any", recovering), cast("Any", storage), leases)
 
 
 async def need(answers: PrioritizeAnswers, root: Root, unit: str = UNIT) -> list[NeedEvent]:
@@ -49,3 +57,17 @@ async def test_a_unit_that_cannot_be_had_from_here_is_said_to_be_so_with_the_rea
     await catalog.withdraw(hashed.digest)
     with pytest.raises(NotFound, match="is no unit of a version"):
         await need(answers, root)
+
+
+async def test_who_was_given_a_path_has_a_lease_of_its_version(
+    answers: PrioritizeAnswers,
+    catalog: Catalog,
+    root: Root,
+    hashed: HashedDirectory,
+    leases: Leases,
+) -> None:
+    await catalog.add(hashed)
+    read = ReadDirectory(hashed.root, hashed.directory)
+    assert not leases.is_read(read)
+    await need(answers, root)
+    assert leases.is_read(read)

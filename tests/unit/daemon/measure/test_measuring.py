@@ -47,6 +47,7 @@ from ckptd.daemon.measure.works import WORK_METRICS, Works
 from ckptd.daemon.recover.activating import ACTIVE_METRICS, Activations
 from ckptd.daemon.recover.keeping_warm import WARM_METRICS
 from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS
+from ckptd.daemon.retain.outcomes import RETENTION_METRICS, RetentionSeen
 from ckptd.daemon.serve.block_questions import QUESTION_METRICS, BlockQuestions
 from ckptd.daemon.serve.content import CONTENT_METRICS
 from ckptd.daemon.serve.serving_peers import UNSERVED_METRICS
@@ -67,6 +68,7 @@ from ckptd.model.words import (
     Direction,
     HandshakeFailure,
     HandshakeSide,
+    KeptBecause,
     PeerState,
     PlaceState,
     RangeOutcome,
@@ -116,6 +118,11 @@ REFUSALS = (
 )  # fmt: skip
 
 
+GOES = ("old", "room")
+KEPT = (
+    "newest", "every", "room", "active", "kind", "withdrawn", "unseen", "changed", "shared", "read",
+    "recovered_here", "recovered_elsewhere", "copies", "refused",
+)  # fmt: skip
 READ_REASONS = ("suspect", "scrub", "verify", "question")
 UNSERVED = (
     "not_held", "changed", "withdrawn", "busy", "failed", "cut_changed", "cut_failed",
@@ -172,6 +179,14 @@ def works() -> Works:
     return works
 
 
+def retention_seen() -> RetentionSeen:
+    kept = {KeptBecause(name): count for name, count in numbered(190, KEPT).items()}
+    seen = RetentionSeen(True, 186, kept=kept)
+    seen.removed.update(numbered(187, GOES))
+    seen.short_bytes, seen.freeable_bytes = {"main": 184}, {"main": 185}
+    return seen
+
+
 def reads() -> Reads:
     counted = Reads(cast("Any", None))
     counted.bytes_by_reason.update({reason: 166 + index for index, reason in enumerate(ReadReason)})
@@ -210,6 +225,7 @@ FULL: dict[str, Any] = {
     "versions": 5000,
     "places": numbered(150, PLACE_STATES),
     "copies": Copies(required=2, critical=3),
+    "retention": retention_seen(),
     "conflicts": Conflicts(5),
     "placed": {CheckpointName("llama"): {NodeId("a"): Version(1), NodeId("b"): Version(2)}},
     "newest": NewestSeen({"freshest": 120.5, "stalest": 121.5}, {"freshest": 123, "stalest": 124}),
@@ -273,6 +289,7 @@ FRESH: dict[str, Any] = {
     "versions": 0,
     "places": {},
     "copies": Copies(),
+    "retention": RetentionSeen(),
     "conflicts": Conflicts(),
     "placed": {},
     "newest": NewestSeen(),
@@ -310,6 +327,7 @@ ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("versions", CAPACITY_METRICS),
     ("places", PLACE_METRICS),
     ("copies", REDUNDANCY_METRICS),
+    ("retention", RETENTION_METRICS),
     ("newest", FRESHNESS_METRICS),
     ("conflicts", CONFLICT_METRICS),
     ("placed", PLACING_METRICS),
@@ -395,6 +413,11 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         *labelled("places", "state", numbered(150, PLACE_STATES)),
         "ckptd_required_unit_copies_min 2.0",
         "ckptd_critical_unit_sources_min 3.0",
+        "ckptd_retention_freed_bytes_total 186.0",
+        *labelled("retention_removed_versions_total", "why", numbered(187, GOES)),
+        *labelled("retention_kept_versions", "why", numbered(190, KEPT)),
+        'ckptd_retention_short_bytes{root="main"} 184.0',
+        'ckptd_retention_freeable_bytes{root="main"} 185.0',
         'ckptd_newest_version{which="freshest"} 123.0',
         'ckptd_newest_version{which="stalest"} 124.0',
         'ckptd_newest_version_age_seconds{which="freshest"} 120.5',
@@ -509,6 +532,8 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
 
 NOT_FROM_THE_START = (
     "root_usable",
+    "retention_short",
+    "retention_freeable",
     "newest_",
     "oldest_check",
     "last_success_",
@@ -580,6 +605,7 @@ def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
         "outcome": TRANSFER_OUTCOMES,
         "root": ["main", "slow"],
         "which": ["freshest", "stalest"],
+        "why": (*GOES, *KEPT),
         "provider": ["static"],
         "route": ["/v1/status"],
         "code": ["200"],

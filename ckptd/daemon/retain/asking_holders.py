@@ -1,0 +1,93 @@
+"""Asks other nodes whether they have a version, after this node has taken it off offer.
+
+What they said before may be about to change: two nodes could each rely on the other, and both
+remove it. Whoever is asked answers after this node's own offer is gone. So of two that do the same
+at the same moment at least one hears that the other has nothing on offer, and keeps what it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from ckptd.core.peers.copies import has_all
+from ckptd.daemon.recover.recovering import Recovering
+from ckptd.errors import CkptdError
+from ckptd.model.holdings import Holding, Holdings
+from ckptd.model.ids import Digest, NodeId, PathId
+from ckptd.net.inquiry import Inquirer
+
+_AT_ONCE_MAX: Final = 4
+_ANSWER_S: Final = 15.0
+"""Who does not answer within this time counts as not there."""
+_ASKED_MAX: Final = 32
+"""So many nodes are asked at most, those with the first names; one copy is enough to most."""
+
+
+class AskingHolders:
+    """Asks peers. Belongs to the event loop.
+
+    Args:
+        recovering: Knows who claims what, and on which path they are.
+        inquirer: Asks them.
+    """
+
+    def __init__(self, recovering: Recovering, inquirer: Inquirer) -> None:
+        self._scheduler = recovering.scheduler
+        self._peering = recovering.peering
+        self._now = recovering.runtime.now
+        self._inquirer = inquirer
+
+    def nodes_with(self, own: Iterable[Holding]) -> dict[NodeId, PathId]:
+        """Return which nodes say that they have all of some versions, and a path to each."""
+        found: dict[NodeId, PathId] | None = None
+        for holding in own:
+            paths = self._scheduler.copies(holding, now=self._now())
+            ends = {end.node: path for path in paths if (end := self._peering.end_of(path))}
+            found = ends if found is None else {n: p for n, p in found.items() if n in ends}
+        return found or {}
+
+    async def count(self, own: Iterable[Holding]) -> Mapping[Digest, int]:
+        """Ask everybody who claims some versions; return how many have each by their answer.
+
+        Args:
+            own: The versions as this node has them, which are on offer no more.
+        """
+        wanted = list(own)
+        paths = dict.fromkeys(
+            path
+            for holding in wanted
+            for path in self._scheduler.copies(holding, now=self._now())[:_ASKED_MAX]
+        )
+        at_once = asyncio.Semaphore(_AT_ONCE_MAX)
+        counts: Counter[Digest] = Counter()
+
+        async def ask(path: PathId) -> None:
+            async with at_once:
+                said = await self._ask(path)
+            found = {} if said is None else {each.digest: each for each in said.holdings}
+            for holding in wanted:
+                # Who is distrusted by now, or is another node, counts no more.
+                is_trusted = path in self._scheduler.copies(holding, now=self._now())
+                answer = found.get(holding.digest)
+                counts[holding.digest] += bool(is_trusted and answer and has_all(answer, holding))
+
+        async with asyncio.TaskGroup() as tasks:
+            for path in paths:
+                tasks.create_task(ask(path))
+        return counts
+
+    async def _ask(self, path: PathId) -> Holdings | None:
+        """Return what a node holds at this moment; ``None`` if it does not say."""
+        end = self._peering.end_of(path)
+        if end is None:
+            return None
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                answer = await self._inquirer.holdings(end.address)
+        except (CkptdError, OSError, TimeoutError):
+            return None
+        said = answer.update
+        return said if isinstance(said, Holdings) and said.node == end.node else None

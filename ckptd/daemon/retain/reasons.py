@@ -1,0 +1,55 @@
+"""Why a version stays or goes, as a sentence for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from ckptd.daemon.retain.outcomes import Outcome
+from ckptd.model.quantities import format_duration
+from ckptd.model.retention import RetentionRule
+from ckptd.model.words import GoesBecause, KeptBecause
+
+_KEPT: Final[Mapping[GoesBecause | KeptBecause, str]] = {
+    KeptBecause.ROOM: "there is room: only min_free lets it go",
+    KeptBecause.ACTIVE: "it is active",
+    KeptBecause.WITHDRAWN: "somebody withdrew it: 'ckptctl remove' removes it",
+    KeptBecause.UNSEEN: "it was not looked at yet since the start",
+    KeptBecause.CHANGED: "files of it were changed or are gone",
+    KeptBecause.SHARED: "another version has files of its own there, or the same",
+    KeptBecause.READ: "somebody needed a unit of it a short while ago",
+    KeptBecause.RECOVERED_HERE: "a recovery on this node uses it",
+    KeptBecause.RECOVERED_ELSEWHERE: "a peer recovers it, or asked for it a short while ago",
+    KeptBecause.REFUSED: "the system refused to remove it",
+}
+
+
+def reason_of(outcome: Outcome, rule: RetentionRule) -> str:
+    """Say why a version stays or goes.
+
+    Args:
+        outcome: What became of it.
+        rule: What counts for it.
+    """
+    standing, newest = outcome.surveyed.standing, rule.newest or 1
+    nodes = "node has" if standing.copies_elsewhere == 1 else "nodes have"
+    by_rule = {
+        GoesBecause.OLD: f"not among the newest {newest}{_nor_every(rule)}",
+        GoesBecause.ROOM: f"room is short, and it is not among the newest {newest}",
+        KeptBecause.NEWEST: f"one of the newest {newest}",
+        KeptBecause.EVERY: f"the one of its {_span(rule)}, while there is room",
+        KeptBecause.KIND: f'remove = "{rule.kind.value}" does not name its kind',
+        KeptBecause.COPIES: f"{standing.copies_elsewhere} other {nodes} all of it, by what they "
+        f"said last; copies = {rule.copies} must say so when they are asked",
+    }
+    why = outcome.goes or outcome.kept
+    assert why is not None, "a version stays or goes"
+    return by_rule.get(why) or outcome.why or _KEPT[why]
+
+
+def _nor_every(rule: RetentionRule) -> str:
+    return "" if rule.every_s is None else f", nor the one of its {_span(rule)}"
+
+
+def _span(rule: RetentionRule) -> str:
+    return format_duration(float(rule.every_s or 0))

@@ -1,0 +1,414 @@
+"""The service that removes versions which nothing keeps, by the rules of ``[retention]``.
+
+It comes after all other work, a few versions at a time. Each is looked at and taken off offer, and
+only then it is asked who else has it (``asking_holders.py``); if too few do, it is on offer again.
+What is written down as being removed is brought to its end by the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from random import Random
+from typing import Final, NamedTuple
+
+from ckptd.config.sections import RetentionSection
+from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.recovering import Recovering
+from ckptd.daemon.retain.asking_holders import AskingHolders
+from ckptd.daemon.retain.leases import Leases
+from ckptd.daemon.retain.named_places import NamedPlaces
+from ckptd.daemon.retain.outcomes import Outcome, RetentionSeen
+from ckptd.daemon.retain.removing import Doomed, Removing
+from ckptd.daemon.retain.survey import Survey, Surveyed
+from ckptd.daemon.serve.advertising import Advertising
+from ckptd.errors import CkptdError, Conflict
+from ckptd.model.ids import CheckpointName, Digest
+from ckptd.model.patterns import compile_pattern
+from ckptd.model.quantities import format_size
+from ckptd.model.retention import (
+    Decided,
+    RetentionRule,
+    StandingKey,
+    StandingVersion,
+    decide,
+    freeable_bytes,
+    is_to_wait,
+)
+from ckptd.model.words import GoesBecause, KeptBecause
+from ckptd.observe.logs import get_logger
+from ckptd.store.files.roots import Root
+from ckptd.store.published.removing import Removed
+from ckptd.store.records.retention_records import RetentionRecords
+
+_ROUND_S: Final = 60.0
+"""How often it is looked what may go; somewhat more or less, so that nodes do not go in step."""
+_TOGETHER_MAX: Final = 8
+"""So many versions go; then all is looked at again."""
+_FAILED_S: Final = 300.0
+"""So long one that could not go counts as one that stays: others may go in its place."""
+_YIELD_S: Final = 600.0
+"""So long a node waits for others that may remove a version, too, and are to go first."""
+_OFF_OFFER_S: Final = 10.0
+"""So long it may take until peers would hear that a version is off offer; usually milliseconds."""
+
+_log = get_logger()
+
+
+class _Failed(NamedTuple):
+    """Why a version could not go, and when that was."""
+
+    kept: KeptBecause
+    why: str
+    at_s: float
+
+
+class Retaining:
+    """Removes what nothing keeps. Belongs to the event loop.
+
+    Args:
+        parts: What the daemon is made of.
+        recovering: Recoveries, and what peers say.
+        advertising: What this node says that it holds.
+        standings: Says which places are not to be touched.
+        removing: Removes.
+        leases: Knows who reads what.
+        is_busy: Tells whether there is other work, which goes first.
+        clock: The moment in seconds, by a clock that never jumps.
+
+    Attributes:
+        rule_of: Says which rule counts for a checkpoint or a job.
+        seen: What it did, and what it saw last.
+    """
+
+    def __init__(  # noqa: PLR0913 (what it works with, each named)
+        self,
+        parts: Parts,
+        recovering: Recovering,
+        advertising: Advertising,
+        standings: NamedPlaces,
+        removing: Removing,
+        leases: Leases,
+        *,
+        is_busy: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._section = parts.config.retention
+        self._node = parts.config.node.id
+        self._storage = parts.storage
+        self._catalog = parts.storage.catalog
+        self._records: RetentionRecords = parts.storage.retention
+        self._advertising = advertising
+        self._standings = standings
+        self._removing = removing
+        self._leases = leases
+        self._is_busy = is_busy
+        self._clock = clock
+        self._survey = Survey(parts.storage, recovering, standings, leases, clock)
+        self._asking = AskingHolders(recovering, parts.transport.inquirer)
+        self._rng = Random(parts.epoch)  # noqa: S311 (no secret)
+        self.rule_of = rules_of(self._section)
+        self._lock = asyncio.Lock()
+        self._failed: dict[StandingKey, _Failed] = {}
+        self._due_s: dict[Digest, float] = {}
+        self._is_said_short = False
+        self.seen = RetentionSeen(is_on=self._section.is_on)
+
+    async def load(self) -> None:
+        """Take over what an earlier life knew of readers; before anybody can ask.
+
+        Raises:
+            StorageError: The database cannot be read.
+        """
+        await self._leases.load()
+
+    async def run(self) -> None:
+        """Bring begun removals to their end, and remove what may go, until cancelled."""
+        is_first = True
+        while True:
+            try:
+                async with self._lock:
+                    await self._finish_begun()
+                await self._leases.end_old()
+                if self._section.is_on and not is_first:  # peers are not heard yet
+                    await self._round()
+            except CkptdError as error:
+                _log.warning("retention.not_removed", why=str(error))
+            is_first = False
+            await asyncio.sleep(_ROUND_S * self._rng.uniform(0.75, 1.25))
+
+    def could_free(self, root: Root) -> str:
+        """Say what retention would free on the disk of a root, by what was seen last."""
+        if not self._section.is_on:
+            return ""
+        disk = self._survey.disk_of(root)
+        freeable = self.seen.freeable_bytes.get(disk, 0)
+        if not freeable:
+            return " Retention may remove nothing here: see 'ckptctl gc --dry-run'."
+        size, by_itself = format_size(freeable), "by itself, a few versions a minute"
+        if self._section.min_free is None:
+            return f" Retention frees up to {size} {by_itself}; at once: ckptctl gc"
+        return (
+            f" Retention may free up to {size}: as much as keeps {self._section.min_free} free"
+            f" {by_itself}, more with: ckptctl gc --free SIZE"
+        )
+
+    async def collect(
+        self, name: CheckpointName | None, *, is_dry_run: bool, free_bytes: int | None = None
+    ) -> AsyncGenerator[Outcome, None]:
+        """Remove now what may go; yield what becomes of each version. Closing it stops that.
+
+        Args:
+            name: Only of this checkpoint or job; ``None``: of all.
+            is_dry_run: Only say what would be done, by what peers said last.
+            free_bytes: So much is to be free on the disk of each root, if that is more.
+        """
+        if not is_dry_run:
+            self._failed.clear()
+        gone: list[Outcome] = []
+        while True:
+            async with self._lock:
+                surveyed, decided, _ = await self._decide(free_bytes)
+                going = [
+                    each
+                    for each in _going(surveyed, decided)
+                    if name in {None, each[0].standing.name}
+                ]
+                if not is_dry_run:
+                    gone = [await self._remove(*each) for each in going[:_TOGETHER_MAX]]
+            for outcome in gone:
+                if outcome.goes is not None:
+                    yield outcome
+            if is_dry_run or not going:
+                break
+        for chosen, goes in going:
+            yield Outcome(chosen, goes=goes, freed_bytes=chosen.standing.size_bytes)
+        for each in decided.decisions:
+            if each.kept is not None and name in {None, each.standing.name}:
+                failed = self._failed.get(each.standing.key)
+                why = failed.why if failed else ""
+                yield Outcome(surveyed[each.standing.key], kept=each.kept, why=why)
+
+    async def _round(self) -> None:
+        """Remove a few versions; all other work goes first unless room is short."""
+        async with self._lock:
+            surveyed, decided, is_short = await self._decide()
+            self._say_if_short(decided)
+            going = _going(surveyed, decided)
+            self._note_due(chosen for chosen, _ in going)
+            done = 0
+            for chosen, goes in going:
+                if done == _TOGETHER_MAX or (self._is_busy() and not is_short):
+                    return
+                if is_short or not self._is_to_wait(chosen):
+                    await self._remove(chosen, goes)
+                    done += 1
+
+    async def _decide(
+        self, free_bytes: int | None = None
+    ) -> tuple[dict[StandingKey, Surveyed], Decided, bool]:
+        """Look at everything and decide; return also whether room is short."""
+        surveyed = await self._survey.look()
+        self._failed = {
+            key: failed
+            for key, failed in self._failed.items()
+            if self._clock() - failed.at_s < _FAILED_S
+        }
+        surveyed = [replace(each, standing=self._as_it_failed(each.standing)) for each in surveyed]
+        standing = [each.standing for each in surveyed]
+        short_bytes = await asyncio.to_thread(self._short_bytes, free_bytes)
+        decided = decide(standing, self.rule_of, short_bytes)
+        self.seen.freeable_bytes = freeable_bytes(standing, self.rule_of)
+        if free_bytes is None:
+            self.seen.note_decided(decided)
+        by_key = {each.standing.key: each for each in surveyed}
+        return by_key, decided, bool(short_bytes)
+
+    def _as_it_failed(self, standing: StandingVersion) -> StandingVersion:
+        failed = self._failed.get(standing.key)
+        if failed is None:
+            return standing
+        return replace(standing, in_the_way=standing.in_the_way | {failed.kept})
+
+    def _short_bytes(self, free_bytes: int | None = None) -> dict[str, int]:
+        """Return how much more is to be free on which disk. Blocks."""
+        short: dict[str, int] = {}
+        for root in self._storage.roots:
+            try:
+                wanted = free_bytes or 0
+                if self._section.min_free is not None:
+                    wanted = max(wanted, self._section.min_free.of(root.size_bytes()))
+                missing = wanted - root.free_bytes()
+            except CkptdError:
+                continue  # the watch over the roots says so
+            if missing > 0:
+                short[self._survey.disk_of(root)] = missing
+        return short
+
+    async def _remove(self, chosen: Surveyed, goes: GoesBecause) -> Outcome:
+        """Remove a version unless something turns out to be in the way."""
+        outcome = await self._try_to_remove(chosen, goes)
+        if outcome.kept is not None:
+            self._failed[chosen.standing.key] = _Failed(outcome.kept, outcome.why, self._clock())
+        else:
+            self.seen.note_removed(outcome)
+            _log.info(
+                "retention.removed",
+                checkpoint=chosen.standing.name,
+                version=chosen.standing.version,
+                bytes=outcome.freed_bytes,
+                why=goes.value,
+            )
+        return outcome
+
+    async def _try_to_remove(self, chosen: Surveyed, goes: GoesBecause) -> Outcome:
+        kept = self._survey.what_came_between(chosen)
+        if kept is not None:
+            return Outcome(chosen, kept=kept)
+        try:
+            try:
+                shared = await self._removing.check(chosen.places)
+            except Conflict as error:
+                return Outcome(chosen, kept=KeptBecause.SHARED, why=str(error))
+            doomed: list[Doomed] = []
+            async with aclosing(self._removing.examine(chosen.places, shared, doomed)) as looks:
+                async for _ in looks:
+                    pass
+            if any(each.examined.foreign_count for each in doomed):
+                return Outcome(chosen, kept=KeptBecause.CHANGED)
+            return await self._take_off_and_remove(chosen, goes, doomed)
+        except Conflict as error:
+            return Outcome(chosen, kept=KeptBecause.RECOVERED_HERE, why=str(error))
+        except CkptdError as error:
+            _log.warning("retention.not_removed", version=_name(chosen), why=str(error))
+            return Outcome(chosen, kept=KeptBecause.REFUSED, why=str(error))
+
+    async def _take_off_and_remove(
+        self, chosen: Surveyed, goes: GoesBecause, doomed: Sequence[Doomed]
+    ) -> Outcome:
+        """Take a version off offer, ask who else has it, and remove it if enough have."""
+        numbers = [each.place.number for each in chosen.places]
+        is_begun = False
+        for number in numbers:
+            self._catalog.withhold(number, "")
+        try:
+            kept = await self._what_forbids(chosen)
+            if kept is not None:
+                return Outcome(chosen, kept=kept)
+            await self._records.begin_removal(numbers)
+            is_begun = True
+        finally:
+            if not is_begun:
+                self._put_back(numbers)
+        try:
+            return Outcome(chosen, goes=goes, freed_bytes=await self._remove_files(doomed))
+        except Conflict:  # it came to be in use; a place that is not gone was not touched
+            self._put_back(numbers)
+            await self._records.end_removal(numbers)
+            raise
+
+    def _put_back(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self._catalog.release(number)
+
+    async def _what_forbids(self, chosen: Surveyed) -> KeptBecause | None:
+        """Ask who else has a version that is off offer here; return why it stays all the same."""
+        try:
+            async with asyncio.timeout(_OFF_OFFER_S):
+                await self._until_off_offer(frozenset(chosen.digests))
+        except TimeoutError:
+            return KeptBecause.RECOVERED_HERE  # a recovery offers it, too
+        counts = await self._asking.count(each.holding for each in chosen.held)
+        wanted = self.rule_of(chosen.standing.name).copies
+        if any(counts.get(digest, 0) < wanted for digest in chosen.digests):
+            return KeptBecause.COPIES
+        return self._survey.what_came_between(chosen)
+
+    async def _until_off_offer(self, digests: frozenset[Digest]) -> None:
+        while True:
+            offered = self._advertising.holdings
+            if digests.isdisjoint(each.digest for each in offered.holdings):
+                return
+            await self._advertising.wait_change(offered.revision)
+
+    async def _remove_files(self, doomed: Sequence[Doomed]) -> int:
+        """Remove places that were taken off offer; return how many bytes that frees."""
+        removed: list[Removed] = []
+        for each in doomed:
+            async with aclosing(
+                self._removing.remove(each, removed, with_foreign=False)
+            ) as removing:
+                async for _ in removing:
+                    pass
+        return sum(each.size_bytes for each in removed)
+
+    async def _finish_begun(self) -> None:
+        """Bring removals to their end that a crash interrupted."""
+        numbers = await self._records.removals()
+        for surveyed in await self._survey.look() if numbers else ():
+            found = [each for each in surveyed.places if each.place.number in numbers]
+            begun = [each for each in found if each.place.is_withdrawn]
+            try:
+                await self._records.end_removal(
+                    each.place.number for each in found if each not in begun
+                )
+                if not begun:
+                    continue
+                await self._catalog.see_family(begun[0].held.holding.checkpoint)
+                shared = await self._removing.check(begun)
+                doomed: list[Doomed] = []
+                async with aclosing(self._removing.examine(begun, shared, doomed)) as looks:
+                    async for _ in looks:
+                        pass
+                self.seen.freed_bytes += await self._remove_files(doomed)
+            except CkptdError as error:
+                _log.warning("retention.not_removed", version=_name(surveyed), why=str(error))
+
+    def _note_due(self, going: Iterable[Surveyed]) -> None:
+        """Remember since when versions may go; forget those that may not any more."""
+        now_s = self._clock()
+        digests = [digest for each in going for digest in each.digests]
+        self._due_s = {digest: self._due_s.get(digest, now_s) for digest in digests}
+
+    def _is_to_wait(self, chosen: Surveyed) -> bool:
+        """Tell whether other nodes are to go first, and have had no time for it yet."""
+        copies = self.rule_of(chosen.standing.name).copies
+        others = self._asking.nodes_with(each.holding for each in chosen.held)
+        digest = min(chosen.digests)
+        if not is_to_wait(digest, self._node, others, copies):
+            return False
+        return self._clock() - self._due_s.get(digest, self._clock()) < _YIELD_S
+
+    def _say_if_short(self, decided: Decided) -> None:
+        if decided.short_bytes and not self._is_said_short:
+            _log.warning("retention.short", bytes=sum(decided.short_bytes.values()))
+        elif self._is_said_short and not decided.short_bytes:
+            _log.info("retention.enough")
+        self._is_said_short = bool(decided.short_bytes)
+
+
+def rules_of(section: RetentionSection) -> Callable[[CheckpointName], RetentionRule]:
+    """Return what says which rule counts for a checkpoint or a job: the first that matches."""
+    default = RetentionRule(section.newest, section.every_s, section.copies, section.remove)
+    rules = [
+        (
+            compile_pattern(pattern),
+            RetentionRule(each.newest, each.every_s, each.copies, each.remove),
+        )
+        for pattern, each in section.checkpoints.items()
+    ]
+    return lambda name: next((rule for pattern, rule in rules if pattern.match(name)), default)
+
+
+def _going(
+    surveyed: Mapping[StandingKey, Surveyed], decided: Decided
+) -> list[tuple[Surveyed, GoesBecause]]:
+    """Return what goes, in order, and why."""
+    return [(surveyed[each.standing.key], each.goes) for each in decided.going if each.goes]
+
+
+def _name(surveyed: Surveyed) -> str:
+    return f"{surveyed.standing.name}@{surveyed.standing.version}"

@@ -1,0 +1,218 @@
+"""What stands on this node as retention sees it: what it takes, and what is in the way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from ckptd.daemon.parts import Storage
+from ckptd.daemon.recover.recovering import Recovering
+from ckptd.daemon.retain.leases import Leases
+from ckptd.daemon.retain.named_places import NamedPlace, NamedPlaces
+from ckptd.limits import HOLDINGS_MAX
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
+from ckptd.model.retention import StandingVersion
+from ckptd.model.shards import job_of
+from ckptd.model.words import KeptBecause, PlaceState, RemovableKind
+from ckptd.store.files.roots import Root
+from ckptd.store.published.places import HeldVersion, Place
+from ckptd.store.records.retention_records import ReadDirectory
+
+_STILL_S: Final = 24 * 3600.0
+"""What a peer has in part, and for so long no more of, is what it chose: nobody recovers it."""
+_BATCH: Final = 32
+"""So many versions are looked at, and compared with what peers say, before others have a turn."""
+_AS_WANTED: Final = frozenset({PlaceState.HERE, PlaceState.CHOSEN})
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """A version that stands here, all contents and, of a job, all shards of it.
+
+    Attributes:
+        standing: What is decided on.
+        held: Its contents.
+    """
+
+    standing: StandingVersion
+    held: tuple[HeldVersion, ...]
+
+    @property
+    def places(self) -> list[NamedPlace]:
+        """All places of it."""
+        return [NamedPlace(each, place) for each in self.held for place in each.places]
+
+    @property
+    def digests(self) -> list[Digest]:
+        """The identities of its contents."""
+        return [each.holding.digest for each in self.held]
+
+
+class Survey:
+    """Looks at what stands here. Belongs to the event loop, and reads nothing from the disk.
+
+    Args:
+        storage: What stands where.
+        recovering: Recoveries, and what peers say.
+        standings: Says which places recoveries write to.
+        leases: Knows who reads what.
+        clock: The moment in seconds, by a clock that never jumps.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        recovering: Recovering,
+        standings: NamedPlaces,
+        leases: Leases,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._catalog = storage.catalog
+        self._roots = storage.roots
+        self._recovering = recovering
+        self._scheduler = recovering.scheduler
+        self._standings = standings
+        self._leases = leases
+        self._clock = clock
+        self._parts: dict[tuple[NodeId, Digest], tuple[int, float]] = {}
+
+    def disk_of(self, root: Root) -> str:
+        """Return the name of the disk on which a root is: that of the first root there."""
+        return next(each.name for each in self._roots if each.device == root.device)
+
+    async def look(self) -> list[Surveyed]:
+        """Return everything that stands here. Others have turns meanwhile."""
+        groups: dict[tuple[CheckpointName, Version], list[HeldVersion]] = {}
+        for held in self._catalog.versions():
+            holding = held.holding
+            groups.setdefault((job_of(holding.checkpoint), holding.version), []).append(held)
+        disks = {root.name: self.disk_of(root) for root in self._roots}
+        used = self._used_here()
+        found: list[Surveyed] = []
+        for number, ((name, version), together) in enumerate(groups.items()):
+            if number % _BATCH == _BATCH - 1:
+                await asyncio.sleep(0)
+            found.append(self._surveyed(name, version, tuple(together), disks, used))
+        here = {held.holding.digest for held in self._catalog.versions()}
+        self._parts = {key: seen for key, seen in self._parts.items() if key[1] in here}
+        return found
+
+    def what_came_between(self, surveyed: Surveyed) -> KeptBecause | None:
+        """Return what is in the way of removing a version by now that may pass; the rest stays."""
+        in_the_way = self._in_use(surveyed.held, self._used_here())
+        return next(iter(sorted(in_the_way)), None)
+
+    def copies(self, held: HeldVersion) -> int:
+        """Return how many other nodes have a version, as far as this node knows."""
+        now = self._recovering.runtime.now()
+        return len(self._scheduler.copies(held.holding, now=now))
+
+    def _surveyed(
+        self,
+        name: CheckpointName,
+        version: Version,
+        together: tuple[HeldVersion, ...],
+        disks: dict[str, str],
+        used: set[Digest],
+    ) -> Surveyed:
+        """Look at one version.
+
+        Args:
+            name: The checkpoint, or the job.
+            version: Which version.
+            together: What is here of it.
+            disks: On which disk each root is.
+            used: What recoveries on this node write or read.
+        """
+        places = [place for held in together for place in held.places]
+        bytes_on: Counter[str] = Counter()
+        for held in together:
+            for place in held.places:
+                if place.root in disks:
+                    bytes_on[disks[place.root]] += _bytes_at(held.holding, place)
+        kinds = {
+            RemovableKind.OWN if each.is_published else RemovableKind.RECOVERED for each in places
+        }
+        placed_s = [each.added_at_s for each in places if each.added_at_s]
+        standing = StandingVersion(
+            name,
+            version,
+            min(placed_s) if len(placed_s) == len(places) else 0.0,
+            bytes_on,
+            is_as_wanted=all(
+                any(place.state in _AS_WANTED for place in held.places) for held in together
+            ),
+            kinds=frozenset(kinds),
+            copies_elsewhere=min(map(self.copies, together)),
+            in_the_way=frozenset(self._states(places, disks)) | self._in_use(together, used),
+        )
+        return Surveyed(standing, together)
+
+    @staticmethod
+    def _states(places: list[Place], disks: dict[str, str]) -> Iterator[KeptBecause]:
+        """Yield what the states of some places say against removing them."""
+        for place in places:
+            if place.is_unseen or place.root not in disks:
+                yield KeptBecause.UNSEEN
+            if place.is_withdrawn:
+                yield KeptBecause.WITHDRAWN
+            elif place.state is PlaceState.STALE:
+                yield KeptBecause.CHANGED
+
+    def _in_use(
+        self, together: tuple[HeldVersion, ...], used: set[Digest]
+    ) -> frozenset[KeptBecause]:
+        """Return who uses a version now that stands in the way of removing it."""
+        found: set[KeptBecause] = set()
+        for held in together:
+            digest, holding = held.holding.digest, held.holding
+            if self._catalog.is_active(digest):
+                found.add(KeptBecause.ACTIVE)
+            for place in held.places:
+                if self._leases.is_read(ReadDirectory(place.root, place.directory)):
+                    found.add(KeptBecause.READ)
+                if self._standings.is_target(place):
+                    found.add(KeptBecause.RECOVERED_HERE)
+            if digest in used:
+                found.add(KeptBecause.RECOVERED_HERE)
+            if (
+                self._leases.is_asked_for(digest)
+                or self._scheduler.is_recovered_elsewhere(
+                    job_of(holding.checkpoint), holding.version
+                )
+                or self._grows_elsewhere(holding)
+            ):
+                found.add(KeptBecause.RECOVERED_ELSEWHERE)
+        return frozenset(found)
+
+    def _used_here(self) -> set[Digest]:
+        """Return what recoveries on this node are for."""
+        used = {each.digest for each in self._recovering.snapshots() if each.digest is not None}
+        for recovery in self._recovering.book:
+            used.update(recovery.joined_members, recovery.members)
+        return used
+
+    def _grows_elsewhere(self, holding: Holding) -> bool:
+        """Return whether a peer has a part of a version that grew in the last day."""
+        now_s, is_growing = self._clock(), False
+        for node, count in self._scheduler.parts(holding).items():
+            key = (node, holding.digest)
+            seen = self._parts.get(key)
+            if seen is None or seen[0] != count:
+                if seen is None and len(self._parts) >= HOLDINGS_MAX:
+                    return True  # more than is remembered
+                seen = self._parts[key] = (count, now_s)
+            is_growing |= now_s - seen[1] < _STILL_S
+        return is_growing
+
+
+def _bytes_at(holding: Holding, place: Place) -> int:
+    """Return about how many bytes of a version stand at a place."""
+    if not holding.block_count or not place.absent:
+        return holding.size_bytes
+    return holding.size_bytes * len(place.blocks) // holding.block_count

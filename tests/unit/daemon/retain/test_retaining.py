@@ -1,0 +1,433 @@
+"""Retention on nodes with real files: what goes, what stays, and who is asked before."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ckptd.config.sections import CheckpointRetention, RetentionSection
+from ckptd.daemon.retain import removing
+from ckptd.daemon.retain.outcomes import Outcome
+from ckptd.daemon.retain.retaining import rules_of
+from ckptd.errors import StorageError
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import CheckpointName, Version
+from ckptd.model.retention import FreeRoom, RetentionRule
+from ckptd.model.words import GoesBecause, KeptBecause, RemovableKind
+from ckptd.store.files.roots import Root
+from ckptd.store.records.active_records import ActiveVersion
+from ckptd.store.records.retention_records import ReadDirectory
+from tests.support.retaining import NAME, RetainingNode, RetainingNodes
+from tests.support.stores import publish
+
+TWO = RetentionSection(newest=2)
+NOBODY = RetentionSection()
+
+
+@pytest.fixture
+async def nodes(tmp_path: Path) -> AsyncIterator[RetainingNodes]:
+    async with RetainingNodes(tmp_path) as opened:
+        yield opened
+
+
+async def two(nodes: RetainingNodes, section: RetentionSection = TWO) -> RetainingNode:
+    """Return a node with versions 1 to 4, which an archive has, too."""
+    node, archive = await nodes.add("a", section), await nodes.add("z", NOBODY)
+    for version in range(1, 5):
+        await node.save(version)
+        await archive.save(version, is_published=True)
+    nodes.spread()
+    return node
+
+
+def kept(outcomes: list[Outcome]) -> dict[int, KeptBecause]:
+    return {each.surveyed.standing.version: each.kept for each in outcomes if each.kept}
+
+
+def gone(outcomes: list[Outcome]) -> list[int]:
+    return [each.surveyed.standing.version for each in outcomes if each.goes]
+
+
+async def test_what_nothing_keeps_goes_with_its_files(nodes: RetainingNodes) -> None:
+    node = await two(nodes)
+    outcomes = await node.collect()
+    assert gone(outcomes) == [1, 2]
+    assert kept(outcomes) == {3: KeptBecause.NEWEST, 4: KeptBecause.NEWEST}
+    assert node.versions == node.offered == node.on_disk == [3, 4]
+    assert node.retaining.seen.removed == {GoesBecause.OLD.value: 2}
+    assert node.retaining.seen.freed_bytes == sum(each.freed_bytes for each in outcomes) > 0
+    assert await node.retaining._records.removals() == frozenset()
+
+
+async def test_a_dry_run_says_the_same_and_does_nothing(nodes: RetainingNodes) -> None:
+    node = await two(nodes)
+    outcomes = await node.collect(is_dry_run=True)
+    assert (gone(outcomes), sorted(kept(outcomes))) == ([1, 2], [3, 4])
+    assert node.versions == node.offered == node.on_disk == [1, 2, 3, 4]
+    assert node.asked == []
+
+
+async def test_without_a_rule_nothing_goes(nodes: RetainingNodes) -> None:
+    node = await two(nodes, NOBODY)
+    assert set(kept(await node.collect()).values()) == {KeptBecause.NEWEST, KeptBecause.ROOM}
+    assert not node.retaining.seen.is_on
+
+
+async def test_only_of_the_checkpoint_that_is_named(nodes: RetainingNodes) -> None:
+    node = await two(nodes)
+    assert await node.collect(name=CheckpointName("other")) == []
+    assert gone(await node.collect(name=NAME)) == [1, 2]
+
+
+@pytest.mark.parametrize("how", ["silent", "never had it", "lies", "in part", "quarantine"])
+async def test_the_last_copy_stays_whatever_peers_said_before(
+    nodes: RetainingNodes, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await two(nodes)
+    archive = nodes.by_id[list(nodes.by_id)[1]]
+    said = archive.advertising.holdings
+    match how:
+        case "silent":
+            archive.is_mute = True
+        case "never had it":
+            for version in (1, 2):
+                (held,) = archive.catalog.find(NAME, Version(version))
+                await archive.catalog.withdraw(held.holding.digest)
+        case "lies":  # somebody else answers there
+            another = replace(said, node=node.id)
+            monkeypatch.setattr(archive, "holdings", lambda: another)
+        case "in part":
+            parts = tuple(replace(each, blocks=BlockSet()) for each in said.holdings)
+            monkeypatch.setattr(archive, "holdings", lambda: replace(said, holdings=parts))
+        case "quarantine":
+
+            async def distrust(*_: object) -> None:
+                (peer,) = node.state.peers.values()
+                peer.standing.quarantined_until_ns = 10
+
+            monkeypatch.setattr(nodes, "when_asked", distrust)
+        case _:
+            raise AssertionError(how)
+    outcomes = await node.collect()
+    assert gone(outcomes) == []
+    assert kept(outcomes)[1] is kept(outcomes)[2] is KeptBecause.COPIES
+    assert node.versions == node.offered == node.on_disk == [1, 2, 3, 4]
+
+
+async def test_so_many_copies_stay_elsewhere_as_are_asked_for(nodes: RetainingNodes) -> None:
+    node = await two(nodes, RetentionSection(newest=2, copies=2))
+    assert kept(await node.collect())[1] is KeptBecause.COPIES
+    third = await nodes.add("b", NOBODY)
+    await third.save(1)
+    nodes.spread()
+    outcomes = await node.collect()
+    assert gone(outcomes) == [1]
+    assert kept(outcomes)[2] is KeptBecause.COPIES
+
+
+async def test_two_nodes_that_remove_at_once_do_not_rely_on_each_other(
+    nodes: RetainingNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = await nodes.add("a", TWO), await nodes.add("b", TWO)
+    for version in range(1, 5):
+        await one.save(version)
+        await other.save(version)
+    nodes.spread()
+    both = asyncio.Barrier(2)
+    met: set[tuple[str, int]] = set()
+
+    async def meet(asker: RetainingNode, _: RetainingNode) -> None:
+        """Let both be off offer when the first answer is given."""
+        key = (asker.id, len(asker.asked))
+        if key not in met and len(asker.asked) == 1:
+            met.add(key)
+            await both.wait()
+
+    monkeypatch.setattr(nodes, "when_asked", meet)
+    await asyncio.gather(one.collect(), other.collect())
+    assert sorted({*one.on_disk, *other.on_disk}) == [1, 2, 3, 4]
+    assert sorted({*one.offered, *other.offered}) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("kind", "goes"),
+    [(RemovableKind.RECOVERED, []), (RemovableKind.OWN, [1, 2]), (RemovableKind.ALL, [1, 2])],
+)
+async def test_what_the_job_placed_goes_only_if_that_is_said(
+    nodes: RetainingNodes, kind: RemovableKind, goes: list[int]
+) -> None:
+    node = await nodes.add("a", RetentionSection(newest=2, remove=kind))
+    other = await nodes.add("z", NOBODY)
+    for version in range(1, 5):
+        await node.save(version, is_published=True)
+        await other.save(version)
+    nodes.spread()
+    outcomes = await node.collect()
+    assert gone(outcomes) == goes
+    if not goes:
+        assert kept(outcomes)[1] is KeptBecause.KIND
+        assert node.offered == [1, 2, 3, 4]
+
+
+async def in_the_way(node: RetainingNode, guard: KeptBecause) -> None:
+    """Let something be in the way of removing version 1."""
+    (held,) = node.catalog.find(NAME, Version(1))
+    place = held.places[0]
+    match guard:
+        case KeptBecause.ACTIVE:
+            row = ActiveVersion(
+                place.root, NAME, "current", place.directory, Version(1), held.holding.digest, 1.0
+            )
+            await node.catalog.active.intend(row)
+        case KeptBecause.READ:
+            await node.retention.leases.take(ReadDirectory(place.root, place.directory))
+        case KeptBecause.WITHDRAWN:
+            await node.catalog.withdraw(held.holding.digest)
+        case KeptBecause.CHANGED:
+            node.catalog.mark_changed(place.number, [0], "somebody wrote to it")
+        case KeptBecause.RECOVERED_HERE:
+            node.recoveries.append(SimpleNamespace(digest=held.holding.digest, recovery="r-1"))
+        case KeptBecause.RECOVERED_ELSEWHERE:
+            node.retention.leases.note_asked(held.holding.digest)
+        case _:
+            raise AssertionError(guard)
+
+
+GUARDS = [
+    KeptBecause.ACTIVE,
+    KeptBecause.READ,
+    KeptBecause.WITHDRAWN,
+    KeptBecause.CHANGED,
+    KeptBecause.RECOVERED_HERE,
+    KeptBecause.RECOVERED_ELSEWHERE,
+]
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+async def test_what_is_in_use_stays(nodes: RetainingNodes, guard: KeptBecause) -> None:
+    node = await two(nodes)
+    await in_the_way(node, guard)
+    outcomes = await node.collect()
+    assert gone(outcomes) == [2]
+    assert kept(outcomes)[1] is guard
+    assert node.on_disk == [1, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "guard", [KeptBecause.ACTIVE, KeptBecause.READ, KeptBecause.RECOVERED_ELSEWHERE]
+)
+async def test_what_comes_to_be_in_use_while_others_are_asked_stays(
+    nodes: RetainingNodes, guard: KeptBecause, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await two(nodes)
+
+    async def come_between(*_: object) -> None:
+        if len(node.asked) == 1:
+            await in_the_way(node, guard)
+
+    monkeypatch.setattr(nodes, "when_asked", come_between)
+    outcomes = await node.collect()
+    assert gone(outcomes) == [2]
+    assert kept(outcomes)[1] is guard
+    assert node.offered == node.on_disk == [1, 3, 4]
+
+
+async def test_a_file_that_somebody_changed_keeps_its_version(nodes: RetainingNodes) -> None:
+    node = await two(nodes)
+    change(node, 1)
+    outcomes = await node.collect()
+    assert gone(outcomes) == [2]
+    assert kept(outcomes)[1] is KeptBecause.CHANGED
+    assert node.on_disk == [1, 3, 4]
+
+
+async def test_what_a_peer_has_in_part_is_being_recovered_until_it_stands_still(
+    tmp_path: Path,
+) -> None:
+    now_s = [0.0]
+    async with RetainingNodes(tmp_path, lambda: now_s[0]) as nodes:
+        node = await two(nodes)
+        receiver = await nodes.add("r", NOBODY)
+        part = [
+            replace(each, blocks=BlockSet())
+            for each in node.advertising.holdings.holdings
+            if each.version == 1
+        ]
+        node.hear(receiver, part)
+        survey = node.retaining._survey
+        survey._clock = lambda: now_s[0]
+        assert kept(await node.collect())[1] is KeptBecause.RECOVERED_ELSEWHERE
+        now_s[0] += 24 * 3600
+        assert gone(await node.collect()) == [1]
+
+
+async def test_for_room_what_is_kept_only_for_its_time_goes_oldest_first(
+    nodes: RetainingNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = RetentionSection(newest=1, every_s=60, min_free=FreeRoom(size_bytes=1000))
+    node = await nodes.add("a", section)
+    archive = await nodes.add("z", NOBODY)
+    for version in range(1, 6):
+        node.placed_at_s += 100
+        await node.save(version, content=bytes([version]) * 300)
+        await archive.save(version, content=bytes([version]) * 300)
+    nodes.spread()
+    monkeypatch.setattr(Root, "free_bytes", lambda root: 2000 - used_bytes(root))
+    monkeypatch.setattr(Root, "size_bytes", lambda _: 2000)
+    assert gone(await node.collect(is_dry_run=True)) == [1, 2]
+    assert "may free up to 1.17 KiB" in node.retaining.could_free(node.root)
+    assert gone(await node.collect()) == [1, 2]
+    assert gone(await node.collect()) == []
+    outcomes = await node.collect(free_bytes=2000)
+    assert gone(outcomes) == [3, 4]
+    assert kept(outcomes) == {5: KeptBecause.NEWEST}
+    await node.collect(is_dry_run=True)
+    assert node.retaining.could_free(node.root) == (
+        " Retention may remove nothing here: see 'ckptctl gc --dry-run'."
+    )
+
+
+def change(node: RetainingNode, version: int) -> None:
+    Path(node.root.path, NAME, str(version), "w").write_bytes(b"mine")
+
+
+def used_bytes(root: Root) -> int:
+    return sum(file.stat().st_size for file in Path(root.path).rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize("files_gone", [False, True])
+async def test_a_removal_that_a_crash_interrupts_is_brought_to_its_end(
+    nodes: RetainingNodes, files_gone: bool
+) -> None:
+    node = await two(nodes)
+    (held,) = node.catalog.find(NAME, Version(1))
+    numbers = [place.number for place in held.places]
+    await node.retaining._records.begin_removal(numbers)
+    await node.catalog.withdraw_all(numbers)
+    if files_gone:
+        os.unlink(Path(node.root.path, NAME, "1", "w"))
+    await node.open()
+    assert node.versions == [1, 2, 3, 4]
+    await node.retaining._finish_begun()
+    assert node.versions == node.offered == node.on_disk == [2, 3, 4]
+
+
+async def test_what_the_disk_refuses_to_remove_goes_after_the_next_start(
+    nodes: RetainingNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await two(nodes)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StorageError("file", "cannot be removed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(removing, "remove", refuse)
+        outcomes = await node.collect()
+    assert gone(outcomes) == []
+    assert kept(outcomes)[1] is KeptBecause.WITHDRAWN, "nobody is promised what may be gone"
+    assert (node.offered, node.on_disk) == ([3, 4], [1, 2, 3, 4])
+    await node.open()
+    await node.retaining._finish_begun()
+    assert node.versions == node.on_disk == [3, 4]
+
+
+async def test_what_becomes_active_as_its_files_are_about_to_go_stays_on_offer(
+    nodes: RetainingNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await two(nodes)
+    begin = node.retaining._records.begin_removal
+
+    async def begin_and_activate(numbers: list[int]) -> None:
+        await begin(numbers)
+        if node.catalog.find(NAME, Version(1))[0].places[0].number in numbers:
+            await in_the_way(node, KeptBecause.ACTIVE)
+
+    monkeypatch.setattr(node.retaining._records, "begin_removal", begin_and_activate)
+    outcomes = await node.collect()
+    assert gone(outcomes) == [2]
+    assert kept(outcomes)[1] is KeptBecause.ACTIVE
+    assert node.offered == node.on_disk == [1, 3, 4]
+    assert await node.retaining._records.removals() == frozenset()
+
+
+async def test_a_crash_before_a_version_was_off_offer_leaves_it_there(
+    nodes: RetainingNodes,
+) -> None:
+    node = await two(nodes)
+    (held,) = node.catalog.find(NAME, Version(1))
+    await node.retaining._records.begin_removal([held.places[0].number])
+    await node.open()
+    await node.retaining._finish_begun()
+    assert node.offered == node.on_disk == [1, 2, 3, 4]
+    assert await node.retaining._records.removals() == frozenset()
+
+
+async def test_who_is_to_wait_lets_others_go_first_and_goes_on_when_none_did(
+    tmp_path: Path,
+) -> None:
+    now_s = [0.0]
+    async with RetainingNodes(tmp_path, lambda: now_s[0]) as nodes:
+        one, other = await nodes.add("a", TWO), await nodes.add("b", TWO)
+        for version in range(1, 5):
+            await one.save(version)
+            await other.save(version)
+        nodes.spread()
+        for node in (one, other):
+            await node.retaining._round()
+            nodes.spread()
+        assert sorted([*one.on_disk, *other.on_disk]) == [1, 2, 3, 3, 4, 4]
+        now_s[0] += 10_000
+        for node in (one, other):
+            await node.retaining._round()
+        assert sorted([*one.on_disk, *other.on_disk]) == [1, 2, 3, 3, 4, 4], "last copies"
+
+
+async def test_a_node_alone_with_an_archive_does_not_wait_for_ever(tmp_path: Path) -> None:
+    now_s = [0.0]
+    async with RetainingNodes(tmp_path, lambda: now_s[0]) as nodes:
+        node = await two(nodes)
+        await node.retaining._round()
+        now_s[0] += 601
+        await node.retaining._round()
+        assert node.on_disk == [3, 4]
+
+
+async def test_a_place_whose_files_another_version_has_as_well_stays(
+    nodes: RetainingNodes,
+) -> None:
+    node = await two(nodes)
+    hashed = await asyncio.to_thread(publish, node.root, f"{NAME}/1", checkpoint="opt", version=9)
+    await node.catalog.add(hashed)
+    outcomes = await node.collect(name=NAME)
+    assert gone(outcomes) == [2]
+    assert kept(outcomes)[1] is KeptBecause.SHARED
+    (said,) = [each.why for each in outcomes if each.kept is KeptBecause.SHARED]
+    assert "shares files with opt@9" in said
+
+
+def test_the_first_rule_that_matches_counts() -> None:
+    other = CheckpointRetention(newest=7, every_s=None, copies=2, remove=RemovableKind.ALL)
+    section = RetentionSection(newest=2, checkpoints={"llama*": other, "*": other})
+    rule_of = rules_of(section)
+    assert rule_of(NAME) == RetentionRule(7, None, 2, RemovableKind.ALL)
+    rule_of = rules_of(RetentionSection(newest=2, checkpoints={"opt*": other}))
+    assert rule_of(NAME) == RetentionRule(2, None, 1, RemovableKind.RECOVERED)
+
+
+async def test_what_cannot_go_is_not_tried_again_at_once_and_others_go_for_room(
+    nodes: RetainingNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await two(nodes, RetentionSection(min_free=FreeRoom(size_bytes=1)))
+    archive = nodes.by_id[list(nodes.by_id)[1]]
+    (held,) = archive.catalog.find(NAME, Version(1))
+    await archive.catalog.withdraw(held.holding.digest)
+    monkeypatch.setattr(Root, "free_bytes", lambda root: 201 - used_bytes(root))
+    outcomes = await node.collect(free_bytes=80)
+    assert kept(outcomes)[1] is KeptBecause.COPIES
+    assert gone(outcomes) == [2]
