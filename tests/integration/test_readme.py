@@ -28,6 +28,7 @@ SAYS_MORE = {
     "ckptctl publish": f"{VERSION} --checkpoint whole --version 1",
     "ckptctl publish --critical 'model/*' --deferred 'optimizer/*'": f"{VERSION} "
     "--checkpoint parts --version 1",
+    "ckptctl publish --dry-run": f"{VERSION} --checkpoint parts --version 1",
     "ckptctl publish last.ckpt": "--checkpoint single --version 1",
     "ckptctl recover --to DIR": "gemma",
     "ckptctl recover --background": "gemma",
@@ -49,6 +50,8 @@ STANDS_FOR = {
     "NAME@VERSION": "spare@3",
     "'evals/*'": "'gem*'",
     "activate llama@1200": "activate gemma@1200",
+    "manifest llama@1200": "manifest gemma@1200",
+    "/data/checkpoints/llama/1200 --checkpoint llama": f"{VERSION} --checkpoint parts",
     "last.ckpt": "/data/checkpoints/last.ckpt",
     "DIRECTORY": "/data/checkpoints",
     "DIR": "/data/checkpoints/elsewhere",
