@@ -298,6 +298,11 @@ class Scheduler:
         """
         return newest_of(Step(self._state, self._options, self._rng, now), request, refused)
 
+    @property
+    def job_settle_ns(self) -> int:
+        """How long after its choice nothing of a job's version is placed."""
+        return self._options.jobs.settle_ns
+
     def joined_sources(self, digest: Digest, joint: Joint, *, now: int) -> list[JoinedSource]:
         """Return what live peers have of some shards that are joined, for no recovery."""
         return joined_sources(self._state, digest, joint, now=now)

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from msgspec.structs import replace
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.control.messages.running_recoveries import RecoverRequest
-from ckptd.errors import Conflict, ExitCode, NotFound
+from ckptd.errors import Conflict, ExitCode, NotFound, UsageError
 from ckptd.limits import MIB
 from ckptd.model.words import Result, Stage
 from tests.support.cluster import NAME, Cluster, Node, make_checkpoint, tree_digest
@@ -172,6 +173,14 @@ def test_a_pattern_begins_all_recoveries_or_none(cluster: Cluster) -> None:
         make_checkpoint(directory, files=[PlannedFile(f"{name}.bin", MIB)])
         source.publish(directory, name, critical=(), deferred=())
     receiver = cluster.node("r", peers=[source.address])
+    each = RecoverRequest(checkpoint="evals/*")
+    for of_one in (
+        replace(each, to=str(receiver.path("x"))),
+        replace(each, shards="all"),
+        replace(each, digest="ab" * 8),
+    ):
+        with pytest.raises(UsageError, match="is for several checkpoints"):
+            receiver.client.recover_matching(of_one)
     in_the_way = receiver.begin("nobody-has-it", None, to=receiver.path("evals", "b", "100"))
     with pytest.raises(Conflict, match=in_the_way):
         receiver.client.recover_matching(RecoverRequest(checkpoint="evals/*", version=100))

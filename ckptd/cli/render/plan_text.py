@@ -23,7 +23,11 @@ def plan_lines(plan: Plan) -> list[str]:
     facts = [("version", f"{reference(plan.checkpoint, plan.version)}: {plan.why}")]
     if not plan.is_settled:
         facts.append(("", "not every peer has answered yet"))
-    facts += [("passed over", f"{_which(other)}: {other.why}") for other in plan.passed_over]
+    facts += [
+        ("passed over", f"{_which(other)}: {other.why}")
+        for other in plan.passed_over
+        if plan.version is not None or other.why not in plan.why
+    ]
     facts += [
         ("content", f"{shortened(rival.digest)}, {format_size(rival.size_bytes)}, {_whose(rival)}")
         for rival in plan.rivals

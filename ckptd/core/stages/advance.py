@@ -388,7 +388,8 @@ def _predict(step: Step, recovery: Recovery) -> None:
     if prediction.critical_ns is not None:
         recovery.tally.predicted_critical_ns = elapsed_ns + prediction.critical_ns
     if prediction.complete_ns is not None:
-        recovery.tally.predicted_ns = elapsed_ns + prediction.complete_ns
+        settled_ns = recovery.joining.settles_ns - step.now
+        recovery.tally.predicted_ns = elapsed_ns + max(prediction.complete_ns, settled_ns)
 
 
 HANDLERS: Final = (

@@ -141,6 +141,7 @@ class JobPlans:
             similar=similar,
             unchosen=unchosen,
             stands=stands or BlockSet(),
+            settle_ns=0 if is_whole else self._scheduler.job_settle_ns,
         )
         here: HereRow | None = None
         if mine is not None:

@@ -6,7 +6,7 @@ All of it is computed from values that do not change, for a thread: the event lo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ckptd.control.messages.plans import ClassBytes
 from ckptd.core.explain.prediction import (
@@ -43,6 +43,7 @@ class PlannedContent:
         similar: Where other versions stand on this node.
         unchosen: Blocks that are not wanted.
         stands: Of a joined version, which has no place of its own: what stands at the target.
+        settle_ns: How long nothing of it would be placed.
     """
 
     facts: Holding
@@ -55,6 +56,7 @@ class PlannedContent:
     similar: tuple[SimilarPlace, ...] = ()
     unchosen: BlockSet = field(default_factory=BlockSet)
     stands: BlockSet = field(default_factory=BlockSet)
+    settle_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +139,17 @@ def figures_of(content: PlannedContent) -> PlanFigures:
         needed_bytes=sum(need.size_bytes for need in needs),
         held_bytes=_size_bytes(content.held, space) if content.held else 0,
         offered_bytes=tuple(_size_bytes(holding, space) for holding in content.offered),
-        prediction=predict(needs, content.supplies),
+        prediction=_settled(predict(needs, content.supplies), content.settle_ns),
         minimal=minimal,
         minimal_ns=_first_ns(space, needed, content.supplies) if space and minimal else None,
     )
+
+
+def _settled(prediction: Prediction, settle_ns: int) -> Prediction:
+    """Return a prediction for what is not placed so soon."""
+    if prediction.complete_ns is None:
+        return prediction
+    return replace(prediction, complete_ns=max(prediction.complete_ns, settle_ns))
 
 
 def _minimal_set(space: AddressSpace, unchosen: BlockSet) -> MinimalSet | None:

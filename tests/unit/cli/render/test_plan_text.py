@@ -120,6 +120,18 @@ def test_without_a_version_a_plan_says_why_there_is_none() -> None:
     assert plan_lines(none) == ["version  a: nobody has version 7"]
 
 
+def test_what_a_job_lacks_is_said_once() -> None:
+    over = PassedOverRow(version=120, digest="", why="shard 3/8 is missing: nobody has it")
+    older = PassedOverRow(version=100, digest="", why="shard 1/8 is missing: nobody has it")
+    why = f"120 in 8 shards lacks one: {over.why}"
+    plan = replace(PLAN, version=None, why=why, passed_over=(over, older))
+    assert plan_lines(plan) == [
+        "version      llama/rank-0: 120 in 8 shards lacks one: shard 3/8 is missing:",
+        "             nobody has it",
+        "passed over  100: shard 1/8 is missing: nobody has it",
+    ]
+
+
 def test_a_peer_shows_what_it_did() -> None:
     assert peer_view_lines(PEER_VIEW) == [
         "node        node-b, epoch 7",

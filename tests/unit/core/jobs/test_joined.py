@@ -13,7 +13,9 @@ from ckptd.core.events import (
     StagingDiscarded,
 )
 from ckptd.core.jobs.joined import HANDLERS
+from ckptd.core.options import JobOptions
 from ckptd.core.peers.conflicts import find_conflicts
+from ckptd.limits import GIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.words import FailureCause, Stage
@@ -131,6 +133,15 @@ def test_it_is_forgotten_with_its_recovery() -> None:
     assert not script.scheduler.inspect().joints
     assert joined_at(script, A) is None
     assert not ends([])
+
+
+def test_it_is_predicted_to_be_placed_no_sooner_than_it_may_be() -> None:
+    script = JobScript()
+    script.tell(script.have(A, *TWO))
+    script.scheduler.inspect().peers[A].link.rate.bytes_per_s = 1.0 * GIB
+    script.begin()
+    script.prepare()
+    assert script.recovery().tally.predicted_ns == JobOptions().settle_ns
 
 
 def test_sources_that_have_other_shards_are_no_receivers_and_give_theirs_in_order() -> None:
