@@ -227,7 +227,24 @@ def _places_of(key: str, stated: Mapping[str, str]) -> list[str]:
 def _plain_section(section: object) -> object:
     if isinstance(section, msgspec.Struct | Mapping):
         return _plain_table(section)
-    return msgspec.to_builtins(section)  # policies
+    assert isinstance(section, tuple)
+    return [_plain_policy(each) for each in section]
+
+
+def _plain_policy(each: ConfiguredPolicy) -> dict[str, object]:
+    """Return a policy by the keys that it has in the file."""
+    rules = [
+        {
+            "paths": rule.paths,
+            "phase": rule.phase,
+            "criticality": None if rule.criticality is None else rule.criticality.label,
+            "after": rule.after,
+            "optional": rule.is_optional,
+        }
+        for rule in each.policy.rules
+    ]
+    phases = each.policy.phases
+    return {"checkpoint": each.checkpoint, "place": each.place, "phases": phases, "rule": rules}
 
 
 def _policy_words(each: ConfiguredPolicy) -> str:

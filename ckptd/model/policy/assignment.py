@@ -9,12 +9,17 @@ Half a million units are of a few kinds only: each is a number, the kind that it
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from ckptd.errors import UsageError
-from ckptd.limits import UNIT_PREREQUISITES_MAX
+from ckptd.limits import (
+    MANIFEST_PHASES_MAX,
+    MANIFEST_PREREQUISITES_MAX,
+    UNIT_PREREQUISITES_MAX,
+)
 from ckptd.model.manifest import ONE_PHASE
 from ckptd.model.patterns import compile_pattern
 from ckptd.model.policy.glob_index import GlobIndex
@@ -110,8 +115,8 @@ def assign(
         is_part: Of a version that has more: prerequisites that are not among these may be there.
 
     Raises:
-        UsageError: A pattern that has to match matches nothing; prerequisites are too many, go
-            round, or are not there; a critical unit is called optional by the same policy.
+        UsageError: A pattern that has to match matches nothing; phases or prerequisites are too
+            many; these go round, or are not there; one policy calls a unit critical and optional.
 
     Cost: O(units times those patterns that begin as their paths do); half a million units and ten
         rules take three seconds, and a thousand rules for other directories no more.
@@ -276,8 +281,9 @@ class _Assigning:
         for unit, words in lifted.items():
             self._kind_of[unit] = len(kinds)
             kinds.append(words)
-        used = set(self._kind_of)
+        used = Counter(self._kind_of)
         named = sorted({kinds[kind].phase for kind in used})
+        _check_amounts(len(named), sum(len(kinds[kind].after) * used[kind] for kind in used))
         places = {phase: place for place, phase in enumerate(named)}
         return Assignment(
             tuple(order[phase] for phase in named),
@@ -352,6 +358,23 @@ class _Assigning:
                 origins=kind.origins._replace(lifted_before=paths[because]),
             )
         return lifted
+
+
+def _check_amounts(phases: int, prerequisites: int) -> None:
+    """Refuse what no manifest may have, before anything is hashed for it.
+
+    Raises:
+        UsageError: There is too much.
+    """
+    if phases > MANIFEST_PHASES_MAX:
+        raise UsageError("policies", f"name {phases} phases, more than {MANIFEST_PHASES_MAX}")
+    if prerequisites > MANIFEST_PREREQUISITES_MAX:
+        raise UsageError(
+            "policies",
+            f"put units after {prerequisites} others in all, more than "
+            f"{MANIFEST_PREREQUISITES_MAX}",
+            "Put what many units wait for into an earlier phase.",
+        )
 
 
 def _dependent(words: UnitWords, unit: int) -> Dependent:

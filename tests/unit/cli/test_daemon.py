@@ -121,6 +121,7 @@ def test_policies_are_shown_in_short(tmp_path: Path, capsys: pytest.CaptureFixtu
         [[policy.rule]]
         paths = ["*"]
         phase = "core"
+        criticality = "critical"
         [[policy]]
         checkpoint = "*"
         place = "progressive"
@@ -134,6 +135,15 @@ def test_policies_are_shown_in_short(tmp_path: Path, capsys: pytest.CaptureFixtu
     shown = json.loads(capsys.readouterr().out)
     assert shown["stated"]["policy"] == [path]
     assert shown["config"]["policy"][1]["place"] == "progressive"
+    assert shown["config"]["policy"][0]["rule"] == [
+        {
+            "paths": ["*"],
+            "phase": "core",
+            "criticality": "critical",
+            "after": None,
+            "optional": None,
+        }
+    ]
 
 
 def test_a_bad_configuration_ends_with_78_and_one_line_on_stderr(tmp_path: Path) -> None:

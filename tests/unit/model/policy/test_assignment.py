@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ckptd.errors import UsageError
 from ckptd.limits import UNIT_PREREQUISITES_MAX
+from ckptd.model.policy import assignment as assigning
 from ckptd.model.policy.assignment import Assignment, Origins, UnitWords, assign
 from ckptd.model.policy.rules import Policy, Rule
 from ckptd.model.words import Criticality
@@ -191,6 +192,20 @@ def test_more_prerequisites_than_a_unit_may_have_are_refused() -> None:
     assert len(assign((*many[1:], "index"), [policy]).of(UNIT_PREREQUISITES_MAX).after) == 64
     with pytest.raises(UsageError, match="puts units after 65 others, more than 64"):
         assign((*many, "index"), [policy])
+
+
+def test_more_than_a_manifest_may_have_is_refused_before_anything_is_hashed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(assigning, "MANIFEST_PREREQUISITES_MAX", 9)
+    all_after = Policy((), (rule("*", after=("config.json", "readme.md")),))
+    assert len(assign(FILES, [all_after]).kinds) == 2
+    monkeypatch.setattr(assigning, "MANIFEST_PREREQUISITES_MAX", 7)
+    with pytest.raises(UsageError, match="put units after 8 others in all, more than 7"):
+        assign(FILES, [all_after])
+    monkeypatch.setattr(assigning, "MANIFEST_PHASES_MAX", 1)
+    with pytest.raises(UsageError, match="name 2 phases, more than 1"):
+        assign(FILES, [Policy((), (rule("m*", phase="core"),))])
 
 
 def test_a_pattern_that_has_to_match_matches() -> None:

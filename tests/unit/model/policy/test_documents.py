@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ckptd.errors import ConfigurationError, UsageError
 from ckptd.limits import PATH_BYTES_MAX, POLICY_GLOBS_MAX, POLICY_RULES_MAX
@@ -61,6 +65,20 @@ def test_without_a_list_phases_come_as_they_are_named() -> None:
         '[[rule]]\npaths = ["b"]\nphase = "second"\n[[rule]]\npaths = ["a"]\nphase = "first"'
     )
     assert policy.named_phases == ("second", "first")
+
+
+KEYS = st.sampled_from(["phases", "rule", "paths", "phase", "criticality", "after", "optional"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.just("core"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=3))
+def test_whatever_a_table_has_is_a_policy_or_is_named(table: dict[str, object]) -> None:
+    with contextlib.suppress(ConfigurationError):
+        assert isinstance(read_policy(table, "p.toml", refused), Policy)
 
 
 RULE = '[[rule]]\npaths = ["a"]\n'
