@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from ckptd.store.files import confined
 from ckptd.store.files.roots import Root
 from ckptd.store.staging import current_link
 from ckptd.store.staging.current_link import CurrentLink, text_of
+from ckptd.store.trees.ownership import Owner
 
 PASSING = ".ckptd-current"
 
@@ -89,6 +91,15 @@ def test_a_link_is_made_swapped_and_taken_away(place: Path, link: CurrentLink) -
 def test_directories_that_are_missing_are_made(inside: Path, root: Root) -> None:
     put(CurrentLink(root, "x/y/current"), "../../v1", None)
     assert (inside / "x/y/current").is_symlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_directories_that_are_made_are_the_owners_that_the_root_has(
+    inside: Path, root: Root
+) -> None:
+    CurrentLink(root, "x/y/current").prepare("../../v1", (), Owner(64002, os.getegid()))
+    assert [(inside / path).stat().st_uid for path in ("x", "x/y")] == [64002, 64002]
+    assert (inside / "x/y" / PASSING).lstat().st_uid == os.geteuid(), "as links of versions"
 
 
 def make_file(path: Path) -> None:
@@ -218,3 +229,26 @@ def test_the_directory_is_synced_before_the_swap_and_after_it(
 
     put(link, "1200", None)
     assert steps == [None, "1200"]
+
+
+SNIPPET = re.compile(r"^```python\n(import os\n\nversion = .*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_what_the_documents_show_reads_one_version_while_the_link_is_swapped(
+    place: Path, link: CurrentLink
+) -> None:
+    for version in ("1200", "1300"):
+        for name in ("config.json", "model.safetensors"):
+            (place / version / name).write_text(version)
+    put(link, "1200", None)
+    document = Path(__file__).parents[4] / "docs/operating.md"
+    (snippet,) = SNIPPET.findall(document.read_text())
+    assert "/data/checkpoints/llama/current" in snippet
+
+    def load_file(path: str) -> str:
+        put(link, "1300", "1200")
+        return Path(path).read_text()
+
+    known: dict[str, object] = {"load_file": load_file}
+    exec(snippet.replace("/data/checkpoints/llama", str(place)), known)
+    assert (known["config"], known["weights"], link.look()) == ("1200", "1200", "1300")
