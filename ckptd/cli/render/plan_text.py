@@ -189,6 +189,8 @@ def _here(plan: Plan) -> str:
 def _room(plan: Plan) -> str:
     verdict = "" if plan.room_bytes <= plan.free_bytes else ": too little"
     room = f"{format_size(plan.room_bytes)} needed, {format_size(plan.free_bytes)} free{verdict}"
+    if plan.could_free:
+        room = f"{room}. {plan.could_free}"
     if plan.memory_bytes is None:
         return room
     left = f"{format_size(plan.memory_bytes)} left below the memory limit of the daemon's cgroup"

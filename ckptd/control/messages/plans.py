@@ -148,6 +148,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         free_bytes: Free bytes on the file system of the target.
         memory_bytes: If that is in memory: bytes that are left below the memory limit of the
             daemon's cgroup; what is written counts. ``None``: no such limit, or not in memory.
+        could_free: If room is too little: what retention would free, a sentence; often empty.
         predicted_critical_s: Seconds until the critical units are here; ``None``: not known, or
             there are none.
         predicted_complete_s: Seconds until everything is here; ``None``: not known.
@@ -191,6 +192,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     size_problem: str = ""
     shards: str = ""
     minimal_set: MinimalSetView | None = None
+    could_free: str = ""
 
 
 def exit_code_of_plan(plan: Plan) -> ExitCode:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from ckptd.control.messages.plans import HereRow, Plan, PlanRequest
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.core.report.choice import ExplainedChoice
@@ -69,6 +71,7 @@ class PlanAnswers:
         self._peering = recovering.peering
         self._own = recovering.own
         self._terms = recovering.terms
+        self._staging = recovering.staging
         self._roots = storage.roots
 
     async def plan(self, request: PlanRequest) -> Plan:
@@ -77,7 +80,7 @@ class PlanAnswers:
         if isinstance(planned, Plan):
             return planned
         figures = await asyncio.to_thread(figures_of, planned.content)
-        return plan_of(
+        plan = plan_of(
             planned,
             figures,
             is_settled=self._scheduler.is_settled,
@@ -85,6 +88,9 @@ class PlanAnswers:
             size_problem=self._terms.size_problem(planned.content.facts.size_bytes),
             now=self._now(),
         )
+        if plan.room_bytes <= plan.free_bytes:
+            return plan
+        return structs.replace(plan, could_free=self._staging.could_free(planned.root).lstrip())
 
     async def _planned(self, request: PlanRequest) -> PlannedVersion | Plan:
         """Return what a recovery would bring; a plan without it if nothing can be chosen."""

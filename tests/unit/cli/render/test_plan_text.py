@@ -102,6 +102,12 @@ def test_a_plan_says_what_speaks_against_it() -> None:
         assert claim in text
 
 
+def test_a_plan_without_room_says_what_retention_would_free() -> None:
+    bad = replace(PLAN, free_bytes=GIB, could_free="Retention frees up to 3 GiB by itself.")
+    lines = " ".join(" ".join(plan_lines(bad)).split())
+    assert "1 GiB free: too little. Retention frees up to 3 GiB by itself." in lines
+
+
 def test_a_plan_without_a_manifest_says_why() -> None:
     poor = replace(PLAN, units=None, bytes_by_class=None, manifest_problem="no holder answers")
     assert "amount    2 GiB; no manifest: no holder answers" in plan_lines(poor)
