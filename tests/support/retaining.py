@@ -7,7 +7,7 @@ that arrive a moment later; what it is answered when it asks is what the other o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,6 +55,7 @@ class RetainingNode:
         self.state = State()
         self.asked: list[NodeId] = []
         self.is_mute = False
+        self.is_busy = False
         self.recoveries: list[Any] = []
         self.book: list[Any] = []
         self._nodes = nodes
@@ -99,10 +100,10 @@ class RetainingNode:
             cast("Any", recovering),
             self.advertising,
             note_let_go=lambda _: None,
-            is_busy=lambda: False,
+            is_busy=lambda: self.is_busy,
         )
         self.retaining = self.retention.retaining
-        self.retaining._clock = self._clock
+        self.retaining._clock, self.retaining._last_s = self._clock, self._clock()
         await self.retaining.load()
 
     async def save(
@@ -117,6 +118,23 @@ class RetainingNode:
         )
         await self.catalog.add(hashed, is_published=is_published)
         return hashed.digest
+
+    async def save_shard(
+        self, version: int, shard: int, files: Mapping[str, bytes], *, exclude: tuple[str, ...]
+    ) -> None:
+        """Let a shard of two stand here, of some of the files in a directory."""
+        relative = f"{NAME}/{version}"
+        if not await asyncio.to_thread(Path(self.root.path, relative).exists):
+            await asyncio.to_thread(write_files, Path(self.root.path, relative), files)
+        hashed = await asyncio.to_thread(
+            publish,
+            self.root,
+            relative,
+            checkpoint=f"{NAME}/shard-{shard}-of-2",
+            version=version,
+            exclude=exclude,
+        )
+        await self.catalog.add(hashed, is_published=False)
 
     async def hashed(self, version: int) -> HashedDirectory:
         """Return what was recorded of a version."""

@@ -50,6 +50,8 @@ _TOGETHER_MAX: Final = 8
 """So many versions go; then all is looked at again."""
 _FAILED_S: Final = 300.0
 """So long one that could not go counts as one that stays: others may go in its place."""
+_BUSY_S: Final = 600.0
+"""So long all other work goes first; then one version goes, however busy a node is."""
 _YIELD_S: Final = 600.0
 """So long a node waits for others that may remove a version, too, and are to go first."""
 _OFF_OFFER_S: Final = 10.0
@@ -115,6 +117,7 @@ class Retaining:
         self._failed: dict[StandingKey, _Failed] = {}
         self._due_s: dict[Digest, float] = {}
         self._is_said_short = False
+        self._last_s = clock()
         self.seen = RetentionSeen(is_on=self._section.is_on)
 
     async def load(self) -> None:
@@ -144,8 +147,9 @@ class Retaining:
         """Say what retention would free on the disk of a root, by what was seen last."""
         if not self._section.is_on:
             return ""
-        disk = self._survey.disk_of(root)
-        freeable = self.seen.freeable_bytes.get(disk, 0)
+        freeable = self.seen.freeable_bytes.get(self._survey.disk_of(root))
+        if freeable is None:
+            return ""  # nobody looked yet
         if not freeable:
             return " Retention may remove nothing here: see 'ckptctl gc --dry-run'."
         size, by_itself = format_size(freeable), "by itself, a few versions a minute"
@@ -194,18 +198,27 @@ class Retaining:
 
     async def _round(self) -> None:
         """Remove a few versions; all other work goes first unless room is short."""
-        async with self._lock:
-            surveyed, decided, is_short = await self._decide()
-            self._say_if_short(decided)
-            going = _going(surveyed, decided)
-            self._note_due(chosen for chosen, _ in going)
-            done = 0
-            for chosen, goes in going:
-                if done == _TOGETHER_MAX or (self._is_busy() and not is_short):
-                    return
-                if is_short or not self._is_to_wait(chosen):
-                    await self._remove(chosen, goes)
-                    done += 1
+        done = 0
+        for _ in range(_TOGETHER_MAX):
+            async with self._lock:
+                surveyed, decided, is_short = await self._decide()
+                self._say_if_short(decided)
+                going = _going(surveyed, decided)
+                self._note_due(chosen for chosen, _ in going)
+                kept = len(self._failed)
+                for chosen, goes in going:
+                    if done == _TOGETHER_MAX or not (is_short or self._has_turn()):
+                        return
+                    if is_short or not self._is_to_wait(chosen):
+                        await self._remove(chosen, goes)
+                        self._last_s = self._clock()
+                        done += 1
+            if not is_short or len(self._failed) == kept:
+                return  # else others go in the place of those that could not
+
+    def _has_turn(self) -> bool:
+        """Tell whether all other work is done, or has been under way so long that one may go."""
+        return not self._is_busy() or self._clock() - self._last_s >= _BUSY_S
 
     async def _decide(
         self, free_bytes: int | None = None
@@ -221,7 +234,11 @@ class Retaining:
         standing = [each.standing for each in surveyed]
         short_bytes = await asyncio.to_thread(self._short_bytes, free_bytes)
         decided = decide(standing, self.rule_of, short_bytes)
-        self.seen.freeable_bytes = freeable_bytes(standing, self.rule_of)
+        disks = {self._survey.disk_of(root) for root in self._storage.roots}
+        self.seen.freeable_bytes = {
+            **dict.fromkeys(disks, 0),
+            **freeable_bytes(standing, self.rule_of),
+        }
         if free_bytes is None:
             self.seen.note_decided(decided)
         by_key = {each.standing.key: each for each in surveyed}

@@ -398,6 +398,43 @@ async def test_a_node_alone_with_an_archive_does_not_wait_for_ever(tmp_path: Pat
         assert node.on_disk == [3, 4]
 
 
+async def test_all_other_work_goes_first_but_not_for_ever(tmp_path: Path) -> None:
+    now_s = [0.0]
+    async with RetainingNodes(tmp_path, lambda: now_s[0]) as nodes:
+        node = await two(nodes)
+        node.is_busy = True
+        await node.retaining._round()
+        now_s[0] += 599
+        await node.retaining._round()
+        assert node.on_disk == [1, 2, 3, 4]
+        now_s[0] += 601
+        await node.retaining._round()
+        assert node.on_disk == [2, 3, 4], "one"
+        node.is_busy = False
+        await node.retaining._round()
+        assert node.on_disk == [3, 4]
+
+
+async def test_shards_in_one_directory_stay_and_go_together(nodes: RetainingNodes) -> None:
+    node, archive = await nodes.add("a", RetentionSection(newest=1)), await nodes.add("z", NOBODY)
+    for version in (1, 2):
+        for each in (node, archive):
+            for shard, others in ((0, ("b",)), (1, ("a",))):
+                if (each, version, shard) == (archive, 1, 1):
+                    continue
+                files = {"a": b"%d" % version, "b": b"%db" % version, "w": b"%dw" % version}
+                await each.save_shard(version, shard, files, exclude=others)
+    nodes.spread()
+    outcomes = await node.collect()
+    assert kept(outcomes) == {1: KeptBecause.COPIES, 2: KeptBecause.NEWEST}
+    files = {"a": b"1", "b": b"1b", "w": b"1w"}
+    await archive.save_shard(1, 1, files, exclude=("a",))
+    nodes.spread()
+    assert gone(await node.collect(name=NAME)) == [1]
+    assert node.on_disk == [2]
+    assert node.versions == [2, 2]
+
+
 async def test_a_place_whose_files_another_version_has_as_well_stays(
     nodes: RetainingNodes,
 ) -> None:
