@@ -33,6 +33,7 @@ from ckptd.sim.check.outcomes import PATIENCE_NS, SLACK, Ideal, Work, check_end,
 from ckptd.sim.check.reading import NeededFirst
 from ckptd.sim.check.reuse import Reuse
 from ckptd.sim.check.summary import NodeReport, RecoveryReport, Report
+from ckptd.sim.check.visible import VisibleInOrder
 from ckptd.sim.node.node import Node
 from ckptd.sim.node.simulated_peering import SimulatedPeering
 from ckptd.sim.node.source_side import Server
@@ -164,6 +165,7 @@ class Cluster:
             Stillness(),
             UrgentFirst(),
             NeededFirst(),
+            VisibleInOrder(),
             Choice(),
             Contents(self._real, scenario.options.scheduler.rivals),
             Agreement(
@@ -259,6 +261,7 @@ class Cluster:
             digest_prefix=version.digest if wish.is_chosen else "",
             from_node=wish.from_node,
             job=wish.job,
+            is_progressive=wish.is_progressive,
         )
         self.nodes[wish.node].want(request, wish.choice)
 

@@ -52,7 +52,7 @@ from ckptd.core.stages.ending import (
 )
 from ckptd.core.stages.manifest_search import ask, describe
 from ckptd.core.stages.milestones import note_milestones, note_placed
-from ckptd.core.stages.placing_phases import due_phase, place_phase
+from ckptd.core.stages.placing_phases import are_phases_left, place_phase
 from ckptd.core.stages.restaging import (
     prepare_again,
     restage_when_quiet,
@@ -311,7 +311,7 @@ def _transfer(step: Step, recovery: Recovery) -> None:
         return
     if recovery.commit.blocks:
         _commit(step, recovery, at_once=is_all_here)
-    elif recovery.placing.is_pending or due_phase(recovery) is not None:
+    elif is_all_here and are_phases_left(step, recovery):
         return
     elif is_all_here and recovery.joining.is_settled_at(step.now):
         recovery.move(Stage.PLACING)

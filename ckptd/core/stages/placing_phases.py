@@ -13,7 +13,7 @@ from ckptd.core.effects import PlacePhase
 from ckptd.core.events import PhaseHeld, PhasePlaced
 from ckptd.core.explain.narration import report_refusal
 from ckptd.core.stages.ending import retry_or_fail
-from ckptd.core.stages.milestones import note_phase_placed
+from ckptd.core.stages.milestones import note_milestones, note_phase_placed
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import RecoveryHandler, Step
 from ckptd.model.blocks import BlockSet
@@ -51,6 +51,17 @@ def place_phase(step: Step, recovery: Recovery) -> None:
         full = BlockSet.full(recovery.content.space.block_count)
         missing = full - recovery.coverage.committed
         step.order(PlacePhase(recovery.id, phase.phase, phase.name, missing))
+
+
+def are_phases_left(step: Step, recovery: Recovery) -> bool:
+    """Return whether phases are to be placed before the version is; order the next one of them.
+
+    Called when nothing more is to come: what is optional and nobody has is waited for no longer.
+    """
+    if recovery.request.is_progressive:
+        note_milestones(step, recovery, BlockSet())
+        place_phase(step, recovery)
+    return recovery.placing.is_pending or due_phase(recovery) is not None
 
 
 def on_phase_placed(step: Step, recovery: Recovery, event: PhasePlaced) -> None:

@@ -229,7 +229,6 @@ class Node:
             places=self.places,
             report=self.report,
             placed=self._placed,
-            placed_phase=self._placed_phase,
             delivered=self._delivered,
             swept=self._swept,
             ended=self._ended,
@@ -259,7 +258,7 @@ class Node:
                 if self._options.is_swarming:
                     _, placed = self.places.get(version.digest, (None, BlockSet()))
                     self.server.hold(version, staging.committed | placed)
-            self.report(request)
+            self.report(replace(request, has_placed=staging.has_placed))
 
     def crash(self) -> None:
         """Kill the daemon."""
@@ -307,9 +306,6 @@ class Node:
         What it has of a version alone, as a shard that it published, does not count.
         """
         return self.marks.get(job)
-
-    def _placed_phase(self, version: SavedVersion, phase: int, blocks: BlockSet) -> None:
-        """Let a phase of a version be seen from now on."""
 
     def _placed(self, version: SavedVersion, blocks: BlockSet) -> None:
         """Have a version at a place; one that was joined stands there as its shards."""

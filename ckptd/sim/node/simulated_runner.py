@@ -60,7 +60,7 @@ from ckptd.sim.node.simulated_lane import Delivered, SimulatedLane
 from ckptd.sim.node.simulated_manifests import JOURNAL_NS, SimulatedManifests
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
-from ckptd.sim.world.disk import FULL, LOST, Disk
+from ckptd.sim.world.disk import FULL, IN_THE_WAY, LOST, Disk
 from ckptd.sim.world.layouts import JoinedVersion, SavedVersion
 from ckptd.sim.world.network import Network
 from ckptd.sim.world.virtual_time import World
@@ -94,7 +94,6 @@ class Surroundings:
         places: What stands on its disk under a final name, by digest; outlives it too.
         report: Takes events for the scheduler.
         placed: Called with what stands at a place from now on.
-        placed_phase: Called with a phase and what stands at a place since, besides what stood.
         delivered: Called with blocks that come off a lane.
         swept: Called with blocks that somebody removed from staging.
         ended: Called with recoveries that are over.
@@ -110,7 +109,6 @@ class Surroundings:
     places: dict[Digest, tuple[SavedVersion, BlockSet]]
     report: Reporting
     placed: Callable[[SavedVersion, BlockSet], None]
-    placed_phase: Callable[[SavedVersion, int, BlockSet], None]
     delivered: Delivered
     swept: Callable[[RecoveryId, BlockSet], None]
     ended: Callable[[EndRecovery], None]
@@ -420,12 +418,16 @@ class SimulatedRunner:
         upto = BlockSet.of_run((0, phases[-1].blocks[1])) if phases[-1].blocks[1] else BlockSet()
         blocks = upto & version.space.of_whole_units(order.missing)
 
+        staging.has_placed = True  # in the journal, before anything can be seen
+
         def placed() -> None:
+            is_in_the_way = self._server.mishaps.goes_wrong(0.5)
             refusal = disk.refusal or self._draw_refusal(staging, often=0.5)
-            if refusal is not None:
-                self._report(PhaseHeld(order.recovery, refusal))
+            if is_in_the_way or refusal is not None:
+                held = PhaseHeld(order.recovery, refusal or IN_THE_WAY, refusal is None)
+                self._report(held)
                 return
-            self._around.placed_phase(version, order.phase, blocks)
+            staging.visible |= blocks
             self._report(PhasePlaced(order.recovery, order.phase))
 
         critical = version.classes[Criticality.CRITICAL] & blocks
@@ -444,6 +446,8 @@ class SimulatedRunner:
     def _discard(self, order: DiscardStaging) -> None:
         staging = self._around.stagings[order.recovery]
         staging.committed = BlockSet()
+        if order.withdraws_placed:
+            staging.visible = BlockSet()
         if staging.version is not None:
             self._disclaim(staging.version)
         discarded = StagingDiscarded(order.recovery)

@@ -20,6 +20,8 @@ class SimulatedStaging:
         choice: Which units are wanted; ``None``: all.
         version: Which version, once its manifest is here.
         committed: Blocks that survive a crash.
+        visible: Blocks of units that stand under their final names already.
+        has_placed: Some do, or were about to.
         uncommitted_bytes: Bytes of blocks that would not; what was copied on the node counts less.
     """
 
@@ -30,6 +32,8 @@ class SimulatedStaging:
         self.choice = choice
         self.version: SavedVersion | None = None
         self.committed = BlockSet()
+        self.visible = BlockSet()
+        self.has_placed = False
         self.uncommitted_bytes = 0
         self._counted: dict[int, int] = {}  # uncommitted block → what it counts
         self._disk = disk
@@ -90,12 +94,13 @@ class SimulatedStaging:
                 self.uncommitted_bytes += counted
 
     def sweep(self, mishaps: Mishaps) -> BlockSet:
-        """Let somebody remove about half of what was committed.
+        """Let somebody remove about half of what was committed and is not visible.
 
         Returns:
             What was removed.
         """
-        removed = BlockSet((block, block + 1) for block in self.committed if mishaps.pick(0, 1))
+        staged = self.committed - self.visible
+        removed = BlockSet((block, block + 1) for block in staged if mishaps.pick(0, 1))
         self.committed -= removed
         return removed
 

@@ -21,6 +21,7 @@ from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script import faults, requests
 from ckptd.sim.script.choosing import draw_choices
 from ckptd.sim.script.fault import Fault
+from ckptd.sim.script.placing import draw_placing
 from ckptd.sim.script.reading import draw_on_demand, draw_reading
 from ckptd.sim.script.rotting import draw_rot
 from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
@@ -91,7 +92,7 @@ def draw_scenario(seed: int) -> Scenario:
     wishes, drawn = draw_choices(
         seed, wishes, (*drawn, *_draw_priorities(urgency, wishes), *draw_rot(seed, nodes))
     )
-    wishes, wanting = draw_on_demand(seed, wishes)
+    wishes, wanting = draw_on_demand(seed, draw_placing(seed, wishes))
     return Scenario(
         name="drawn",
         seed=seed,

@@ -88,6 +88,7 @@ class Wish:
         from_node: Somebody said that it is the content of this node.
         job: These shards of a job are wanted; the version is what they are joined to.
         choice: Which units are wanted; ``None``: all.
+        is_progressive: Each phase is placed when it is complete.
     """
 
     node: NodeId
@@ -103,6 +104,7 @@ class Wish:
     from_node: NodeId | None = None
     job: JobRequest | None = None
     choice: Choice | None = None
+    is_progressive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

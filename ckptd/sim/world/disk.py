@@ -15,6 +15,8 @@ LOST: Final = Refusal(
     "staging_lost", "/data/.ckptd/model: was removed", is_retryable=False, is_staging_lost=True
 )
 
+IN_THE_WAY: Final = Refusal("conflict", "file /data/model: is in the way", is_retryable=True)
+
 SYNC_NS: Final = MS
 """What a sync costs beside the bytes; 0.2 to 0.3 ms were measured on ext4, more elsewhere."""
 
