@@ -36,6 +36,8 @@ class LifeCause(enum.StrEnum):
     RECOVER = "recover"
     CANCEL = "cancel, or it fails"
     PLACE_PHASE = "progressive: its first phase is whole"
+    WITHDRAW_PHASES = "cancel; what somebody changed stays"
+    LEAVE_PHASES = "it fails; what is placed stays"
     PLACE = "all that is wanted of it is whole"
     PUBLISH = "publish"
     ACTIVATE = "activate, recover --activate"
@@ -57,7 +59,8 @@ CHANGES: Final = (
     Change(Life.ABSENT, LifeCause.RECOVER, Life.STAGED),
     Change(Life.STAGED, LifeCause.CANCEL, Life.ABSENT),
     Change(Life.STAGED, LifeCause.PLACE_PHASE, Life.BEGUN),
-    Change(Life.BEGUN, LifeCause.CANCEL, Life.ABSENT),
+    Change(Life.BEGUN, LifeCause.WITHDRAW_PHASES, Life.ABSENT),
+    Change(Life.BEGUN, LifeCause.LEAVE_PHASES, Life.PLACED),
     Change(Life.STAGED, LifeCause.PLACE, Life.PLACED),
     Change(Life.BEGUN, LifeCause.PLACE, Life.PLACED),
     Change(Life.ABSENT, LifeCause.PUBLISH, Life.PLACED),
