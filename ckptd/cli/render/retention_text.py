@@ -23,7 +23,7 @@ def collected_lines(rows: Sequence[CollectedRow], result: CollectResult) -> list
                     done if row.is_gone else "stays",
                     printable(row.why),
                 )
-                for row in rows
+                for row in sorted(rows, key=lambda row: (row.checkpoint, -row.version))
             ],
         )
     verb = "would remove" if result.is_dry_run else "removed"

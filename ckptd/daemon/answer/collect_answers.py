@@ -15,8 +15,9 @@ from ckptd.control.messages.retention import (
 from ckptd.daemon.retain.outcomes import Outcome
 from ckptd.daemon.retain.reasons import reason_of
 from ckptd.daemon.retain.retention import Retention
-from ckptd.errors import UsageError
+from ckptd.errors import NotFound, UsageError
 from ckptd.model.ids import parse_checkpoint_name
+from ckptd.model.shards import job_of
 
 
 class CollectAnswers:
@@ -35,8 +36,9 @@ class CollectAnswers:
 
         Raises:
             UsageError: More room is asked for where nothing may go, or less than none.
+            NotFound: Nothing of that name stands here.
         """
-        name = None if request.name is None else parse_checkpoint_name(request.name)
+        name = None if request.name is None else job_of(parse_checkpoint_name(request.name))
         seen = self._retaining.seen
         if request.free_bytes is not None and (request.free_bytes < 0 or not seen.is_on):
             raise UsageError(
@@ -55,6 +57,8 @@ class CollectAnswers:
                 if outcome.kept is not None:
                     kept[outcome.kept.value] += 1
                 yield self._row_of(outcome)
+        if name is not None and not removed and not kept:
+            raise NotFound(name, "does not stand on this node", "See 'ckptctl checkpoints'.")
         yield CollectResult(
             is_on=seen.is_on,
             removed=removed,

@@ -37,7 +37,7 @@ def reason_of(outcome: Outcome, rule: RetentionRule) -> str:
         GoesBecause.OLD: f"not among the newest {newest}{_nor_every(rule)}",
         GoesBecause.ROOM: f"room is short, and it is not among the newest {newest}",
         KeptBecause.NEWEST: f"one of the newest {newest}",
-        KeptBecause.EVERY: f"the one of its {_span(rule)}, while there is room",
+        KeptBecause.EVERY: f"one for every {_span(rule)}, while there is room",
         KeptBecause.KIND: f'remove = "{rule.kind.value}" does not name its kind',
         KeptBecause.COPIES: f"{standing.copies_elsewhere} other {nodes} all of it, by what they "
         f"said last; copies = {rule.copies} must say so when they are asked",
@@ -48,7 +48,7 @@ def reason_of(outcome: Outcome, rule: RetentionRule) -> str:
 
 
 def _nor_every(rule: RetentionRule) -> str:
-    return "" if rule.every_s is None else f", nor the one of its {_span(rule)}"
+    return "" if rule.every_s is None else f", nor one for every {_span(rule)}"
 
 
 def _span(rule: RetentionRule) -> str:

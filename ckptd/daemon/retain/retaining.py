@@ -233,11 +233,11 @@ class Retaining:
         surveyed = [replace(each, standing=self._as_it_failed(each.standing)) for each in surveyed]
         standing = [each.standing for each in surveyed]
         short_bytes = await asyncio.to_thread(self._short_bytes, free_bytes)
-        decided = decide(standing, self.rule_of, short_bytes)
+        decided = await asyncio.to_thread(decide, standing, self.rule_of, short_bytes)
         disks = {self._survey.disk_of(root) for root in self._storage.roots}
         self.seen.freeable_bytes = {
             **dict.fromkeys(disks, 0),
-            **freeable_bytes(standing, self.rule_of),
+            **await asyncio.to_thread(freeable_bytes, standing, self.rule_of),
         }
         if free_bytes is None:
             self.seen.note_decided(decided)
