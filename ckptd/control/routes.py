@@ -32,8 +32,8 @@ from typing import (
 
 import msgspec
 
-from ckptd.control.messages.activations import Activated, ActivateRequest
 from ckptd.control.messages.checkpoints import CheckpointRow, PublishEvent, PublishRequest
+from ckptd.control.messages.current_links import Activated, ActivateRequest
 from ckptd.control.messages.daemon_status import ReloadResult, Status, VersionDocument, WhoAmI
 from ckptd.control.messages.explanations import ExplanationView
 from ckptd.control.messages.jobs import Adopted, AdoptRequest, NewestRequest, NewestView

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ckptd.control.messages.activations import ActivateRequest
+from ckptd.control.messages.current_links import ActivateRequest
 from tests.support.cluster import NAME, Cluster, Node
 
 FILES: Final = 8

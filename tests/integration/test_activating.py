@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
-from ckptd.control.messages.activations import ActivateRequest, LinkRow
+from ckptd.control.messages.current_links import ActivateRequest, LinkRow
 from ckptd.control.messages.life_cycle import LetGoRequest, RemoveRequest
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.errors import Conflict

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from ckptd.control.client import ControlClient
-from ckptd.control.messages.activations import ActivateRequest
 from ckptd.control.messages.checkpoints import PublishRequest
+from ckptd.control.messages.current_links import ActivateRequest
 from ckptd.control.messages.error_documents import is_result
 from ckptd.control.messages.jobs import AdoptRequest, NewestRequest
 from ckptd.control.messages.life_cycle import LetGoRequest, RemoveRequest

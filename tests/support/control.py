@@ -8,12 +8,12 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
 import msgspec
 
-from ckptd.control.messages.activations import Activated, ActivateRequest
 from ckptd.control.messages.checkpoints import (
     CheckpointRow,
     PublishEvent,
     PublishRequest,
 )
+from ckptd.control.messages.current_links import Activated, ActivateRequest
 from ckptd.control.messages.daemon_status import ReloadResult, Status
 from ckptd.control.messages.explanations import ExplanationView
 from ckptd.control.messages.jobs import Adopted, AdoptRequest, NewestRequest, NewestView

@@ -1,12 +1,12 @@
 """One message of each kind, to send over the control socket."""
 
-from ckptd.control.messages.activations import Activated, LinkRow
 from ckptd.control.messages.checkpoints import (
     CheckpointRow,
     PlaceRow,
     PublishProgress,
     PublishResult,
 )
+from ckptd.control.messages.current_links import Activated, LinkRow
 from ckptd.control.messages.daemon_status import ListenAddresses, ReloadResult, RootRow, Status
 from ckptd.control.messages.explanations import ExplanationView, Happening, PeerPart
 from ckptd.control.messages.jobs import Adopted, AdoptedRow, DifferingRow, NewestView

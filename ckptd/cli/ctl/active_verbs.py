@@ -6,8 +6,8 @@ from argparse import ArgumentParser, Namespace
 from typing import Final
 
 from ckptd.cli.ctl.verb import Verb, absolute, client_of, print_answer
-from ckptd.cli.render.active_text import activated_lines
-from ckptd.control.messages.activations import ActivateRequest
+from ckptd.cli.render.life_cycle_text import activated_lines
+from ckptd.control.messages.current_links import ActivateRequest
 from ckptd.errors import ExitCode
 from ckptd.model.ids import parse_reference
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ckptd.control.messages.activations import Activated, ActivateRequest, LinkRow
+from ckptd.control.messages.current_links import Activated, ActivateRequest, LinkRow
 from ckptd.daemon.parts import Storage
-from ckptd.daemon.recover.activating import Activating, Candidate
+from ckptd.daemon.recover.activating import Activating
+from ckptd.daemon.recover.activations import Activation
 from ckptd.daemon.retain.named_places import NamedPlace, NamedPlaces
 from ckptd.errors import NotFound, UsageError
 from ckptd.limits import SECOND
@@ -54,8 +55,8 @@ class ActivateAnswers:
         version = parse_version(request.version)
         chosen = self._standings.chosen(checkpoint, version, request.place)
         self._standings.check_one_content(chosen)
-        candidate = self._candidate(checkpoint, version, chosen)
-        done = await self._activating.activate(candidate, allow_partial=request.allow_partial)
+        wanted = self._wanted(checkpoint, version, chosen)
+        done = await self._activating.activate(wanted, allow_partial=request.allow_partial)
         row = self._row(done.row, done.before)
         return Activated(
             links=(
@@ -65,9 +66,9 @@ class ActivateAnswers:
             )
         )
 
-    def _candidate(
+    def _wanted(
         self, checkpoint: CheckpointName, version: Version, chosen: Sequence[NamedPlace]
-    ) -> Candidate:
+    ) -> Activation:
         """Return the one directory that is meant.
 
         Raises:
@@ -93,7 +94,7 @@ class ActivateAnswers:
                 f"stands in several directories: {paths}",
                 "Say which with --place; of a job, name one shard.",
             )
-        return Candidate(checkpoint, version, *found.pop())
+        return Activation(checkpoint, version, *found.pop())
 
     async def _take_away(self, checkpoint: CheckpointName, request: ActivateRequest) -> Activated:
         if request.version is not None or request.place is not None or request.allow_partial:

@@ -20,7 +20,7 @@ from ckptd.core.events import RateLearned
 from ckptd.core.peers.addresses import PeerAddress
 from ckptd.core.peers.conflicts import Conflicts
 from ckptd.core.peers.listing import ListedPeer
-from ckptd.daemon.doctor.active_links import judge_active
+from ckptd.daemon.doctor.active_versions import judge_active
 from ckptd.daemon.doctor.capacity import judge_catalog
 from ckptd.daemon.doctor.clocks import Clock
 from ckptd.daemon.doctor.confinement import look_at_confinement

@@ -9,21 +9,19 @@ and then, because of the intention, as it was to be.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
 from ckptd.daemon.host.shortages import outlast
-from ckptd.daemon.recover.ready_places import check_ready, name_of
+from ckptd.daemon.recover.activations import Activation, Activations, Deactivated, Swapped
 from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.errors import CkptdError, Conflict, NotFound
-from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.ids import CheckpointName, Digest
+from ckptd.model.life import LifeCause, is_permitted, life_at_place
 from ckptd.model.shards import job_of
-from ckptd.model.words import Result
+from ckptd.model.words import PlaceState, Result
 from ckptd.observe.logs import get_logger
-from ckptd.observe.metrics import MetricRow, counter, gauge
 from ckptd.store.files.layout import current_link
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
@@ -41,65 +39,6 @@ from ckptd.store.staging.current_link import CurrentLink, text_of
 from ckptd.store.trees.ownership import Owner
 
 _log = get_logger()
-
-
-class Candidate(NamedTuple):
-    """What is to become active.
-
-    Attributes:
-        checkpoint: Whose link is to lead there: a checkpoint, or a job.
-        version: Which version.
-        root: Name of the root it stands in …
-        directory: … and its directory there. Of a job the shards that stand in it.
-    """
-
-    checkpoint: CheckpointName
-    version: Version
-    root: str
-    directory: str
-
-
-class Activated(NamedTuple):
-    """A link that leads where it was to lead.
-
-    Attributes:
-        row: Where that is.
-        before: Where it led before; ``None``: there was none.
-        is_new: It led elsewhere, or nowhere.
-        swap_ns: How long it took from the first change of the link until that was durable.
-    """
-
-    row: ActiveVersion
-    before: ActiveVersion | None
-    is_new: bool
-    swap_ns: int
-
-
-class Deactivated(NamedTuple):
-    """A link that ckptd keeps no more.
-
-    Attributes:
-        row: Where it led.
-        left: Why what stands at its name was left there; empty if nothing stands there.
-    """
-
-    row: ActiveVersion
-    left: str
-
-
-@dataclass(slots=True)
-class Activations:
-    """How often links were swapped, and how many there are.
-
-    Attributes:
-        done: How often one was.
-        failed: How often one was to be and was not.
-        active: How many links lead to a version.
-    """
-
-    done: int = 0
-    failed: int = 0
-    active: int = 0
 
 
 class Activating:
@@ -139,11 +78,11 @@ class Activating:
         self._counts.active = len(self._records.all())
         return self._counts
 
-    async def activate(self, candidate: Candidate, *, allow_partial: bool = False) -> Activated:
+    async def activate(self, wanted: Activation, *, allow_partial: bool = False) -> Swapped:
         """Let the link of a checkpoint lead to a version.
 
         Args:
-            candidate: Which.
+            wanted: Which.
             allow_partial: Also to one that lacks required units.
 
         Raises:
@@ -154,9 +93,9 @@ class Activating:
         """
         try:
             # What was begun is brought to its end, whether or not somebody waits for it.
-            done = await asyncio.shield(self._activate(candidate, allow_partial=allow_partial))
+            done = await asyncio.shield(self._activate(wanted, allow_partial=allow_partial))
         except CkptdError as error:
-            self._note_failure(candidate, error)
+            self._note_failure(wanted, error)
             raise
         if done.is_new:
             self._counts.done += 1
@@ -165,69 +104,69 @@ class Activating:
             )
         return done
 
-    async def _activate(self, candidate: Candidate, *, allow_partial: bool) -> Activated:
+    async def _activate(self, wanted: Activation, *, allow_partial: bool) -> Swapped:
         async with self._lock:
-            root, checkpoint = self._roots[candidate.root], candidate.checkpoint
+            root, checkpoint = self._roots[wanted.root], wanted.checkpoint
             await self._resolve(root.name, checkpoint)
             link = current_link(self._pattern, checkpoint)
             before = self._records.known(root.name, checkpoint)
             self._check_link(root, link, before)
-            for number in self._checked(candidate, allow_partial=allow_partial):
+            for number in self._checked(wanted, allow_partial=allow_partial):
                 await self.look(number)
-            self._checked(candidate, allow_partial=allow_partial)
+            self._checked(wanted, allow_partial=allow_partial)
             row = ActiveVersion(
                 root.name,
                 checkpoint,
                 link,
-                candidate.directory,
-                candidate.version,
-                self._digest(candidate),
+                wanted.directory,
+                wanted.version,
+                self._digest(wanted),
                 self._wall_clock(),
             )
             await self._records.intend(row)
             try:
                 # Nobody lets go of it from here on; somebody may have begun with that before.
-                self._checked(candidate, allow_partial=allow_partial)
+                self._checked(wanted, allow_partial=allow_partial)
                 swap_ns = await self._swap(row)
             except BaseException:
                 await self._resolve(root.name, checkpoint)
                 raise
             await self._records.settle(row)
-            return Activated(row, before, swap_ns is not None, swap_ns or 0)
+            return Swapped(row, before, swap_ns is not None, swap_ns or 0)
 
-    def _checked(self, candidate: Candidate, *, allow_partial: bool) -> list[int]:
+    def _checked(self, wanted: Activation, *, allow_partial: bool) -> list[int]:
         """Check that a version is right by what is known of it; return the numbers of its places.
 
         Raises:
             NotFound: It does not stand there.
             Conflict: It is not, or not known to be.
         """
-        found = self._standing(candidate)
+        found = self._standing(wanted)
         if not found:
             raise NotFound(
-                f"{candidate.checkpoint}@{candidate.version}",
-                f"does not stand in {self._roots.absolute(candidate.root, candidate.directory)}",
+                f"{wanted.checkpoint}@{wanted.version}",
+                f"does not stand in {self._roots.absolute(wanted.root, wanted.directory)}",
                 "See 'ckptctl checkpoints'.",
             )
         for held, place in found:
             path = self._roots.absolute(place.root, place.directory)
-            check_ready(held, place, path, allow_partial=allow_partial)
+            _check_ready(held, place, path, allow_partial=allow_partial)
         return [place.number for _, place in found]
 
-    def _standing(self, candidate: Candidate) -> list[tuple[HeldVersion, Place]]:
+    def _standing(self, wanted: Activation) -> list[tuple[HeldVersion, Place]]:
         """Return the version at its place; of a job, each shard that is there."""
         return [
             (held, place)
-            for held, place in self._catalog.places_of(candidate.root)
-            if place.directory == candidate.directory
-            and held.holding.version == candidate.version
-            and candidate.checkpoint in {held.holding.checkpoint, job_of(held.holding.checkpoint)}
+            for held, place in self._catalog.places_of(wanted.root)
+            if place.directory == wanted.directory
+            and held.holding.version == wanted.version
+            and wanted.checkpoint in {held.holding.checkpoint, job_of(held.holding.checkpoint)}
         ]
 
-    def _digest(self, candidate: Candidate) -> Digest | None:
+    def _digest(self, wanted: Activation) -> Digest | None:
         """Return the identity of a version; ``None`` of shards of a job."""
-        found = {held.holding for held, _ in self._standing(candidate)}
-        own = {each.digest for each in found if each.checkpoint == candidate.checkpoint}
+        found = {held.holding for held, _ in self._standing(wanted)}
+        own = {each.digest for each in found if each.checkpoint == wanted.checkpoint}
         return own.pop() if len(own) == 1 else None
 
     def _check_link(self, root: Root, link: str, before: ActiveVersion | None) -> None:
@@ -248,7 +187,7 @@ class Activating:
             if f"{link}/".startswith(f"{place.directory}/".lstrip("/")):
                 raise Conflict(
                     f"link {path}",
-                    f"would lie in the directory of {name_of(held)}",
+                    f"would lie in the directory of {_name(held)}",
                     "Name another one in [recovery] current.",
                 )
 
@@ -337,11 +276,11 @@ class Activating:
         record = recovery.record
         if not record.is_activating or ended.version is None or not ended.result.is_success:
             return ended
-        candidate = Candidate(record.checkpoint, ended.version, recovery.root.name, recovery.target)
+        wanted = Activation(record.checkpoint, ended.version, recovery.root.name, recovery.target)
         is_by_choice = ended.result is Result.CHOSEN
         try:
             done = await outlast(
-                lambda: self.activate(candidate, allow_partial=is_by_choice),
+                lambda: self.activate(wanted, allow_partial=is_by_choice),
                 f"link of {record.checkpoint}",
             )
         except CkptdError as error:
@@ -367,10 +306,10 @@ class Activating:
             await (self._records.give_up(row) if known is None else self.deactivate(known))
             return
         await self._catalog.see_family(row.checkpoint)
-        candidate = Candidate(row.checkpoint, row.version, row.root, row.directory)
+        wanted = Activation(row.checkpoint, row.version, row.root, row.directory)
         async with self._lock:
             try:
-                self._checked(candidate, allow_partial=True)  # what it may lack was decided
+                self._checked(wanted, allow_partial=True)  # what it may lack was decided
                 await self._swap(row)
             except (Conflict, NotFound):
                 await self._resolve(row.root, row.checkpoint)
@@ -379,7 +318,7 @@ class Activating:
         self._counts.done += 1
         _log.info("version.activated", **self._facts(row), why="an earlier life had begun with it")
 
-    def _note_failure(self, wanted: Candidate | ActiveVersion, error: CkptdError) -> None:
+    def _note_failure(self, wanted: Activation | ActiveVersion, error: CkptdError) -> None:
         self._counts.failed += 1
         _log.warning(
             "version.not_activated",
@@ -406,16 +345,43 @@ def _with(ended: EndedRecovery, *, link: str = "", link_problem: str = "") -> En
     return msgspec.structs.replace(ended, link=link, link_problem=link_problem)
 
 
-ACTIVE_METRICS: Final[Sequence[MetricRow[Activations]]] = (
-    gauge(
-        "active_versions",
-        "Links that lead to the active version of a checkpoint.",
-        lambda counts: counts.active,
-    ),
-    counter("activations", "How often such a link was swapped.", lambda counts: counts.done),
-    counter(
-        "failed_activations",
-        "How often a version was to become active and did not.",
-        lambda counts: counts.failed,
-    ),
-)
+def _check_ready(held: HeldVersion, place: Place, path: str, *, allow_partial: bool) -> None:
+    """Check that a version is right at a place by what is known of it.
+
+    Args:
+        held: The version.
+        place: Where it stands.
+        path: That as a person writes it.
+        allow_partial: It may lack required units.
+
+    Raises:
+        Conflict: It is not, or not known to be.
+    """
+    name, subject = _name(held), f"{_name(held)} in {path}"
+    life = life_at_place(is_active=False, is_withdrawn=place.is_withdrawn)
+    if not is_permitted(life, LifeCause.ACTIVATE):
+        raise Conflict(subject, f"is {life}", "Publish the directory again, then activate it.")
+    look = f"Wait until 'ckptctl checkpoints' says that it is here, or: ckptctl verify {name}"
+    recover = f"ckptctl recover {name} --to {path}"
+    match place.state:
+        case PlaceState.HERE:
+            return
+        case PlaceState.UNSEEN:
+            raise Conflict(subject, "was not looked at since ckptd started", look)
+        case PlaceState.SUSPECT:
+            count = f"{len(place.suspect)} of {place.unit_count} units"
+            raise Conflict(subject, f"is suspect: {count} are to be hashed again", look)
+        case PlaceState.PARTIAL | PlaceState.CHOSEN:
+            if allow_partial:
+                return
+            problem = f"lacks {len(place.lacking)} of {place.unit_count} units"
+            hint = f"Permit that with --partial, or bring the rest: {recover}"
+            raise Conflict(subject, problem, hint)
+        case _:
+            problem = f"is {place.state}: {place.reason}"
+            raise Conflict(subject, problem, f"Put it right: {recover}")
+
+
+def _name(held: HeldVersion) -> str:
+    """Return a version as a person writes it."""
+    return f"{held.holding.checkpoint}@{held.holding.version}"

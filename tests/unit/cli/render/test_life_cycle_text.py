@@ -3,12 +3,14 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from ckptd.cli.render.life_cycle_text import (
+    activated_lines,
     forgotten_lines,
     removed_lines,
     removing_picture,
     withdrawn_lines,
 )
-from tests.support.control_samples import LET_GO, REMOVE_PROGRESS, REMOVED
+from ckptd.control.messages.current_links import Activated, LinkRow
+from tests.support.control_samples import ACTIVATED, LET_GO, REMOVE_PROGRESS, REMOVED
 
 PLACE = LET_GO.places[0]
 ROW = REMOVED.places[0]
@@ -77,3 +79,32 @@ def test_progress_is_a_line_and_a_picture() -> None:
     nothing_to_hash = replace(REMOVE_PROGRESS, files_total=0, bytes_total=0)
     assert removing_picture(nothing_to_hash).line == "removing"
     assert picture.line == "removing: 1/2 files that look different, 512 MiB of 2 GiB hashed"
+
+
+(LINK,) = ACTIVATED.links
+AWAY = replace(LINK, version=None, directory=None, version_before=100)
+
+
+def link_lines(*rows: LinkRow) -> list[str]:
+    return activated_lines(Activated(links=rows))
+
+
+def test_a_link_is_shown_with_where_it_leads_and_led() -> None:
+    where = "/data/llama/rank-0/current → /data/llama/rank-0/100"
+    assert link_lines(LINK) == [f"llama/rank-0@100 is active: {where} (in 0.8 ms, before 99)"]
+    first = replace(LINK, version_before=None)
+    assert link_lines(first) == [f"llama/rank-0@100 is active: {where} (in 0.8 ms)"]
+    assert link_lines(replace(LINK, is_new=False)) == [
+        f"llama/rank-0@100 is active already: {where}"
+    ]
+
+
+def test_a_link_that_was_taken_away_is_gone_and_what_else_has_its_name_is_named() -> None:
+    assert link_lines(AWAY, replace(AWAY, left="link /data/x: is a file")) == [
+        "llama/rank-0@100 is active no more: /data/llama/rank-0/current is gone; the version stays",
+        "llama/rank-0@100 is active no more; what has the name stays: link /data/x: is a file",
+    ]
+
+
+def test_nothing_of_the_path_of_a_link_reaches_the_terminal_as_it_is() -> None:
+    assert "\x1b" not in "".join(link_lines(replace(LINK, link="/data/\x1b[31m")))

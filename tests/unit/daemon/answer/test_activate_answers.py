@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from ckptd.control.messages.activations import ActivateRequest, LinkRow
+from ckptd.control.messages.current_links import ActivateRequest, LinkRow
 from ckptd.daemon.answer.activate_answers import ActivateAnswers
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.activating import Activating

@@ -44,7 +44,7 @@ from ckptd.daemon.measure.recovery_totals import (
 from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS, Copies
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
 from ckptd.daemon.measure.works import WORK_METRICS, Works
-from ckptd.daemon.recover.activating import ACTIVE_METRICS, Activations
+from ckptd.daemon.recover.activations import ACTIVE_METRICS, Activations
 from ckptd.daemon.recover.keeping_warm import WARM_METRICS
 from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS
 from ckptd.daemon.retain.outcomes import RETENTION_METRICS, RetentionSeen

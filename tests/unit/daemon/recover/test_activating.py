@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from ckptd.daemon.recover import activating as activating_module
-from ckptd.daemon.recover.activating import Activating, Candidate
+from ckptd.daemon.recover.activating import Activating
+from ckptd.daemon.recover.activations import Activation
 from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.errors import Conflict, NotFound, StorageError
 from ckptd.model.ids import CheckpointName, RecoveryId, Version
@@ -31,8 +32,8 @@ NAME = CheckpointName("llama/rank-0")
 LINK = "llama/rank-0/current"
 
 
-def candidate(version: int, directory: str | None = None) -> Candidate:
-    return Candidate(NAME, Version(version), "data", directory or f"{NAME}/{version}")
+def candidate(version: int, directory: str | None = None) -> Activation:
+    return Activation(NAME, Version(version), "data", directory or f"{NAME}/{version}")
 
 
 async def put(catalog: Catalog, root: Root, version: int, directory: str = "") -> int:
@@ -259,12 +260,12 @@ async def test_shards_of_a_job_in_one_directory_become_active_together(
     ]
     await catalog.add_shards(hashed, (job, Version(7), hashed[0].digest))
     activating = new_life(catalog, root)
-    done = await activating.activate(Candidate(job, Version(7), "data", directory))
+    done = await activating.activate(Activation(job, Version(7), "data", directory))
     assert (done.row.digest, os.readlink(Path(root.path, "llama/current"))) == (None, "7")
     assert all(catalog.is_active(each.digest) for each in hashed)
     catalog.mark_changed(catalog.versions()[1].places[0].number, (0,), "changed")
     with pytest.raises(Conflict, match=r"shard-1-of-2@7 in .* is stale"):
-        await activating.activate(Candidate(job, Version(7), "data", directory))
+        await activating.activate(Activation(job, Version(7), "data", directory))
 
 
 async def test_what_is_let_go_meanwhile_does_not_become_active(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.daemon.doctor.active_links import judge_active
+from ckptd.daemon.doctor.active_versions import judge_active
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.words import CheckResult
 from ckptd.store.files.roots import Root, Roots
