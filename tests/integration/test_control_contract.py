@@ -20,12 +20,14 @@ from ckptd.control.messages.error_documents import is_result
 from ckptd.control.messages.jobs import AdoptRequest, NewestRequest
 from ckptd.control.messages.life_cycle import LetGoRequest, RemoveRequest
 from ckptd.control.messages.limit_settings import ChangeLimits
+from ckptd.control.messages.manifests import ManifestRequest
 from ckptd.control.messages.observation import FollowQuery, LevelRequest
 from ckptd.control.messages.plans import PlanRequest
 from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
 from ckptd.control.messages.retention import CollectRequest
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.control.messages.verifications import VerifyRequest
+from ckptd.control.messages.waiting import WaitRequest
 from ckptd.control.routes import ROUTES, Route
 from ckptd.errors import NotPermitted
 from ckptd.model.words import Role
@@ -50,6 +52,8 @@ REQUESTS: dict[object, msgspec.Struct] = {
         LetGoRequest(checkpoint="a", version=3),
         RemoveRequest(checkpoint="a", version=3),
         ActivateRequest(checkpoint="a", version=3),
+        WaitRequest(checkpoint="a", version=3, goal="critical"),
+        ManifestRequest(checkpoint="a", version=3, units=("model/*",)),
         CollectRequest(name="a", is_dry_run=True),
         FollowQuery(since=5, follow=True),
         LevelRequest(level="debug", for_s=1.5),
@@ -105,7 +109,8 @@ def test_the_client_has_a_call_for_it_and_the_answer_is_what_the_row_says(
         messages = list(answer)
     assert messages
     assert all(is_of(message, route.shape.answer) for message in messages)
-    assert is_result(messages[-1]) == (route.unfinished != "" or route.name == "examine")
+    has_result = route.unfinished != "" or route.name in {"examine", "wait"}
+    assert is_result(messages[-1]) == has_result
 
 
 @pytest.mark.parametrize(
