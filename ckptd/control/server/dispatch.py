@@ -157,7 +157,7 @@ def _facts(names: Sequence[str], taken: Sequence[object]) -> dict[str, object]:
     facts: dict[str, object] = dict(zip(names, taken, strict=False))
     for body in taken[len(names) :]:
         known = {name: getattr(body, name, None) for name in _NAMING}
-        facts |= {name: fact for name, fact in known.items() if fact is not None}
+        facts |= {name: fact for name, fact in known.items() if fact not in {None, ""}}
     return facts
 
 
