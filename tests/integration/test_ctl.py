@@ -684,6 +684,7 @@ def test_an_example_can_be_pasted(
 ) -> None:
     _, *words = shlex.split(example.partition(" > ")[0], comments=True)
     daemon = StandInDaemon(views=[replace(VIEW, stage=Stage.TRANSFERRING)])
+    daemon.ends_when_seen = True
     with serving(daemon, path):
         code = ckptctl([*words, "--socket", path])
     assert code != ExitCode.USAGE, capsys.readouterr().err

@@ -93,6 +93,7 @@ class StandInDaemon:
         needing: Steps of each stream about a unit that is needed; bytes follow the next message.
         verifying: Steps of each verify stream.
         views: What the daemon knows of recoveries; :meth:`recover` adds one.
+        ends_when_seen: Each of them has ended when it is looked at once more.
         handed_descriptors: How many go with the result about a unit that is needed, if asked for.
         refusal: Raised by every action.
         observing: What it says of itself.
@@ -120,6 +121,7 @@ class StandInDaemon:
         self.needing = needing
         self.verifying = verifying
         self.views = list(views)
+        self.ends_when_seen = False
         self.handed_descriptors = 1
         self.refusal = refusal
         self.observing = StandInObserving()
@@ -154,7 +156,10 @@ class StandInDaemon:
         return MANIFEST
 
     def recoveries(self) -> list[RecoveryView]:
-        return self.views
+        found = list(self.views)
+        if self.ends_when_seen:
+            self.views = [msgspec.structs.replace(view, stage=Stage.COMPLETE) for view in found]
+        return found
 
     def recovery(self, recovery: str) -> RecoveryView:
         for view in self.views:
