@@ -30,6 +30,7 @@ from ckptd.sim.check.conduct import Calm, Lanes, Silence, Standstill
 from ckptd.sim.check.contents import Contents
 from ckptd.sim.check.endings import Endings
 from ckptd.sim.check.outcomes import PATIENCE_NS, SLACK, Ideal, Work, check_end, check_waiting
+from ckptd.sim.check.phases import PhasesInOrder
 from ckptd.sim.check.reading import NeededFirst
 from ckptd.sim.check.reuse import Reuse
 from ckptd.sim.check.summary import NodeReport, RecoveryReport, Report
@@ -164,6 +165,7 @@ class Cluster:
             Verification(),
             Stillness(),
             UrgentFirst(),
+            PhasesInOrder(),
             NeededFirst(),
             VisibleInOrder(),
             Choice(),

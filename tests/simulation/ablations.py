@@ -36,6 +36,7 @@ from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, NodeId, Version
 from ckptd.model.shards import split_shard
+from ckptd.model.words import Criticality
 from ckptd.sim.cases.close_calls import draw_close_call
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.node.node import Node
@@ -151,6 +152,24 @@ def _in_order(recovery: Recovery, peer: Peer) -> BlockRun | None:
     return (blocks & recovery.coverage.prioritized or blocks).first_run()
 
 
+def _by_criticality(recovery: Recovery, peer: Peer) -> BlockRun | None:
+    """Take what is critical of all phases first."""
+    blocks, space = eligibility.servable(recovery, peer), recovery.content.space
+    classes = (blocks & space.of_criticality(each) for each in Criticality)
+    urgent = next((found for found in classes if found), None)
+    if len(space.phases) == 1 or urgent is None or eligibility.must_prove(recovery, peer):
+        return _preferred_run(recovery, peer)
+    return urgent.first_run()
+
+
+def _whatever_phase(recovery: Recovery, block: int) -> Criticality:
+    coverage, space = recovery.coverage, recovery.content.space
+    if block in coverage.needed or block in coverage.prioritized:
+        return Criticality.CRITICAL
+    criticality = space.manifest.units[space.unit_of(block)].criticality
+    return min(criticality, Criticality.NORMAL) if block in coverage.ahead else criticality
+
+
 def _without_needs(recovery: Recovery, blocks: BlockSet) -> BlockSet:
     return blocks & recovery.coverage.prioritized or blocks
 
@@ -261,6 +280,18 @@ ABLATIONS: Final = (
         (3, 9),
         "lacks more urgent",
         rules={"ranges.ordering.has_to_wait": _never},
+    ),
+    Ablation(
+        "a phase goes before the next one",
+        (44, 58),
+        "of an earlier phase",
+        rules={"ranges.picker.preferred_run": _by_criticality},
+    ),
+    Ablation(
+        "critical is what is so in the phase under way",
+        (44, 101),
+        "are not all critical",
+        rules={"state.recovery.Recovery.criticality_of": _whatever_phase},
     ),
     Ablation(
         "what is waited for goes first",

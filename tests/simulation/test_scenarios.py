@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from ckptd.sim.cases.case import Case
 from ckptd.sim.cases.named import CASES, herd, swarm
+from ckptd.sim.cases.phased import draw_phased
 
 REACHED = (
     "healthy",
@@ -26,6 +29,8 @@ REACHED = (
     "reused",
     "chosen",
     "lazy",
+    "phased",
+    "phased, one slow",
 )
 
 MISSED = ("… where some sources have a part",)
@@ -35,6 +40,11 @@ MISSED = ("… where some sources have a part",)
 @pytest.mark.parametrize("name", REACHED)
 def test_a_named_scenario_reaches_what_it_promises(name: str) -> None:
     check(CASES[name](1))
+
+
+@pytest.mark.parametrize("seed", [0, 12, 16, 25])
+def test_what_comes_behind_a_phase_does_not_hold_it_up(seed: int) -> None:
+    check(draw_phased(Random(seed), seed))
 
 
 def test_a_small_swarm_takes_hardly_longer_than_one_and_few_copies() -> None:

@@ -22,6 +22,7 @@ from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
+from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import OWN_DISKS
 from ckptd.model.words import Criticality
@@ -133,14 +134,65 @@ def find_race(step: Step, recovery: Recovery, peer: Peer) -> tuple[Transfer, Blo
     return last[1:] if raced_bytes <= space.set_bytes(recovery.critical_now) else None
 
 
+def find_straggler(
+    step: Step, recovery: Recovery, peer: Peer, next_block: int
+) -> tuple[Transfer, BlockRun] | None:
+    """Return a range that a source should bring before it goes on with what is less urgent.
+
+    Of the phase under way: before it leaves that phase any, before it leaves its critical units
+    one of those. It is what would be here last, if it would need so many times what the source
+    would as makes work worth stealing. In the end of a version idle sources steal such work;
+    between phases none is idle.
+
+    Args:
+        step: The event being handled.
+        recovery: For which recovery.
+        peer: The source.
+        next_block: Where it would go on.
+
+    Returns:
+        The range, and what of it; ``None``: nothing, or no budget.
+    """
+    critical, end, options = recovery.critical_now, recovery.phasing.end, step.options
+    if recovery.is_background or peer.is_own or next_block in critical:
+        return None
+    last: tuple[float, Transfer, BlockRun] | None = None
+    for needs_s, owed in _owed(recovery):
+        start = owed.blocks.start
+        is_held_up_by = start < end if next_block >= end else start in critical
+        run = _able_run(recovery, peer, owed) if is_held_up_by else None
+        if run is not None and (last is None or needs_s > last[0]):
+            last = (needs_s, owed, run)
+    if last is None:
+        return None
+    needs_ns, size_bytes = int(last[0] * SECOND), recovery.content.space.run_bytes(last[2])
+    own_ns = peer.link.expected_ns(size_bytes, options)
+    is_worth_it = needs_ns > max(options.needs.late_ns, options.stealing.ratio * own_ns)
+    return last[1:] if is_worth_it and is_within_budget(recovery, size_bytes, options) else None
+
+
+def _owed(recovery: Recovery) -> Iterator[tuple[float, Transfer]]:
+    """Yield ranges that one source owes whose rate is known, and how long it will need for each."""
+    for lane in recovery.work.lanes.values():
+        ahead_bytes, lane_rate = 0, _rate_of(recovery, lane)
+        if not lane_rate or lane.is_closing or lane.source == OWN_DISKS:
+            continue
+        for known in lane.transfers:
+            ahead_bytes += known.size_bytes - known.received_bytes
+            if not known.is_hedged:
+                yield ahead_bytes / lane_rate, known
+
+
+def _rate_of(recovery: Recovery, lane: Lane) -> float:
+    """Return how fast one of several lanes to a source delivers; 0 while that is not known."""
+    return lane.link.rate.bytes_per_s / max(recovery.work.bundles[lane.source].active_count, 1)
+
+
 def _owed_critical(recovery: Recovery) -> Iterator[tuple[float, Transfer]]:
     """Yield critical ranges that one source owes, and how long it will need for each."""
     critical = recovery.critical_now
     for lane in recovery.work.lanes.values():
-        ahead_bytes = 0
-        lane_rate = lane.link.rate.bytes_per_s / max(
-            recovery.work.bundles[lane.source].active_count, 1
-        )
+        ahead_bytes, lane_rate = 0, _rate_of(recovery, lane)
         for known in () if lane.is_closing or lane.source == OWN_DISKS else lane.transfers:
             ahead_bytes += known.size_bytes - known.received_bytes
             if known.blocks.start in critical and not known.is_hedged:

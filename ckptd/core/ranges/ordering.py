@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush
 
 from ckptd.core.effects import FetchRange
 from ckptd.core.explain import narration
-from ckptd.core.ranges.hedging import find_race
+from ckptd.core.ranges.hedging import find_race, find_straggler
 from ckptd.core.ranges.lanes import lane_for, set_lane_alarm
 from ckptd.core.ranges.own_disks import is_left_to, leave_to_disks
 from ckptd.core.ranges.picker import cut, find_offer, is_detour, is_left_to_others
@@ -72,7 +72,7 @@ def _order_from(step: Step, peers: Sequence[Peer]) -> bool:
                 again_ns = step.now + step.options.stealing.floor_ns
                 state.peer_alarms.set(peer.path, again_ns)
                 continue
-            if not _race(step, recovery, peer):
+            if not _race(step, recovery, peer) and not _help(step, current):
                 _order_offer(step, current, blocks)
             is_fresh = False
             current = find_offer(recovery, peer, step.options, now=step.now)
@@ -125,6 +125,18 @@ def _race(step: Step, recovery: Recovery, peer: Peer) -> bool:
     if found is not None:
         duplicate = order_duplicate(step, recovery, peer, *found)
         recovery.duplicates.raced_bytes += duplicate.size_bytes
+    return found is not None
+
+
+def _help(step: Step, offer: Offer) -> bool:
+    """Let a source bring what would hold a phase up, before it goes on behind that phase."""
+    recovery = offer.recovery
+    if not recovery.phasing.has_several:  # as nearly always
+        return False
+    found = find_straggler(step, recovery, offer.peer, offer.run.start)
+    if found is not None:
+        duplicate = order_duplicate(step, recovery, offer.peer, *found)
+        recovery.duplicates.hedged_bytes += duplicate.size_bytes
     return found is not None
 
 

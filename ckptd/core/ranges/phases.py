@@ -1,9 +1,10 @@
 """The phase under way: what of a recovery is urgent now, and what only later.
 
 Units stand in the order of their phases, so a source that has everything brings them in this
-order. What is left is how urgent a request says it is, to the source and to hedges: critical is
-what is critical in the phase under way. Else the first bytes of a later phase would go before the
-last ones of this phase, and be hedged at their cost.
+order. What is left is how urgent a request says it is, to the source and to hedges: nothing of a
+later phase is asked for as more urgent than anything that is missing of the phase under way. Else a
+source that queues by class would send the first bytes of a later phase before the last ones of this
+one, and they would be hedged at its cost.
 """
 
 from __future__ import annotations
@@ -21,14 +22,18 @@ _LOOK_EVERY_NS: Final = 100 * MS
 
 
 def settle_phase(step: Step, recovery: Recovery) -> None:
-    """Find out which of several phases of a recovery is under way."""
+    """Find out which of several phases of a recovery is under way, and what of it is missing."""
     phasing, before = recovery.phasing, recovery.phasing.end
     is_looked_at = step.now - phasing.looked_ns < _LOOK_EVERY_NS and phasing.looked_ns
-    if is_looked_at and recovery.missing_of_phase(phasing.position):
-        return
-    phasing.looked_ns = step.now
-    phasing.position = _under_way(step, recovery)
-    phasing.end = recovery.content.space.phases[phasing.position].blocks[1]
+    missing = recovery.missing_of_phase(phasing.position)
+    if not (is_looked_at and missing):
+        phasing.looked_ns = step.now
+        phasing.position = _under_way(step, recovery)
+        phasing.end = recovery.content.space.phases[phasing.position].blocks[1]
+        missing = recovery.missing_of_phase(phasing.position)
+    space = recovery.content.space
+    if missing:  # the last block is the least urgent: units stand in urgency order
+        phasing.floor = space.manifest.units[space.unit_of(missing.last_block)].criticality
     if before < phasing.end and not recovery.is_background:
         _hasten(step, recovery)
 
@@ -60,12 +65,22 @@ def _hasten(step: Step, recovery: Recovery) -> None:
         set_lane_alarm(step, lane)
 
 
-def phase_left(recovery: Recovery, block: int) -> int:
-    """Return how many blocks are to be ordered of the phase of a block and of earlier ones."""
-    space = recovery.content.space
-    return recovery.coverage.unclaimed.count_within(
-        0, space.phases[space.phase_at(block)].blocks[1]
+def bytes_left(recovery: Recovery, block: int) -> tuple[int, int]:
+    """Return how much is left of the phase of a block and of earlier ones.
+
+    Returns:
+        What is to be ordered, about, and what sources owe.
+    """
+    space, unclaimed = recovery.content.space, recovery.coverage.unclaimed
+    end = space.phases[space.phase_at(block)].blocks[1]
+    left_bytes = space.size_bytes * unclaimed.count_within(0, end) // space.block_count
+    owed_bytes = sum(
+        known.size_bytes - known.received_bytes
+        for lane in recovery.work.lanes.values()
+        for known in lane.transfers
+        if known.blocks.start < end
     )
+    return left_bytes, owed_bytes
 
 
 def is_phase_verified(recovery: Recovery, block: int) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ckptd.core.options import Options
-from ckptd.core.ranges.phases import phase_left
+from ckptd.core.ranges.phases import bytes_left
 from ckptd.core.state.eligibility import (
     has_express_room,
     has_room,
@@ -160,10 +160,12 @@ def is_detour(
     expected_ns = peer.link.expected_ns(size_bytes, options)
     if recovery.swarm.total_rate <= 0 or expected_ns <= options.stealing.floor_ns:
         return False
-    has_phases = recovery.phasing.has_several
-    left = phase_left(recovery, blocks.start) if has_phases else len(recovery.coverage.unclaimed)
-    left_bytes = space.size_bytes * left // space.block_count
-    rest_ns = int((left_bytes + recovery.work.owed_bytes) * SECOND / recovery.swarm.total_rate)
+    if recovery.phasing.has_several:
+        left_bytes, owed_bytes = bytes_left(recovery, blocks.start)
+    else:
+        left_bytes = space.size_bytes * len(recovery.coverage.unclaimed) // space.block_count
+        owed_bytes = recovery.work.owed_bytes
+    rest_ns = int((left_bytes + owed_bytes) * SECOND / recovery.swarm.total_rate)
     if expected_ns <= options.ranges.detour_ratio * rest_ns:
         return False
     return any(

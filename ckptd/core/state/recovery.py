@@ -274,14 +274,14 @@ class Recovery:
     def criticality_of(self, block: int) -> Criticality:
         """Return how urgent a block is; nothing is more urgent than what somebody waits for.
 
-        What is critical of a phase that is not under way yet is normal.
+        Nothing of a phase that is not under way yet is as urgent as what is missing of that one.
         """
         coverage, space = self.coverage, self.content.space
         if block in coverage.needed or block in coverage.prioritized:
             return Criticality.CRITICAL
         criticality = space.manifest.units[space.unit_of(block)].criticality
-        if block >= self.phasing.end and criticality is Criticality.CRITICAL:
-            return Criticality.NORMAL  # its phase is not under way yet
+        if block >= self.phasing.end:  # its phase is not under way yet
+            criticality = max(criticality, self.phasing.floor, Criticality.NORMAL)
         return min(criticality, Criticality.NORMAL) if block in coverage.ahead else criticality
 
     def most_urgent(self, blocks: BlockSet) -> BlockSet:

@@ -28,6 +28,7 @@ from ckptd.sim.cases.case import (
 )
 from ckptd.sim.cases.choosing import chosen
 from ckptd.sim.cases.lazy import lazy
+from ckptd.sim.cases.phased import phased, unequal
 from ckptd.sim.cases.predicting import predicted
 from ckptd.sim.cases.reusing import reused
 from ckptd.sim.cases.starting_over import starting_over
@@ -367,6 +368,8 @@ CASES: Final[dict[str, Callable[[int], Case]]] = {
     "reused": reused,
     "chosen": chosen,
     "lazy": lazy,
+    "phased": phased,
+    "phased, one slow": unequal,
     "swarm": swarm,
     "herd": herd,
 }

@@ -117,17 +117,44 @@ class RecoveryAccount:
         assert self.version is not None, f"{self.request.recovery}: no manifest yet"
         return self.version
 
-    def of_criticality(self, criticality: Criticality) -> BlockSet:
-        """Return the blocks that have to be asked for as so urgent."""
+    def of_criticality(self, criticality: Criticality, end: int) -> BlockSet:
+        """Return the blocks that have to be asked for as so urgent.
+
+        Args:
+            criticality: How urgent.
+            end: The block behind the phase that is under way.
+        """
         version = self.known_version()
+        floor = self._floor(end)
         if self.request.is_background:
             return version.blocks if criticality is Criticality.DEFERRED else BlockSet()
         blocks, urgent = version.classes[criticality], self.prioritized | self.needed
+        critical = version.classes[Criticality.CRITICAL].within(0, end)
         if criticality is Criticality.CRITICAL:
-            return blocks | urgent
-        ahead = self.ahead - version.classes[Criticality.CRITICAL]
-        blocks = blocks | ahead if criticality is Criticality.NORMAL else blocks - ahead
-        return blocks - urgent
+            return critical | urgent
+        ahead = self.ahead - critical
+        later = version.blocks.within(end, version.space.block_count)
+        if criticality is Criticality.DEFERRED:
+            return (blocks | later if floor is criticality else blocks) - ahead - urgent
+        if floor is criticality:
+            blocks |= later - version.classes[Criticality.DEFERRED]
+        else:
+            blocks -= later
+        return (blocks | ahead) - urgent
+
+    def _floor(self, end: int) -> Criticality:
+        """Return the least urgent that is missing of a phase; what comes later is no more urgent.
+
+        Args:
+            end: The block behind the phase.
+        """
+        space = self.known_version().space
+        start = space.phases[space.phase_at(end - 1)].blocks[0] if end else 0
+        missing = (self.known_version().blocks - self.unchosen - self.reported).within(start, end)
+        if not missing:
+            return Criticality.NORMAL
+        unit = space.manifest.units[space.unit_of(missing.last_block)]
+        return max(unit.criticality, Criticality.NORMAL)
 
     @property
     def read(self) -> BlockSet:

@@ -27,6 +27,13 @@ from ckptd.model.ids import NodeId, Origin, RecoveryId
 from ckptd.model.words import Confirmation, Criticality, Result
 from ckptd.sim.check.accounts import NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check, CheckFailed
+from ckptd.sim.check.phases import (
+    comes_next,
+    critical_now,
+    may_end_a_phase,
+    perhaps_as,
+    surely_as,
+)
 
 STOOD_BY_BLOCKS_MAX: Final = 8
 """A source that sends nothing but bad blocks and stands by them is in quarantine after so many:
@@ -164,7 +171,8 @@ class UrgentFirst(Check):
             if mine.request.is_background and not recovery.request.is_background:
                 _check_left(book, effect, recovery, recovery.known_version().blocks)
             for criticality in range(effect.criticality):
-                urgent = recovery.of_criticality(Criticality(criticality))
+                urgent = surely_as(book, recovery, Criticality(criticality))
+                urgent &= comes_next(book, recovery, effect)
                 _check_left(book, effect, recovery, urgent)
 
 
@@ -192,7 +200,7 @@ def _others(book: NodeBook, order: FetchRange) -> Iterator[RecoveryAccount]:
 class Choice(Check):
     """A source is asked for what it says it has, never for what is here already, or is zeros.
 
-    What is asked of one source is asked of another only if it is critical.
+    What is asked of one source is asked of another only if it is critical, or its phase ends.
     """
 
     def at_order(self, book: NodeBook, effect: Effect) -> None:
@@ -213,12 +221,13 @@ class Choice(Check):
             raise CheckFailed(book, f"{effect.source} is asked for blocks that are here")
         if blocks & recovery.known_version().zeros:
             raise CheckFailed(book, f"{effect.source} is asked for zeros")
-        if not blocks.issubset(recovery.of_criticality(effect.criticality)):
+        if not blocks.issubset(perhaps_as(book, recovery, effect.criticality)):
             raise CheckFailed(book, f"{effect.blocks} are not all {effect.criticality.label}")
         unclaimed = recovery.unclaimed()
         if blocks.issubset(unclaimed):
             return
-        if effect.criticality is not Criticality.CRITICAL:
+        is_urgent = effect.criticality is Criticality.CRITICAL
+        if not is_urgent and not may_end_a_phase(book, recovery, effect):
             raise CheckFailed(book, f"{effect.blocks} are asked for twice and not critical")
         if blocks & unclaimed:
             raise CheckFailed(book, f"{effect.blocks} were asked for before, but not all of them")
@@ -264,19 +273,19 @@ class InOrder(Check):
         if book.proofs_due(recovery, effect.source):
             return  # it begins with a block that was bad
         wanted = unclaimed & (book.askable(recovery, effect.source) | blocks)
-        first = _most_urgent(recovery, wanted).first_run()
+        first = _most_urgent(book, recovery, wanted).first_run()
         if first is not None and first.start != effect.blocks.start:
             problem = f"{effect.recovery} asks {effect.source} for {effect.blocks}"
             raise CheckFailed(book, f"{problem} and not for {first}, which comes before")
 
 
-def _most_urgent(recovery: RecoveryAccount, wanted: BlockSet) -> BlockSet:
+def _most_urgent(book: NodeBook, recovery: RecoveryAccount, wanted: BlockSet) -> BlockSet:
     """Return of some blocks those that go first: needed, prioritized, fetched ahead, else all."""
     for needed in recovery.needs.values():
         found = wanted & needed & recovery.needed
         if found:
             return found
-    is_critical = wanted.meets(recovery.known_version().classes[Criticality.CRITICAL])
+    is_critical = wanted.meets(critical_now(book, recovery))
     ahead = BlockSet() if is_critical else wanted & recovery.ahead
     return wanted & recovery.prioritized or ahead or wanted
 

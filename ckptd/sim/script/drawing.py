@@ -21,6 +21,7 @@ from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script import faults, requests
 from ckptd.sim.script.choosing import draw_choices
 from ckptd.sim.script.fault import Fault
+from ckptd.sim.script.phasing import draw_phases
 from ckptd.sim.script.placing import draw_placing
 from ckptd.sim.script.reading import draw_on_demand, draw_reading
 from ckptd.sim.script.rotting import draw_rot
@@ -73,6 +74,7 @@ def draw_scenario(seed: int) -> Scenario:
     completeness = Random(f"completeness/{seed}")  # noqa: S311 (no secret)
     zeros = Random(f"zero blocks/{seed}")  # noqa: S311 (no secret)
     versions = _draw_versions(rng, completeness, zeros if _likely(zeros, ZEROS_SHARE) else None)
+    versions = draw_phases(seed, versions)
     nodes = _draw_nodes(rng, versions)
     wishes = _draw_wishes(rng, nodes, versions)
     drawn = _draw_faults(rng, nodes, wishes, versions)

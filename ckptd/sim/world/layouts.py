@@ -12,18 +12,35 @@ from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.joint import Joint, Member
-from ckptd.model.manifest import DIGEST_OF_NOTHING, FORMAT, OPTIONAL_FLAG, Manifest, Unit, urgency
+from ckptd.model.manifest import (
+    DIGEST_OF_NOTHING,
+    FORMAT,
+    ONE_PHASE,
+    OPTIONAL_FLAG,
+    Manifest,
+    Unit,
+    urgency,
+)
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
 
 
 class UnitPlan(NamedTuple):
-    """One unit of a version to be laid out; so many of its last blocks are zeros."""
+    """One unit of a version to be laid out.
+
+    Attributes:
+        criticality: How urgent it is.
+        size_bytes: Its length.
+        is_optional: The version is complete without it.
+        zero_count: So many of its last blocks are zeros.
+        phase: Which phase it is in.
+    """
 
     criticality: Criticality
     size_bytes: int
     is_optional: bool = False
     zero_count: int = 0
+    phase: int = 0
 
 
 class SavedVersion:
@@ -64,6 +81,7 @@ class SavedVersion:
                 block_size_bytes=block_size_bytes,
                 block_digests=bytes(-(-plan.size_bytes // block_size_bytes) * DIGEST_BYTES),
                 criticality=plan.criticality,
+                phase=plan.phase,
                 flags=(OPTIONAL_FLAG,) if plan.is_optional else (),
             )
             for index, plan in enumerate(units)
@@ -72,6 +90,7 @@ class SavedVersion:
             format=FORMAT,
             checkpoint=checkpoint,
             version=version,
+            phases=_phases(units),
             units=tuple(sorted(laid_out, key=urgency)),
         )
         space = AddressSpace(manifest)
@@ -109,6 +128,18 @@ class SavedVersion:
         ]
         return self._laid_out(counts, content, ahead)
 
+    def in_phases(self, phases: Sequence[int]) -> SavedVersion:
+        """Return the same version, with units in phases.
+
+        Args:
+            phases: In which one each unit is.
+        """
+        counts = [
+            self.zeros.count_within(*self.space.unit_run(index))
+            for index in range(len(self.space.manifest.units))
+        ]
+        return self._laid_out(counts, "", 0, phases)
+
     def with_zeros(self, zero_counts: Sequence[int]) -> SavedVersion:
         """Return the same version, with zeros at the ends of units.
 
@@ -117,11 +148,18 @@ class SavedVersion:
         """
         return self._laid_out(zero_counts, "", 0)
 
-    def _laid_out(self, zero_counts: Sequence[int], content: str, ahead: int) -> SavedVersion:
+    def _laid_out(
+        self,
+        zero_counts: Sequence[int],
+        content: str,
+        ahead: int,
+        phases: Sequence[int] | None = None,
+    ) -> SavedVersion:
         manifest = self.space.manifest
+        phases = phases or [unit.phase for unit in manifest.units]
         units = [
-            UnitPlan(unit.criticality, unit.size_bytes, unit.is_optional, zero_count)
-            for unit, zero_count in zip(manifest.units, zero_counts, strict=True)
+            UnitPlan(unit.criticality, unit.size_bytes, unit.is_optional, zero_count, phase)
+            for unit, zero_count, phase in zip(manifest.units, zero_counts, phases, strict=True)
         ]
         block_size_bytes = manifest.units[0].block_size_bytes
         version = manifest.version + ahead
@@ -181,6 +219,11 @@ class SavedVersion:
             blocks,
             self.optional,
         )
+
+
+def _phases(units: Sequence[UnitPlan]) -> tuple[str, ...]:
+    last = max((unit.phase for unit in units), default=0)
+    return tuple(f"phase-{number}" for number in range(last + 1)) if last else ONE_PHASE
 
 
 class JoinedVersion(SavedVersion):

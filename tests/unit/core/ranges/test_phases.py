@@ -6,6 +6,7 @@ Each cell of the table in docs/policy.md names its test here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
@@ -19,6 +20,7 @@ from ckptd.core.events import (
     ManifestArrived,
     PeerLost,
     RangeNeeded,
+    RangeProgressed,
     RecoveryPromoted,
     RestWanted,
     StagingPrepared,
@@ -26,12 +28,13 @@ from ckptd.core.events import (
     UnitsPrioritized,
 )
 from ckptd.core.options import Options
-from ckptd.core.ranges.hedging import find_hedge, find_race
+from ckptd.core.ranges.hedging import find_hedge, find_race, find_straggler
 from ckptd.core.ranges.needing import on_range_needed
-from ckptd.core.ranges.phases import phase_left, settle_phase
+from ckptd.core.ranges.phases import bytes_left, settle_phase
 from ckptd.core.ranges.picker import is_detour
 from ckptd.core.state.deadlines import hedge_after_ns
 from ckptd.core.state.lane import Lane
+from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
@@ -133,13 +136,26 @@ def test_what_comes_back_of_an_earlier_phase_goes_first_again() -> None:
 # As what it is asked for
 
 
-def test_critical_units_of_a_later_phase_are_asked_for_as_normal() -> None:
+def test_nothing_of_a_later_phase_is_asked_for_as_more_urgent_than_what_is_missing() -> None:
+    """Else a source that queues by class would send it before the deferred units of this one."""
     script = Script(options=SMALL)
     script.start(TWO, holds(A, holding(TWO, FIRST)), holds(B, holding(TWO, SECOND)))
     asked = {order.source: order for order in script.in_flight}
     assert asked[A].criticality is CRITICAL
     assert asked[B].blocks.start in blocks((16, 20))
-    assert asked[B].criticality is NORMAL
+    assert asked[B].criticality is DEFERRED
+
+
+def test_critical_units_of_a_later_phase_are_asked_for_as_normal_at_most() -> None:
+    version = phased({CRITICAL: [8]}, {CRITICAL: [8]})
+    script = Script(options=SMALL)
+    script.start(
+        version,
+        holds(A, holding(version, blocks((0, 8)))),
+        holds(B, holding(version, blocks((8, 16)))),
+    )
+    asked = {order.source: order.criticality for order in script.in_flight}
+    assert asked == {A: CRITICAL, B: NORMAL}
 
 
 def test_once_its_phase_is_under_way_they_are_critical() -> None:
@@ -147,7 +163,7 @@ def test_once_its_phase_is_under_way_they_are_critical() -> None:
     script.start(TWO, A, verified=blocks((0, 12)))
     script.tell(holds(B, TWO))
     last, begun = script.in_flight
-    assert begun.criticality is NORMAL
+    assert begun.criticality is DEFERRED
     more = ranges(script.deliver(last, after_ms=1))
     assert script.lane(B).transfers[0].criticality is CRITICAL, "sources go on as they were asked"
     assert [order.criticality for order in more] == [NORMAL]  # no critical ones are left
@@ -181,7 +197,7 @@ def test_a_phase_whose_holders_are_lost_is_not_under_way_any_more() -> None:
     assert script.recovery().criticality_of(later.blocks.start) is CRITICAL
     script.tell(holds(A, holding(TWO, FIRST)), after_ms=200)
     assert script.recovery().phasing.position == 0
-    assert script.recovery().criticality_of(later.blocks.start) is NORMAL
+    assert script.recovery().criticality_of(later.blocks.start) is DEFERRED
 
 
 def test_a_version_of_one_phase_is_asked_for_as_ever() -> None:
@@ -248,6 +264,78 @@ def test_sources_race_for_critical_units_of_the_phase_under_way() -> None:
     assert late((16, 20), position=1).is_raced_for
 
 
+# Stragglers
+
+
+class Straggling(NamedTuple):
+    """A owes a block of the phase under way, slowly; B is quick and would go on."""
+
+    scene: Scene
+    recovery: Recovery
+    thief: Peer
+
+    def found(self, next_block: int) -> tuple[int, int] | None:
+        found = find_straggler(self.scene.step, self.recovery, self.thief, next_block)
+        return None if found is None else found[1]
+
+
+def straggling(run: tuple[int, int], *, slow_rate: float = MIB / 2) -> Straggling:
+    scene = Scene(options=adjusted(Options(), hedging={"share": 0.5}))
+    recovery = scene.recovery(TWO, unclaimed=SECOND)
+    recovery.phasing.has_several, recovery.phasing.end = True, 16
+    scene.lane(recovery, scene.peer(A, TWO, rate=slow_rate), run)
+    return Straggling(scene, recovery, scene.peer(B, TWO, rate=100 * MIB))
+
+
+def test_before_a_source_leaves_a_phase_it_brings_what_would_hold_that_up() -> None:
+    scene = straggling((15, 16))
+    assert scene.found(16) == (15, 16)
+    assert scene.found(20) == (15, 16)
+    assert scene.found(4) is None, "it has work in this phase"
+
+
+def test_before_it_leaves_the_critical_units_of_the_phase_it_brings_one_of_those() -> None:
+    scene = straggling((2, 3))
+    assert scene.found(4) == scene.found(16) == (2, 3)
+    assert scene.found(1) is None, "it has critical work"
+
+
+def test_what_comes_soon_is_no_straggler_nor_what_nobody_knows() -> None:
+    assert straggling((15, 16), slow_rate=40 * MIB).found(16) is None
+    assert straggling((15, 16), slow_rate=0.0).found(16) is None
+
+
+def test_what_is_of_a_later_phase_is_no_straggler() -> None:
+    assert straggling((17, 18)).found(20) is None
+
+
+def test_stragglers_spend_the_budget_of_hedges_and_none_is_asked_for_a_third_time() -> None:
+    scene = straggling((15, 16))
+    scene.recovery.duplicates.hedged_bytes = 16 * MIB
+    assert scene.found(16) is None
+    scene.recovery.duplicates.hedged_bytes = 0
+    [lane] = scene.recovery.work.lanes.values()
+    lane.transfers[0].is_hedged = True
+    assert scene.found(16) is None
+
+
+def test_in_the_background_nothing_is_a_straggler() -> None:
+    scene = straggling((15, 16))
+    scene.recovery.request = replace(scene.recovery.request, is_background=True)
+    assert scene.found(16) is None
+
+
+def test_a_straggler_is_asked_for_before_the_next_phase() -> None:
+    version = phased({NORMAL: [2]}, {NORMAL: [2000]})
+    script = Script(options=adjusted(SMALL, hedging={"share": 0.5}, ranges={"bytes_first": MIB}))
+    script.start(version, A, B)
+    slow, quick = script.in_flight[:2]
+    script.tell(RangeProgressed(slow.transfer, 1000, slow.blocks.start), after_ms=100)
+    more = ranges(script.deliver(quick))
+    assert (slow.blocks, more[0].source, more[0].blocks) == ((0, 1), B, (0, 1))
+    assert script.recovery().duplicates.hedged_bytes == MIB
+
+
 # In the background
 
 
@@ -266,7 +354,7 @@ def test_a_promoted_recovery_is_as_urgent_as_the_phase_under_way_makes_it() -> N
     )
     script.tell(RecoveryPromoted(R))
     assert script.lane(A).transfers[0].criticality is CRITICAL
-    assert script.lane(B).transfers[0].criticality is NORMAL
+    assert script.lane(B).transfers[0].criticality is DEFERRED
 
 
 # Prioritized, needed, read ahead
@@ -424,8 +512,8 @@ def test_a_detour_is_one_for_the_end_of_its_phase_whatever_comes_behind_it() -> 
     slow, quick = scene.peer(A, version, rate=MIB / 2), scene.peer(B, version, rate=100 * MIB)
     recovery.swarm.total_rate = 100.5 * MIB
     run = (7, 8)
-    assert phase_left(recovery, 7) == 1
-    assert phase_left(recovery, 8) == 4001
+    assert bytes_left(recovery, 7) == (MIB, 0)
+    assert bytes_left(recovery, 8) == (4001 * MIB, 0)
     blocks_of = type(recovery.content.class_of(0))
     assert is_detour(
         recovery, slow, blocks_of(*run), [slow, quick], scene.step.options, now=scene.now
@@ -451,7 +539,7 @@ def test_two_recoveries_wait_for_each_other_by_what_is_urgent_now() -> None:
     script = Script(options=SMALL)
     script.start(TWO, holds(A, holding(TWO, SECOND)), holds(B, holding(TWO, FIRST)))
     recovery = script.recovery()
-    assert recovery.precedence_of(recovery.criticality_of(16)) == (False, NORMAL)
+    assert recovery.precedence_of(recovery.criticality_of(16)) == (False, DEFERRED)
 
 
 # Shards

@@ -61,7 +61,7 @@ def fails(check: Check, book: NodeBook, effect: Effect) -> str:
 
 def test_a_less_urgent_block_before_a_more_urgent_one_is_seen(book: NodeBook) -> None:
     recovery = book.recoveries[R0]
-    critical = recovery.of_criticality(Criticality.CRITICAL)
+    critical = recovery.known_version().classes[Criticality.CRITICAL]
     recovery.reported = (recovery.reported | critical).without_run((0, 1))
     deferred = order(S0, 100, Criticality.NORMAL)
     assert "lacks more urgent BlockSet([(0, 1)])" in fails(UrgentFirst(), book, deferred)

@@ -90,3 +90,16 @@ def test_shards_are_joined_with_the_zeros_that_they_have() -> None:
     assert joined.zeros == BlockSet([(7, 8), (9, 10)])
     held = {shards[0].digest: shards[0].blocks, shards[1].digest: BlockSet()}
     assert joined.of_members(held.__getitem__) == joined.joint.blocks_of(shards[0].digest)
+
+
+def test_units_are_put_in_phases_with_the_zeros_that_they_have() -> None:
+    units = [
+        UnitPlan(Criticality.CRITICAL, MIB),
+        UnitPlan(Criticality.NORMAL, 4 * MIB, zero_count=2),
+    ]
+    plain = SavedVersion("llama/a", 100, units, MIB)
+    turned = plain.in_phases([1, 0])
+    assert [phase.blocks for phase in turned.space.phases] == [(0, 4), (4, 5)]
+    assert (plain.zeros, turned.zeros) == (BlockSet([(3, 5)]), BlockSet([(2, 4)]))
+    assert turned.alike("other").space.phases == turned.space.phases
+    assert len(plain.space.phases) == 1
