@@ -183,11 +183,14 @@ class Looking:
         known = self._known.setdefault(number, _Known())
         try:
             root = self._roots[place.root]
-            if known.recorded is None:
-                known.recorded = await self._recorded(number)
+            recorded = known.recorded
+            if recorded is None:
+                recorded = known.recorded = await self._recorded(number)
             if is_new or is_reported:
-                await self.watching.follow(number, root, known.recorded)
+                await self.watching.follow(number, root, recorded)
             differences = await self._compare(number, known, root, place)
+            if differences is None:
+                return  # it is recorded otherwise by now, and looked at again soon
             took_s = self._clock() - began_s
             known.next_look_s = self._clock() + took_s / _SHARE_MAX
             await self._take_in(number, known, differences)
@@ -199,15 +202,24 @@ class Looking:
     async def _recorded(self, number: int) -> Recorded:
         return await asyncio.to_thread(Recorded, await self._catalog.hashed(number))
 
-    async def _compare(self, number: int, known: _Known, root: Root, place: Place) -> Differences:
-        """Compare; if something differs, once more with what the database has by now."""
-        assert known.recorded is not None
-        about = place.changed
-        differences = await asyncio.to_thread(compare, root, known.recorded, about)
-        if differences.suspect.keys() | differences.changed.keys() <= place.suspect | about:
-            return differences
-        known.recorded = await self._recorded(number)
-        return await asyncio.to_thread(compare, root, known.recorded, about)
+    async def _compare(
+        self, number: int, known: _Known, root: Root, place: Place
+    ) -> Differences | None:
+        """Compare; if something differs, once more with what the database has by now.
+
+        Returns:
+            ``None`` if other files were recorded meanwhile: see :meth:`renew`.
+        """
+        about, recorded = place.changed, known.recorded
+        if recorded is None:
+            return None
+        differences = await asyncio.to_thread(compare, root, recorded, about)
+        if not differences.suspect.keys() | differences.changed.keys() <= place.suspect | about:
+            if known.recorded is not recorded:
+                return None
+            recorded = known.recorded = await self._recorded(number)
+            differences = await asyncio.to_thread(compare, root, recorded, about)
+        return differences if known.recorded is recorded else None
 
     async def _take_in(self, number: int, known: _Known, found: Differences) -> None:
         current = self._catalog.place(number)

@@ -11,6 +11,8 @@ from ckptd.daemon.keep.looking import Looking
 from ckptd.daemon.keep.reads import Reads
 from ckptd.errors import StorageError
 from ckptd.model.words import PlaceState
+from ckptd.store.files.roots import Root
+from ckptd.store.published.checking import Differences, Recorded, compare
 from tests.unit.daemon.keep.conftest import Held
 
 
@@ -137,6 +139,29 @@ async def test_what_comes_to_a_directory_after_it_was_published_is_said_once(
     looking.renew(held.number)
     await looking.look_at_all("data")
     assert looking.appeared() == ()
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+async def test_what_is_recorded_otherwise_during_a_look_is_looked_at_again(
+    held: Held, looking: Looking, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = calls
+
+    def compare_and_renew(root: Root, recorded: Recorded, about: frozenset[int]) -> Differences:
+        nonlocal left
+        left -= 1
+        if not left:
+            looking.renew(held.number)
+        return compare(root, recorded, about)
+
+    await looking.look_at(held.number)
+    os.utime(held.path("weights.bin"))
+    monkeypatch.setattr("ckptd.daemon.keep.looking.compare", compare_and_renew)
+    await looking.look_at(held.number)
+    assert not held.place.suspect
+    monkeypatch.undo()
+    await looking.look_at(held.number)
+    assert held.place.suspect == {held.units["weights.bin"]}
 
 
 async def test_a_place_that_was_removed_is_forgotten(held: Held, looking: Looking) -> None:
