@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -10,6 +11,8 @@ from typing import NamedTuple
 from ckptd.net.connection.transports import SecureConnection
 
 _PATIENCE_S = 60.0
+_UNACKNOWLEDGED = struct.Struct("24xI")
+"""``tcpi_unacked`` of ``struct tcp_info``: <linux/tcp.h>."""
 
 
 class Pair(NamedTuple):
@@ -37,6 +40,22 @@ class Pair(NamedTuple):
         while part := self.theirs.recv(2**16):
             data += part
         return data
+
+
+def fill(connection: socket.socket) -> int:
+    """Give the kernel as much as it takes while the other end reads nothing; return how much.
+
+    A buffer that is full may have room again while segments are still on their way; when none is,
+    it stays full.
+    """
+    given_bytes = 0
+    while True:
+        try:
+            given_bytes += connection.send(bytes(1024))
+        except BlockingIOError:
+            facts = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKNOWLEDGED.size)
+            if _UNACKNOWLEDGED.unpack(facts) == (0,):
+                return given_bytes
 
 
 @contextmanager

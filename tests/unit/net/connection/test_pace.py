@@ -10,7 +10,7 @@ import pytest
 from ckptd.limits import KIB, MS, SECOND
 from ckptd.net.connection import pace as pace_module
 from ckptd.net.connection.pace import Pace
-from tests.support.pairs import Pair, connected_pair
+from tests.support.pairs import Pair, connected_pair, fill
 
 WINDOW_NS = 5 * MS
 
@@ -22,13 +22,11 @@ def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
         yield pair
 
 
-def fill(connection: socket.socket, pace: Pace) -> int:
+def give(connection: socket.socket, pace: Pace) -> int:
     """Give the kernel as much as it takes."""
-    before = pace.given_bytes
-    with suppress(BlockingIOError):
-        while True:
-            pace.given_bytes += connection.send(bytes(KIB))
-    return pace.given_bytes - before
+    given_bytes = fill(connection)
+    pace.given_bytes += given_bytes
+    return given_bytes
 
 
 def take_all(connection: socket.socket) -> int:
@@ -49,7 +47,7 @@ def test_where_there_is_room_nobody_waits(pair: Pair) -> None:
 
 def test_a_receiver_that_takes_nothing_is_cut_off(pair: Pair) -> None:
     pace = Pace(pair.ours)
-    fill(pair.ours, pace)
+    give(pair.ours, pace)
     pace.given_bytes = 0  # and it took nothing before
     with pytest.raises(TimeoutError, match="the receiver takes 0 bytes/s"):
         pace.wait()
@@ -96,7 +94,7 @@ def test_short_waits_add_up(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_what_is_taken_is_what_the_other_end_acknowledged(pair: Pair) -> None:
     pace = Pace(pair.ours)
-    given = fill(pair.ours, pace)
+    given = give(pair.ours, pace)
     before = pace.taken_bytes
     assert 0 <= before < given
     assert take_all(pair.theirs) > 0
@@ -105,7 +103,7 @@ def test_what_is_taken_is_what_the_other_end_acknowledged(pair: Pair) -> None:
 
 def test_of_a_connection_that_is_closed_everything_was_taken(pair: Pair) -> None:
     pace = Pace(pair.ours)
-    given = fill(pair.ours, pace)
+    given = give(pair.ours, pace)
     pair.ours.close()
     assert pace.taken_bytes == given
 
@@ -113,7 +111,7 @@ def test_of_a_connection_that_is_closed_everything_was_taken(pair: Pair) -> None
 async def test_a_receiver_that_goes_on_taking_is_waited_for(pair: Pair) -> None:
     pace = Pace(pair.ours)
     for _ in range(20):
-        fill(pair.ours, pace)
+        give(pair.ours, pace)
         waiting = asyncio.get_running_loop().run_in_executor(None, pace.wait)
         take_all(pair.theirs)
         await waiting

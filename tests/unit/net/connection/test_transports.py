@@ -17,7 +17,7 @@ from ckptd.model.words import HandshakeFailure, Urgency
 from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.connection.transports import Connection, SecureConnection, reset_on_close
 from tests.support.certificates import client_context
-from tests.support.pairs import Contexts, Pair, connected_pair, secure, secure_end
+from tests.support.pairs import Contexts, Pair, connected_pair, fill, secure, secure_end
 
 DATA = os.urandom(300 * KIB)
 
@@ -125,6 +125,7 @@ async def test_a_receiver_that_takes_nothing_is_not_waited_for(
             ours = (await secure(pair, contexts))[0] if is_secure else Connection(pair.ours)
             with pytest.raises(TimeoutError):
                 ours.send_all(bytes(MIB))
+            fill(pair.ours)
             with pytest.raises(TimeoutError):
                 ours.wait_for_room()
             with tempfile.TemporaryFile() as file:

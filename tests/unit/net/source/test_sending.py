@@ -6,7 +6,6 @@ import socket
 import threading
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from ckptd.net.source.sending import Sending
 from ckptd.net.throttle import Throttle
 from ckptd.traffic.buckets import Ceilings, Flow
 from ckptd.wire.byte_ranges import ByteRange
-from tests.support.pairs import Contexts, Pair, connected_pair, secure
+from tests.support.pairs import Contexts, Pair, connected_pair, fill, secure
 from tests.support.serving import FileContent, FilePiece, until
 
 HEAD = b"a head\r\n\r\n"
@@ -326,9 +325,7 @@ async def test_nothing_is_asked_for_as_long_as_there_is_no_room_for_it(
     throttle.change(Ceilings(total=MIB))
     asked.clear()
     with connected_pair(buffer_bytes=16 * KIB) as pair:
-        with suppress(BlockingIOError):
-            while True:
-                pair.ours.send(bytes(KIB))
+        fill(pair.ours)
         body = sending(pair, content, throttle=throttle)
         body.has_begun = True  # its head was the last that there was room for
         with pytest.raises(TimeoutError):
