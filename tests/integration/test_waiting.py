@@ -15,6 +15,7 @@ from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.control.messages.checkpoints import PublishRequest, PublishResult
 from ckptd.control.messages.life_cycle import LetGoRequest
+from ckptd.control.messages.limit_settings import ChangeLimits
 from ckptd.control.messages.recovery_results import RecoveryMilestone
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.control.messages.verifications import VerifyRequest
@@ -26,8 +27,8 @@ from ckptd.control.messages.waiting import (
     exit_code_of_wait,
 )
 from ckptd.errors import ExitCode
-from ckptd.limits import KIB
-from ckptd.model.words import Result
+from ckptd.limits import KIB, MIB
+from ckptd.model.words import Result, Stage
 from tests.support.cluster import NAME, WAIT_S, Cluster, Node, make_checkpoint
 from tests.support.metrics_page import page_of
 
@@ -237,6 +238,29 @@ def test_a_phase_that_is_placed_is_reached_while_nobody_has_the_rest(cluster: Cl
         stream = receiver.client.wait(WaitRequest(checkpoint=NAME, version=100, goal=goal))
         assert result_of(stream).is_reached
     assert receiver.result(recovery).result is Result.COMPLETE
+
+
+def test_a_phase_of_a_job_is_reached_on_a_node_that_never_had_a_shard(cluster: Cluster) -> None:
+    source = cluster.node("a")
+    for shard in range(2):
+        files = [PlannedFile(f"rank-{shard}.json", 300), PlannedFile(f"rank-{shard}", 8 * MIB)]
+        directory = make_checkpoint(source.path(f"{shard}"), files=files)
+        phases = (("core", "*.json"), ("rest", "*"))
+        name = f"llama/shard-{shard}-of-2"
+        source.publish(directory, name, critical=(), deferred=(), phases=phases)
+    receiver = cluster.node("r", peers=[source.address])
+    receiver.client.change_limits(ChangeLimits(set={"ingress.total": "128KiB/s"}))
+    core = receiver.client.wait(WaitRequest(checkpoint="llama", goal="phase=core"))
+    until(core, lambda event: "somebody to recover" in event.waiting_for, "nobody recovers")
+    request = RecoverRequest(checkpoint="llama", version=100, shards="all", place="progressive")
+    recovery = receiver.client.recover(request).recovery
+    result = result_of(core)
+    assert receiver.client.recovery(recovery).stage is Stage.TRANSFERRING
+    assert {path.name for path in Path(result.directory).glob("rank-*")} == {
+        "rank-0.json",
+        "rank-1.json",
+    }
+    receiver.client.cancel(recovery)
 
 
 def test_who_finds_no_place_among_those_who_wait_is_answered_once(cluster: Cluster) -> None:

@@ -94,6 +94,8 @@ class Awaited:
             self._newest_seen = NewestSeen(None, is_settled=False)
         self._units: dict[Digest, GoalUnits] = {}
         self._looked: dict[int, tuple[Place, PlaceSeen]] = {}
+        self._counted_at: tuple[int, Version] | None = None
+        self._counts: list[int] = []
 
     async def see_newest(self) -> None:
         """Look which version is the newest that can be had, if that is waited for."""
@@ -205,12 +207,25 @@ class Awaited:
                 for place in held.places:
                     yield await self._look_at(held, place)
             return
-        known = {shard.count for shard in self._catalog.known_shards(self.name)}
-        for count in sorted(known) if wanted.count is None else (wanted.count,):
+        for count in self._layouts(version) if wanted.count is None else (wanted.count,):
             numbers = range(count) if wanted.numbers is None else sorted(wanted.numbers)
             shards = [Shard(number, count) for number in numbers if number < count]
             if len(shards) == len(numbers):
                 yield await self._together(shards, version)
+
+    def _layouts(self, version: Version) -> list[int]:
+        """Return of how many shards there may be what stands here, at least in part."""
+        now = self._catalog.change_count, version
+        if self._counted_at != now:
+            splits = (
+                split_shard(held.holding.checkpoint)
+                for held in self._catalog.versions()
+                if held.holding.version == version
+            )
+            here = {split[1] for split in splits if split is not None and split[0] == self.name}
+            known = here | self._catalog.known_shards(self.name).keys()
+            self._counted_at, self._counts = now, sorted({shard.count for shard in known})
+        return self._counts
 
     async def _together(self, shards: list[Shard], version: Version) -> PlaceSeen:
         """Return how shards of a job stand here, by the first that does not as it should."""
