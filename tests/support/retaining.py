@@ -104,6 +104,7 @@ class RetainingNode:
         )
         self.retaining = self.retention.retaining
         self.retaining._clock, self.retaining._last_s = self._clock, self._clock()
+        self.retaining._deciding._clock = self._clock
         await self.retaining.load()
 
     async def save(

@@ -9,38 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final
 
-from ckptd.config.sections import RetentionSection
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.retain.asking_holders import AskingHolders
+from ckptd.daemon.retain.deciding import Deciding, View
 from ckptd.daemon.retain.leases import Leases
 from ckptd.daemon.retain.named_places import NamedPlaces
 from ckptd.daemon.retain.outcomes import Outcome, RetentionSeen
 from ckptd.daemon.retain.removing import Doomed, Removing
-from ckptd.daemon.retain.survey import Survey, Surveyed
+from ckptd.daemon.retain.survey import AS_WANTED, Survey, Surveyed
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.errors import CkptdError, Conflict
 from ckptd.model.ids import CheckpointName, Digest
-from ckptd.model.patterns import compile_pattern
-from ckptd.model.quantities import format_size
 from ckptd.model.retention import (
-    Decided,
-    RetentionRule,
-    StandingKey,
-    StandingVersion,
-    decide,
-    freeable_bytes,
     is_to_wait,
 )
 from ckptd.model.words import GoesBecause, KeptBecause
 from ckptd.observe.logs import get_logger
-from ckptd.store.files.roots import Root
+from ckptd.store.published.places import Place
 from ckptd.store.published.removing import Removed
 from ckptd.store.records.retention_records import RetentionRecords
 
@@ -48,8 +39,6 @@ _ROUND_S: Final = 60.0
 """How often it is looked what may go; somewhat more or less, so that nodes do not go in step."""
 _TOGETHER_MAX: Final = 8
 """So many versions go; then all is looked at again."""
-_FAILED_S: Final = 300.0
-"""So long one that could not go counts as one that stays: others may go in its place."""
 _BUSY_S: Final = 600.0
 """So long all other work goes first; then one version goes, however busy a node is."""
 _YIELD_S: Final = 600.0
@@ -57,15 +46,9 @@ _YIELD_S: Final = 600.0
 _OFF_OFFER_S: Final = 10.0
 """So long it may take until peers would hear that a version is off offer; usually milliseconds."""
 
+_CHANGED: Final = "it changed since it was decided on; it is looked at again soon"
+
 _log = get_logger()
-
-
-class _Failed(NamedTuple):
-    """Why a version could not go, and when that was."""
-
-    kept: KeptBecause
-    why: str
-    at_s: float
 
 
 class Retaining:
@@ -83,6 +66,7 @@ class Retaining:
 
     Attributes:
         rule_of: Says which rule counts for a checkpoint or a job.
+        could_free: Says what it would free on the disk of a root.
         seen: What it did, and what it saw last.
     """
 
@@ -110,15 +94,17 @@ class Retaining:
         self._is_busy = is_busy
         self._clock = clock
         self._survey = Survey(parts.storage, recovering, standings, leases, clock)
+        self.seen = RetentionSeen(is_on=self._section.is_on)
+        self._deciding = Deciding(
+            self._section, parts.storage.roots, self._survey, self.seen, clock
+        )
+        self.rule_of = self._deciding.rule_of
+        self.could_free = self._deciding.could_free
         self._asking = AskingHolders(recovering, parts.transport.inquirer)
         self._rng = Random(parts.epoch)  # noqa: S311 (no secret)
-        self.rule_of = rules_of(self._section)
         self._lock = asyncio.Lock()
-        self._failed: dict[StandingKey, _Failed] = {}
         self._due_s: dict[Digest, float] = {}
-        self._is_said_short = False
         self._last_s = clock()
-        self.seen = RetentionSeen(is_on=self._section.is_on)
 
     async def load(self) -> None:
         """Take over what an earlier life knew of readers; before anybody can ask.
@@ -143,23 +129,6 @@ class Retaining:
             is_first = False
             await asyncio.sleep(_ROUND_S * self._rng.uniform(0.75, 1.25))
 
-    def could_free(self, root: Root) -> str:
-        """Say what retention would free on the disk of a root, by what was seen last."""
-        if not self._section.is_on:
-            return ""
-        freeable = self.seen.freeable_bytes.get(self._survey.disk_of(root))
-        if freeable is None:
-            return ""  # nobody looked yet
-        if not freeable:
-            return " Retention may remove nothing here: see 'ckptctl gc --dry-run'."
-        size, by_itself = format_size(freeable), "by itself, a few versions a minute"
-        if self._section.min_free is None:
-            return f" Retention frees up to {size} {by_itself}; at once: ckptctl gc"
-        return (
-            f" Retention may free up to {size}: as much as keeps {self._section.min_free} free"
-            f" {by_itself}, more with: ckptctl gc --free SIZE"
-        )
-
     async def collect(
         self, name: CheckpointName | None, *, is_dry_run: bool, free_bytes: int | None = None
     ) -> AsyncGenerator[Outcome, None]:
@@ -171,18 +140,14 @@ class Retaining:
             free_bytes: So much is to be free on the disk of each root, if that is more.
         """
         if not is_dry_run:
-            self._failed.clear()
+            self._deciding.forget_failed()
         gone: list[Outcome] = []
         while True:
             async with self._lock:
-                surveyed, decided, _ = await self._decide(free_bytes)
-                going = [
-                    each
-                    for each in _going(surveyed, decided)
-                    if name in {None, each[0].standing.name}
-                ]
+                view = await self._deciding.decide(free_bytes)
+                going = view.going(name)
                 if not is_dry_run:
-                    gone = [await self._remove(*each) for each in going[:_TOGETHER_MAX]]
+                    gone = [await self._remove(view, *each) for each in going[:_TOGETHER_MAX]]
             for outcome in gone:
                 if outcome.goes is not None:
                     yield outcome
@@ -190,86 +155,42 @@ class Retaining:
                 break
         for chosen, goes in going:
             yield Outcome(chosen, goes=goes, freed_bytes=chosen.standing.size_bytes)
-        for each in decided.decisions:
+        for each in view.decided.decisions:
             if each.kept is not None and name in {None, each.standing.name}:
-                failed = self._failed.get(each.standing.key)
-                why = failed.why if failed else ""
-                yield Outcome(surveyed[each.standing.key], kept=each.kept, why=why)
+                why = self._deciding.why_failed(each.standing.key)
+                yield Outcome(view.surveyed[each.standing.key], kept=each.kept, why=why)
 
     async def _round(self) -> None:
         """Remove a few versions; all other work goes first unless room is short."""
         done = 0
         for _ in range(_TOGETHER_MAX):
             async with self._lock:
-                surveyed, decided, is_short = await self._decide()
-                self._say_if_short(decided)
-                going = _going(surveyed, decided)
+                view = await self._deciding.decide()
+                going = view.going()
                 self._note_due(chosen for chosen, _ in going)
-                kept = len(self._failed)
+                failed = self._deciding.failed_count
                 for chosen, goes in going:
-                    if done == _TOGETHER_MAX or not (is_short or self._has_turn()):
+                    if done == _TOGETHER_MAX or not (view.is_short or self._has_turn()):
                         return
-                    if is_short or not self._is_to_wait(chosen):
-                        await self._remove(chosen, goes)
+                    if view.is_short or not self._is_to_wait(chosen):
+                        await self._remove(view, chosen, goes)
                         self._last_s = self._clock()
                         done += 1
-            if not is_short or len(self._failed) == kept:
+            if not view.is_short or self._deciding.failed_count == failed:
                 return  # else others go in the place of those that could not
 
     def _has_turn(self) -> bool:
         """Tell whether all other work is done, or has been under way so long that one may go."""
         return not self._is_busy() or self._clock() - self._last_s >= _BUSY_S
 
-    async def _decide(
-        self, free_bytes: int | None = None
-    ) -> tuple[dict[StandingKey, Surveyed], Decided, bool]:
-        """Look at everything and decide; return also whether room is short."""
-        surveyed = await self._survey.look()
-        self._failed = {
-            key: failed
-            for key, failed in self._failed.items()
-            if self._clock() - failed.at_s < _FAILED_S
-        }
-        surveyed = [replace(each, standing=self._as_it_failed(each.standing)) for each in surveyed]
-        standing = [each.standing for each in surveyed]
-        short_bytes = await asyncio.to_thread(self._short_bytes, free_bytes)
-        decided = await asyncio.to_thread(decide, standing, self.rule_of, short_bytes)
-        disks = {self._survey.disk_of(root) for root in self._storage.roots}
-        self.seen.freeable_bytes = {
-            **dict.fromkeys(disks, 0),
-            **await asyncio.to_thread(freeable_bytes, standing, self.rule_of),
-        }
-        if free_bytes is None:
-            self.seen.note_decided(decided)
-        by_key = {each.standing.key: each for each in surveyed}
-        return by_key, decided, bool(short_bytes)
-
-    def _as_it_failed(self, standing: StandingVersion) -> StandingVersion:
-        failed = self._failed.get(standing.key)
-        if failed is None:
-            return standing
-        return replace(standing, in_the_way=standing.in_the_way | {failed.kept})
-
-    def _short_bytes(self, free_bytes: int | None = None) -> dict[str, int]:
-        """Return how much more is to be free on which disk. Blocks."""
-        short: dict[str, int] = {}
-        for root in self._storage.roots:
-            try:
-                wanted = free_bytes or 0
-                if self._section.min_free is not None:
-                    wanted = max(wanted, self._section.min_free.of(root.size_bytes()))
-                missing = wanted - root.free_bytes()
-            except CkptdError:
-                continue  # the watch over the roots says so
-            if missing > 0:
-                short[self._survey.disk_of(root)] = missing
-        return short
-
-    async def _remove(self, chosen: Surveyed, goes: GoesBecause) -> Outcome:
+    async def _remove(self, view: View, chosen: Surveyed, goes: GoesBecause) -> Outcome:
         """Remove a version unless something turns out to be in the way."""
-        outcome = await self._try_to_remove(chosen, goes)
+        if self._stand(view.newest(chosen.standing.name)):
+            outcome = await self._try_to_remove(chosen, goes)
+        else:
+            outcome = _stays(chosen, None)
         if outcome.kept is not None:
-            self._failed[chosen.standing.key] = _Failed(outcome.kept, outcome.why, self._clock())
+            self._deciding.note_failed(chosen.standing.key, outcome.kept, outcome.why)
         else:
             self.seen.note_removed(outcome)
             _log.info(
@@ -283,8 +204,8 @@ class Retaining:
 
     async def _try_to_remove(self, chosen: Surveyed, goes: GoesBecause) -> Outcome:
         kept = self._survey.what_came_between(chosen)
-        if kept is not None:
-            return Outcome(chosen, kept=kept)
+        if kept is not None or not self._is_as_it_was(chosen):
+            return _stays(chosen, kept)
         try:
             try:
                 shared = await self._removing.check(chosen.places)
@@ -310,11 +231,11 @@ class Retaining:
         numbers = [each.place.number for each in chosen.places]
         is_begun = False
         for number in numbers:
-            self._catalog.withhold(number, "")
+            self._catalog.hold_back(number)
         try:
             kept = await self._what_forbids(chosen)
-            if kept is not None:
-                return Outcome(chosen, kept=kept)
+            if kept is not None or not self._is_as_it_was(chosen):
+                return _stays(chosen, kept)
             await self._records.begin_removal(numbers)
             is_begun = True
         finally:
@@ -326,6 +247,20 @@ class Retaining:
             self._put_back(numbers)
             await self._records.end_removal(numbers)
             raise
+
+    def _is_as_it_was(self, chosen: Surveyed) -> bool:
+        """Tell whether the places of a version are as they were when it was decided on."""
+        known = [self._catalog.held(digest) for digest in chosen.digests]
+        now = [place for held in known if held is not None for place in held.places]
+        return list(map(_looks, now)) == [_looks(each.place) for each in chosen.places]
+
+    def _stand(self, newest: Sequence[Surveyed]) -> bool:
+        """Tell whether the newest versions of a checkpoint are still here as wanted."""
+        known = [self._catalog.held(digest) for each in newest for digest in each.digests]
+        return all(
+            held is not None and any(place.state in AS_WANTED for place in held.places)
+            for held in known
+        )
 
     def _put_back(self, numbers: Iterable[int]) -> None:
         for number in numbers:
@@ -399,32 +334,25 @@ class Retaining:
             return False
         return self._clock() - self._due_s.get(digest, self._clock()) < _YIELD_S
 
-    def _say_if_short(self, decided: Decided) -> None:
-        if decided.short_bytes and not self._is_said_short:
-            _log.warning("retention.short", bytes=sum(decided.short_bytes.values()))
-        elif self._is_said_short and not decided.short_bytes:
-            _log.info("retention.enough")
-        self._is_said_short = bool(decided.short_bytes)
+
+def _looks(place: Place) -> tuple[object, ...]:
+    """Return what of a place counts for removing it."""
+    return (
+        place.number,
+        place.directory,
+        place.is_published,
+        place.is_withdrawn,
+        place.suspect,
+        place.changed,
+        place.absent,
+    )
 
 
-def rules_of(section: RetentionSection) -> Callable[[CheckpointName], RetentionRule]:
-    """Return what says which rule counts for a checkpoint or a job: the first that matches."""
-    default = RetentionRule(section.newest, section.every_s, section.copies, section.remove)
-    rules = [
-        (
-            compile_pattern(pattern),
-            RetentionRule(each.newest, each.every_s, each.copies, each.remove),
-        )
-        for pattern, each in section.checkpoints.items()
-    ]
-    return lambda name: next((rule for pattern, rule in rules if pattern.match(name)), default)
-
-
-def _going(
-    surveyed: Mapping[StandingKey, Surveyed], decided: Decided
-) -> list[tuple[Surveyed, GoesBecause]]:
-    """Return what goes, in order, and why."""
-    return [(surveyed[each.standing.key], each.goes) for each in decided.going if each.goes]
+def _stays(chosen: Surveyed, kept: KeptBecause | None) -> Outcome:
+    """Return that a version stays; without a reason: it is not what was decided on any more."""
+    if kept is None:
+        return Outcome(chosen, kept=KeptBecause.REFUSED, why=_CHANGED)
+    return Outcome(chosen, kept=kept)
 
 
 def _name(surveyed: Surveyed) -> str:

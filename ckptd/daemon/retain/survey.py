@@ -27,7 +27,8 @@ _STILL_S: Final = 24 * 3600.0
 """What a peer has in part, and for so long no more of, is what it chose: nobody recovers it."""
 _BATCH: Final = 32
 """So many versions are looked at, and compared with what peers say, before others have a turn."""
-_AS_WANTED: Final = frozenset({PlaceState.HERE, PlaceState.CHOSEN})
+AS_WANTED: Final = frozenset({PlaceState.HERE, PlaceState.CHOSEN})
+"""How a place stands that counts as one of the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class Survey:
             min(placed_s) if len(placed_s) == len(places) else 0.0,
             bytes_on,
             is_as_wanted=all(
-                any(place.state in _AS_WANTED for place in held.places) for held in together
+                any(place.state in AS_WANTED for place in held.places) for held in together
             ),
             kinds=frozenset(kinds),
             copies_elsewhere=min(map(self.copies, together)),

@@ -562,9 +562,13 @@ class Catalog:
         """
         self._change(number, lambda place: replace(place, is_withdrawn=True, reason=reason))
 
+    def hold_back(self, number: int) -> None:
+        """Take a place off offer until :meth:`release`, or the next start; not durable."""
+        self._change(number, lambda place: replace(place, is_held_back=True))
+
     def release(self, number: int) -> None:
-        """Undo :meth:`withhold` of a place that was on offer before, with no reason."""
-        self._change(number, lambda place: replace(place, is_withdrawn=False))
+        """Undo :meth:`hold_back`; what somebody withdrew meanwhile stays so."""
+        self._change(number, lambda place: replace(place, is_held_back=False))
 
     async def offer(self, digest: Digest, number: int | None = None) -> HeldVersion:
         """Undo :meth:`withdraw`; raises the same."""

@@ -193,9 +193,9 @@ class HeldVersions:
             return PlaceChange()
         places = tuple(after if place is before else place for place in held.places)
         is_seen = self.put(held.holding, places, self._starts[held.holding.digest])
-        is_served_otherwise = (before.unusable, before.is_withdrawn) != (
+        is_served_otherwise = (before.unusable, before.is_off_offer) != (
             after.unusable,
-            after.is_withdrawn,
+            after.is_off_offer,
         )
         return PlaceChange(is_any=True, is_served_otherwise=is_served_otherwise, is_seen=is_seen)
 

@@ -89,6 +89,7 @@ class Place:
         is_by_choice: Nobody asked for the units that are lacking.
         is_unseen: It was not looked at since the daemon started: nothing else is known of it than
             what it is called, and nothing is served from it.
+        is_held_back: It is off offer while others are asked whether it may go from here.
     """
 
     number: int
@@ -111,6 +112,12 @@ class Place:
     empty_directories: int = 0
     is_by_choice: bool = False
     is_unseen: bool = False
+    is_held_back: bool = False
+
+    @property
+    def is_off_offer(self) -> bool:
+        """Nothing is served from here, whatever stands here."""
+        return self.is_withdrawn or self.is_held_back
 
     @property
     def state(self) -> PlaceState:
@@ -135,7 +142,7 @@ class Place:
     @property
     def is_serving(self) -> bool:
         """Something is served from here."""
-        return not self.is_withdrawn and len(self.unusable) < self.unit_count
+        return not self.is_off_offer and len(self.unusable) < self.unit_count
 
     def servable(self, runs: UnitRuns) -> BlockSet:
         """Return the blocks that can be served from here.
@@ -143,7 +150,7 @@ class Place:
         Args:
             runs: Of this version: its address space will do.
         """
-        if self.is_withdrawn:
+        if self.is_off_offer:
             return BlockSet()
         wrong = map(runs.unit_run, self.suspect | self.changed)
         return self.blocks - BlockSet(run for run in wrong if run[0] < run[1])
@@ -160,7 +167,8 @@ class Place:
         Args:
             runs: Of this version: its address space will do.
         """
-        return replace(self, suspect=NO_UNITS, is_withdrawn=False).servable(runs)
+        shown = replace(self, suspect=NO_UNITS, is_withdrawn=False, is_held_back=False)
+        return shown.servable(runs)
 
     def with_suspect(self, units: Iterable[int], reason: str, *, is_again: bool = False) -> Place:
         """Return the place with more units that have to be hashed again.
@@ -256,8 +264,8 @@ class HeldVersion:
         is_empty = not self.holding.block_count  # all files are: nothing to serve, all of it here
         # Whoever asks for what is suspect has it hashed at once; so peers must know whom to ask.
         return any(
-            (place.suspect and not place.is_withdrawn)
-            or (is_empty and place.state is PlaceState.HERE)
+            not place.is_off_offer
+            and (place.suspect or (is_empty and place.state is PlaceState.HERE))
             for place in self.places
         )
 
@@ -269,8 +277,8 @@ class HeldVersion:
     @property
     def is_stale(self) -> bool:
         """Nothing of it can be served, and something is wrong: it is not only withdrawn."""
-        is_withdrawn = all(place.is_withdrawn for place in self.places)
-        return not self.is_offered and bool(self.reason) and not is_withdrawn
+        is_off_offer = all(place.is_off_offer for place in self.places)
+        return not self.is_offered and bool(self.reason) and not is_off_offer
 
     @property
     def reason(self) -> str:

@@ -13,8 +13,8 @@ import pytest
 
 from ckptd.config.sections import CheckpointRetention, RetentionSection
 from ckptd.daemon.retain import removing
+from ckptd.daemon.retain.deciding import rules_of
 from ckptd.daemon.retain.outcomes import Outcome
-from ckptd.daemon.retain.retaining import rules_of
 from ckptd.errors import StorageError
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import CheckpointName, Version
@@ -354,6 +354,37 @@ async def test_what_becomes_active_as_its_files_are_about_to_go_stays_on_offer(
     assert kept(outcomes)[1] is KeptBecause.ACTIVE
     assert node.offered == node.on_disk == [1, 3, 4]
     assert await node.retaining._records.removals() == frozenset()
+
+
+async def test_what_somebody_withdraws_while_others_are_asked_stays_withdrawn(
+    nodes: RetainingNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await two(nodes)
+
+    async def withdraw(*_: object) -> None:
+        if len(node.asked) == 1:
+            await in_the_way(node, KeptBecause.WITHDRAWN)
+
+    monkeypatch.setattr(nodes, "when_asked", withdraw)
+    outcomes = await node.collect()
+    assert gone(outcomes) == [2]
+    assert kept(outcomes)[1] is KeptBecause.WITHDRAWN
+    assert (node.offered, node.on_disk) == ([3, 4], [1, 3, 4])
+
+
+async def test_nothing_goes_any_more_once_one_of_the_newest_is_gone(
+    nodes: RetainingNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await two(nodes)
+
+    async def forget(*_: object) -> None:
+        if len(node.asked) == 1:
+            (held,) = node.catalog.find(NAME, Version(4))
+            await node.catalog.forget(held.places[0].number)
+
+    monkeypatch.setattr(nodes, "when_asked", forget)
+    assert gone(await node.collect()) == [1]
+    assert node.versions == [2, 3]
 
 
 async def test_a_crash_before_a_version_was_off_offer_leaves_it_there(

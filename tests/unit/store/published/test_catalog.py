@@ -729,6 +729,26 @@ async def test_what_is_withdrawn_is_off_offer_until_it_is_offered_again(
         await again.withdraw(hashed.digest, 99)
 
 
+async def test_what_is_held_back_is_off_offer_until_it_is_released_or_the_next_start(
+    catalog: Catalog, changes: Changes, hashed: HashedDirectory, database: Database, root: Root
+) -> None:
+    held = await catalog.add(hashed)
+    number = held.places[0].number
+    catalog.hold_back(number)
+    assert changes == [(held.holding,), ()]
+    assert catalog.versions()[0].places[0].state is PlaceState.HERE
+    with pytest.raises(Withdrawn):
+        await catalog.open_version(hashed.digest)
+    again, _ = await reload(database, root)
+    assert again.holdings() == (held.holding,)
+    catalog.release(number)
+    assert catalog.holdings() == (held.holding,)
+    catalog.hold_back(number)
+    await catalog.withdraw(hashed.digest)
+    catalog.release(number)
+    assert catalog.holdings() == (), "what somebody withdrew meanwhile stays so"
+
+
 async def test_many_places_are_withdrawn_and_forgotten_together(
     catalog: Catalog, changes: Changes, hashed: HashedDirectory, database: Database, root: Root
 ) -> None:
