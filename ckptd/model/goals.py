@@ -5,8 +5,10 @@ A goal is written ``phase=NAME``, ``critical``, ``complete`` or ``newest``.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 from ckptd.errors import UsageError
@@ -79,14 +81,16 @@ class GoalUnits:
     def __init__(self, goal: Goal, manifest: Manifest) -> None:
         self.phases = manifest.phases
         self.lacks_phase = goal.kind is GoalKind.PHASE and goal.phase not in manifest.phases
-        self._runs: list[tuple[int, int]] = []
+        self._starts: list[int] = []
+        self._ends: list[int] = []
         if goal.kind is GoalKind.PHASE and not self.lacks_phase:
             last = manifest.phases.index(goal.phase)
             is_end = last == len(manifest.phases) - 1
+            units = takewhile(lambda unit: unit.phase <= last, manifest.units)
             self._take(
                 index
-                for index, unit in enumerate(manifest.units)
-                if unit.phase <= last and (is_end or not is_commit_marker(unit.path))
+                for index, unit in enumerate(units)
+                if is_end or not is_commit_marker(unit.path)
             )
         elif goal.kind is GoalKind.CRITICAL:
             is_one = len(manifest.phases) == 1
@@ -96,16 +100,21 @@ class GoalUnits:
                 if unit.criticality is Criticality.CRITICAL
                 and (is_one or not is_commit_marker(unit.path))
             )
-        self.is_whole = goal.kind is not GoalKind.PHASE and not self._runs
+        self.is_whole = goal.kind is not GoalKind.PHASE and not self._starts
 
     def _take(self, indices: Iterable[int]) -> None:
         for index in indices:
-            if self._runs and self._runs[-1][1] == index:
-                self._runs[-1] = (self._runs[-1][0], index + 1)
+            if self._ends and self._ends[-1] == index:
+                self._ends[-1] = index + 1
             else:
-                self._runs.append((index, index + 1))
+                self._starts.append(index)
+                self._ends.append(index + 1)
 
     def any_of(self, units: Iterable[int]) -> bool:
-        """Return whether the goal is about any of some units."""
-        runs = self._runs
-        return any(start <= unit < end for unit in units for start, end in runs)
+        """Return whether the goal is about any of some units. Long for very many."""
+        starts, ends = self._starts, self._ends
+        if not starts:
+            return False
+        return any(
+            unit < ends[bisect_right(starts, unit) - 1] for unit in units if unit >= starts[0]
+        )

@@ -44,6 +44,8 @@ from ckptd.model.words import GoalKind
 from ckptd.store.published.places import HeldVersion, Place
 
 _MINE: Final = "mine"
+_AT_ONCE_MAX: Final = 10_000
+"""So many units are looked at on the event loop: some milliseconds' work."""
 
 
 class _Known(NamedTuple):
@@ -254,7 +256,10 @@ class Awaited:
         digest = held.holding.digest
         units = None if self.goal.is_whole or place.is_unseen else await self._goal_units(digest)
         directory = self._roots.absolute(place.root, place.directory)
-        seen = look_at(place, directory, digest, units)
+        if len(place.unusable) > _AT_ONCE_MAX:
+            seen = await asyncio.to_thread(look_at, place, directory, digest, units)
+        else:
+            seen = look_at(place, directory, digest, units)
         self._looked[place.number] = place, seen
         return seen
 
