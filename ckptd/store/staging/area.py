@@ -552,7 +552,10 @@ class Staging:
             phase: Likewise.
         """
         standing, order = self._standing, self._units_to_place(missing, phase)
-        return [unit for unit in order if standing is None or unit not in standing.wrong]
+        if standing is None:
+            return order
+        manifest = self._space.manifest
+        return [unit for unit in order if standing.to_put(manifest, unit).fingerprint is None]
 
     def _units_to_place(self, missing: BlockSet, phase: int) -> list[int]:
         """Return the units of a phase and of those before it that can appear now, in order."""
