@@ -20,6 +20,8 @@ from ckptd.model.words import Criticality
 from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script.fault import Fault
 from ckptd.sim.script.faults import Crash, Reset, Trouble, Unheard
+from ckptd.sim.script.phasing import draw_phases
+from ckptd.sim.script.placing import draw_placing
 from ckptd.sim.script.requests import Cancel, Pause, Promote
 from ckptd.sim.script.rotting import draw_rot
 from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
@@ -57,6 +59,7 @@ def draw_chaos(seed: int) -> Scenario:
         _draw_version(rng, completeness, f"llama/rank-{rank}")
         for rank in range(rng.choice((1, 1, 2)))
     ]
+    versions = draw_phases(seed, versions)
     sources = [_draw_source(rng, index, versions) for index in range(rng.randint(2, 5))]
     wishes = tuple(
         Wish(
@@ -71,6 +74,7 @@ def draw_chaos(seed: int) -> Scenario:
         )
         for version in versions
     )
+    wishes = draw_placing(seed, wishes)
     share = rng.choice(SHARES)
     nodes = (*sources, NodePlan(RECEIVER))
     return Scenario(

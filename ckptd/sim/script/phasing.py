@@ -26,5 +26,7 @@ def draw_phases(seed: int, versions: Sequence[SavedVersion]) -> list[SavedVersio
         return list(versions)
     return [
         version.in_phases([rng.randrange(_PHASES_MAX) for _ in version.space.manifest.units])
+        if version.space.manifest.units
+        else version
         for version in versions
     ]
