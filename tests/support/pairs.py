@@ -1,18 +1,18 @@
 """Both ends of one connection in one process, over the kernel's loopback; with TLS if wanted."""
 
 import asyncio
+import select
 import socket
 import ssl
-import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from ckptd.net.connection.transports import SecureConnection
 
 _PATIENCE_S = 60.0
-_UNACKNOWLEDGED = struct.Struct("24xI")
-"""``tcpi_unacked`` of ``struct tcp_info``: <linux/tcp.h>."""
+_PROBED_S = 0.3
+"""Within this a kernel acknowledges late (40 ms) and tries a small window (200 ms): tcp(7)."""
 
 
 class Pair(NamedTuple):
@@ -45,17 +45,16 @@ class Pair(NamedTuple):
 def fill(connection: socket.socket) -> int:
     """Give the kernel as much as it takes while the other end reads nothing; return how much.
 
-    A buffer that is full may have room again while segments are still on their way; when none is,
-    it stays full.
+    A buffer that is full may have room again while segments are on their way, or wait for a small
+    window; only when nothing of that happens any more it stays full.
     """
     given_bytes = 0
     while True:
-        try:
-            given_bytes += connection.send(bytes(1024))
-        except BlockingIOError:
-            facts = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKNOWLEDGED.size)
-            if _UNACKNOWLEDGED.unpack(facts) == (0,):
-                return given_bytes
+        with suppress(BlockingIOError):
+            while True:
+                given_bytes += connection.send(bytes(1024))
+        if not select.select([], [connection], [], _PROBED_S)[1]:
+            return given_bytes
 
 
 @contextmanager

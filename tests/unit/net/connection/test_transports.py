@@ -123,9 +123,9 @@ async def test_a_receiver_that_takes_nothing_is_not_waited_for(
     for is_secure in (False, True):
         with connected_pair(buffer_bytes=16 * KIB) as pair:
             ours = (await secure(pair, contexts))[0] if is_secure else Connection(pair.ours)
+            fill(pair.ours)
             with pytest.raises(TimeoutError):
                 ours.send_all(bytes(MIB))
-            fill(pair.ours)
             with pytest.raises(TimeoutError):
                 ours.wait_for_room()
             with tempfile.TemporaryFile() as file:
