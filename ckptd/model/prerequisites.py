@@ -92,28 +92,23 @@ def find_cycle(after: Prerequisites) -> tuple[int, ...]:
     """
     finished: set[int] = set()
     for first in sorted(after):
-        way: dict[int, Iterator[int]] = {}
+        way: list[tuple[int, Iterator[int]]] = []
+        on_way: set[int] = set()
         following: int | None = first
         while following is not None:
-            if following in way:
-                round_again = list(way)
-                return (*round_again[round_again.index(following) :], following)
+            if following in on_way:
+                units = [unit for unit, _ in way]
+                return (*units[units.index(following) :], following)
             if following not in finished:
-                way[following] = iter(after.get(following, ()))
-            following = _next_of(way, finished)
+                way.append((following, iter(after.get(following, ()))))
+                on_way.add(following)
+            following = next(way[-1][1], None) if way else None
+            while way and following is None:  # go back from what has nothing more to look at
+                unit, _ = way.pop()
+                on_way.remove(unit)
+                finished.add(unit)
+                following = next(way[-1][1], None) if way else None
     return ()
-
-
-def _next_of(way: dict[int, Iterator[int]], finished: set[int]) -> int | None:
-    """Return what to look at next; go back on the way from what has nothing more to look at."""
-    while way:
-        last = next(reversed(way))
-        following = next(way[last], None)
-        if following is not None:
-            return following
-        del way[last]
-        finished.add(last)
-    return None
 
 
 def way_round(paths: Iterable[str], count: int) -> str:
