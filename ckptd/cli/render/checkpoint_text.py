@@ -157,11 +157,12 @@ def _state(place: PlaceRow, row: CheckpointRow) -> str:
         checked = ": not looked at yet since ckptd started, and not on offer until it is"
     elif place.checked_age_s is not None:
         checked = f", checked {format_age(place.checked_age_s)} ago"
+    units = f"{place.units} unit{'s' * (place.units != 1)}"
     match place.state:
         case PlaceState.SUSPECT:
-            return f"suspect: {place.suspect_units} of {place.units} units are hashed again"
+            return f"suspect: {place.suspect_units} of {units} are hashed again"
         case PlaceState.STALE:
-            count = f" ({place.changed_units} of {place.units} units)"
+            count = f" ({place.changed_units} of {units})"
             # The path of the place stands before it already.
             reason = place.reason.removeprefix(f"file {place.directory}/")
             if place.wrong_names and not place.changed_units:

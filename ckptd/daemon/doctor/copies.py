@@ -45,7 +45,9 @@ async def look_at_copies(
             "'ckptctl checkpoints' lists who has which.",
         )
     if not found:
-        yield passed("copies", "newest versions", "are on two live nodes at least")
+        yield passed(
+            "copies", "newest versions", "each that is or was here is on two live nodes at least"
+        )
 
 
 def _judge(scarce: ScarceVersion) -> CheckRow:

@@ -43,8 +43,10 @@ def judge_places(versions: Iterable[HeldVersion], roots: Roots) -> Iterator[Chec
         )
     if not bad:
         suspect, unseen = counts[PlaceState.SUSPECT.value], counts[PlaceState.UNSEEN.value]
-        reading = f"; {suspect} are read again" if suspect else ""
-        waiting = f"; {unseen} are not looked at yet since ckptd started" if unseen else ""
+        reading = f"; {suspect} {_are(suspect)} read again" if suspect else ""
+        waiting = (
+            f"; {unseen} {_are(unseen)} not looked at yet since ckptd started" if unseen else ""
+        )
         yield passed("place", "this node", f"no file is known to have changed{reading}{waiting}")
 
 
@@ -58,11 +60,15 @@ def _judge(held: HeldVersion, place: Place, directory: str) -> CheckRow:
             f"{version} in part: {len(place.lacking)} required of {place.unit_count} units lack",
             f"{recover} fetches them once somebody has them.",
         )
-    count = f"{len(place.changed)} of {place.unit_count} units" if place.changed else "nothing"
+    there = place.unit_count - len(place.absent)
+    of_all = f"{len(place.changed)} of {there} unit{'s' * (there != 1)}"
+    count = of_all if place.changed else "nothing"
     reason = place.reason.removeprefix(f"file {directory}/")
     left = "the others are served" if place.changed and place.is_serving else "nothing is served"
     if place.wrong_names and not place.changed:
-        count, left = f"{len(place.wrong_names)} links or empty directories", "all units are served"
+        wrong = len(place.wrong_names)
+        count = "1 link or empty directory" if wrong == 1 else f"{wrong} links or empty directories"
+        left = "all units are served"
         reason = reason.replace(f" {directory}/", " ", 1)
     return warned(
         "place",
@@ -70,6 +76,10 @@ def _judge(held: HeldVersion, place: Place, directory: str) -> CheckRow:
         f"{version} is stale, {count} changed, {left}: {reason}",
         f"{recover} puts it right, with --overwrite also what somebody changed on purpose.",
     )
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _in_part(versions: Iterable[HeldVersion]) -> str:

@@ -164,12 +164,13 @@ class StandingFiles:
         touched = [wrong.path for wrong in self.wrong.values() if wrong.is_touched]
         touched += [wrong.expected.path for wrong in self.wrong_names.values() if wrong.facts]
         if touched and not is_overwriting:
+            is_one = len(touched) == 1
             raise Conflict(
                 f"target {root.absolute(target)}",
-                f"exists already, and {_listed(touched)} differ from the version: somebody "
-                "changed them",
-                "Keep them aside and put the version right with --overwrite, choose another "
-                "target with --to, or remove it.",
+                f"exists already, and {_listed(touched)} differ{'s' * is_one} from the version: "
+                f"somebody changed {'it' if is_one else 'them'}",
+                f"Keep {'it' if is_one else 'them'} aside and put the version right with "
+                "--overwrite, choose another target with --to, or remove it.",
             )
 
     def keep_modes(self, root: Root, finishing: Finishing) -> None:

@@ -102,6 +102,8 @@ def test_places_that_are_not_simply_here_have_a_line_of_their_own() -> None:
         "llama/rank-0  95       2 GiB  -      -    withdrawn  node-b,node-c",
         "  /data/e: withdrawn",
     ]
+    lonely = replace(CHECKPOINT, places=(replace(stale, units=1, changed_units=1),))
+    assert checkpoint_lines([lonely])[-1] == "  /data/c: stale: a: was removed (1 of 1 unit)"
     assert checkpoint_lines(rows, 40)[3:7] == [
         "  /data/c: stale: a: was removed (3 of",
         "    12 units)",

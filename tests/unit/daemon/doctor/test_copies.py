@@ -21,7 +21,11 @@ async def findings(*found: ScarceVersion) -> list[tuple[str, CheckResult, str]]:
 
 async def test_enough_copies_ask_for_nothing() -> None:
     assert await findings() == [
-        ("newest versions", CheckResult.OK, "are on two live nodes at least")
+        (
+            "newest versions",
+            CheckResult.OK,
+            "each that is or was here is on two live nodes at least",
+        )
     ]
 
 

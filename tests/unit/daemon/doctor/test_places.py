@@ -52,7 +52,7 @@ def test_where_nothing_changed_nothing_is_asked_for(roots: Roots) -> None:
 def test_what_is_read_again_is_no_fault(roots: Roots) -> None:
     suspect = PLACE.with_suspect([1], "touched")
     assert findings(roots, suspect) == [
-        (CheckResult.OK, "no file is known to have changed; 1 are read again")
+        (CheckResult.OK, "no file is known to have changed; 1 is read again")
     ]
 
 
@@ -60,7 +60,7 @@ def test_what_was_not_looked_at_yet_is_said(roots: Roots) -> None:
     assert findings(roots, PLACE, replace(PLACE, number=2, is_unseen=True)) == [
         (
             CheckResult.OK,
-            "no file is known to have changed; 1 are not looked at yet since ckptd started",
+            "no file is known to have changed; 1 is not looked at yet since ckptd started",
         )
     ]
 
@@ -70,7 +70,7 @@ def test_links_that_changed_are_no_units_that_did(roots: Roots, tmp_path: Path) 
     [(verdict, finding)] = findings(roots, wrong)
     assert verdict is CheckResult.WARN
     assert finding == (
-        "llama@7 is stale, 1 links or empty directories changed, all units are served: "
+        "llama@7 is stale, 1 link or empty directory changed, all units are served: "
         "symbolic link l: was removed"
     )
 
@@ -103,3 +103,9 @@ def test_of_many_places_ten_are_named(roots: Roots) -> None:
     assert last == (CheckResult.WARN, "are stale or in part")
     [*_, row] = judge_places([HeldVersion(FACTS, (stale,))] * 13, roots)
     assert row.subject == "3 more"
+
+
+def test_what_was_never_placed_is_not_counted_among_what_changed(roots: Roots) -> None:
+    in_part = replace(PLACE, absent=frozenset({1, 2, 3}), lacking=frozenset({1, 2, 3}))
+    [(_, finding)] = findings(roots, in_part.with_changed([0], "was written"))
+    assert finding == "llama@7 is stale, 1 of 1 unit changed, nothing is served: was written"

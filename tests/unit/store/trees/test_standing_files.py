@@ -190,7 +190,9 @@ class TestWhatIsWrong:
         place = stand(site)
         flip(site.placed("shards/1.bin"))
         found = seen(site, place if is_known else None)
-        with pytest.raises(Conflict, match=r"'llama/100/shards/1\.bin' differ.*--overwrite"):
+        with pytest.raises(
+            Conflict, match=r"'llama/100/shards/1\.bin' differs .* changed it.*--overwrite"
+        ):
             found.check_replaceable(site.root, TARGET, is_overwriting=False)
         found.check_replaceable(site.root, TARGET, is_overwriting=True)
 
