@@ -13,12 +13,10 @@ from typing import Final
 
 from ckptd.errors import UsageError
 from ckptd.model.completeness import is_commit_marker
-from ckptd.model.manifest import Manifest
+from ckptd.model.manifest import Manifest, is_phase_name
 from ckptd.model.words import Criticality, GoalKind
 
 _SIGN: Final = "="
-_PHASE_BYTES_MAX: Final = 256
-"""Longer than any name of a phase that can be published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +48,7 @@ def parse_goal(text: str) -> Goal:
         UsageError: It is none.
     """
     kind, sign, phase = text.partition(_SIGN)
-    is_phase = kind == GoalKind.PHASE and phase.isprintable() and bool(phase)
-    if is_phase and len(phase.encode(errors="surrogatepass")) <= _PHASE_BYTES_MAX:
+    if kind == GoalKind.PHASE and is_phase_name(phase):
         return Goal(GoalKind.PHASE, phase)
     if not sign and kind in set(GoalKind) - {GoalKind.PHASE}:
         return Goal(GoalKind(kind))

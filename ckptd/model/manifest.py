@@ -196,6 +196,11 @@ def check_manifest(manifest: Manifest) -> None:
         _check_tree(manifest, starts)
 
 
+def is_phase_name(name: str) -> bool:
+    """Return whether a phase may be called so."""
+    return _PHASE_NAME.fullmatch(name) is not None
+
+
 def check_phases(phases: Sequence[str]) -> None:
     """Check the names of phases.
 
@@ -205,7 +210,7 @@ def check_phases(phases: Sequence[str]) -> None:
     if not 0 < len(phases) <= MANIFEST_PHASES_MAX:
         raise invalid(f"has {len(phases)} phases, not 1 to {MANIFEST_PHASES_MAX}")
     for index, name in enumerate(phases):
-        if not _PHASE_NAME.fullmatch(name):
+        if not is_phase_name(name):
             raise invalid(
                 f"names a phase {name[:80]!r}: not 1 to {PHASE_NAME_CHARACTERS_MAX} "
                 "small letters, digits, - and _, the first no sign"
