@@ -43,7 +43,7 @@ def why_still(
         why = reason, recovery.local.trouble.rstrip(".") + _retried(recovery, now=now)
     elif recovery.placing.obstacle:
         obstacle = recovery.placing.obstacle.rstrip(".")
-        why = StoryReason.IN_THE_WAY, f"{obstacle}; tried again now and then"
+        why = StoryReason.IN_THE_WAY, f"{obstacle}; tried again every few seconds"
     elif recovery.is_paused:
         why = StoryReason.PAUSED, "an operator to resume it"
     elif recovery.stage is Stage.SEEKING:

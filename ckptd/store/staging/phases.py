@@ -84,7 +84,7 @@ def make_way(root: Root, target: str, owner: Owner | None) -> None:
         with as_directory(root, path) as fd:
             sync_file(fd)
     if not is_free(root, target):
-        raise _in_the_way(root, target, "target")
+        raise _at_target(root, target)
     remove_empty(root, target)
 
 
@@ -114,6 +114,15 @@ def check_replaceable(root: Root, file: WrongFile, *, is_overwriting: bool) -> W
     if file.is_touched and not is_overwriting:
         raise _in_the_way(root, file.path, "file")
     return file
+
+
+def _at_target(root: Root, target: str) -> Conflict:
+    """Return what is said of a target that is not free: of a directory, what is first in it."""
+    facts = root.stat(target)
+    if target and facts is not None and stat.S_ISDIR(facts.st_mode):
+        for name in root.names(target)[:1]:
+            return _in_the_way(root, f"{target}/{name}", "file")
+    return _in_the_way(root, target, "target")
 
 
 def _in_the_way(root: Root, path: str, kind: str) -> Conflict:

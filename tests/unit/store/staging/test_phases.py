@@ -250,6 +250,16 @@ class TestForeignFiles:
         finish(site, staging)
         assert visible(site.placed()) == set(PHASED_CONTENTS)
 
+    def test_what_lies_in_a_target_that_was_empty_is_named(self, site: Site) -> None:
+        staging = site.staging()
+        staging.prepare(NOTHING)
+        site.deliver(staging, of_phase(site, 0))
+        site.placed("").mkdir(parents=True)
+        site.placed("notes.txt").write_bytes(b"mine")
+        obstacle = place_phase(site, staging, 0)
+        assert obstacle is not None
+        assert obstacle.subject == f"file {site.placed('notes.txt').resolve()}"
+
     def test_nothing_behind_it_appears_before_it(self, site: Site) -> None:
         staging = site.staging()
         staging.prepare(NOTHING)
