@@ -106,8 +106,8 @@ class SaidOfUnits(msgspec.Struct, frozen=True, kw_only=True):
         phases: In order.
         folds: The same for several units in one row, in urgency order, at most 64.
         left_out: Units that are in none of these rows.
-        idle_rules: Rules that count for no unit: they match none, or others before them say the
-            same things.
+        idle_rules: Rules that somebody wrote and that count for no unit: they match none, or others
+            before them say the same things.
         proposal: What is recognised; ``None``: no format.
     """
 

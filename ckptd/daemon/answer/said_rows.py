@@ -16,6 +16,7 @@ from ckptd.control.messages.manifests import (
 )
 from ckptd.model.manifest import Unit
 from ckptd.model.policy.folding import Summary, summary_of_assignment
+from ckptd.model.policy.recognition import RECOGNISED
 from ckptd.model.space import AddressSpace
 from ckptd.store.published.candidates import Candidates
 from ckptd.store.published.finding import Outlook, Proposed
@@ -32,7 +33,8 @@ def said_of(outlook: Outlook) -> SaidOfUnits:
         phases=phase_rows(summary),
         folds=fold_rows(summary),
         left_out=summary.left_out,
-        idle_rules=assignment.idle_rules,
+        # Recognisers propose rules for whatever may be there: nobody wrote one that he misses.
+        idle_rules=tuple(each for each in assignment.idle_rules if not each.startswith(RECOGNISED)),
         proposal=_proposal(files, outlook.proposed),
     )
 

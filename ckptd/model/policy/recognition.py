@@ -12,6 +12,9 @@ from typing import Final, NamedTuple, TypeAlias
 from ckptd.limits import MIB
 from ckptd.model.policy.rules import Policy
 
+RECOGNISED: Final = "recognised: "
+"""How the origin of a rule begins that a recogniser proposes."""
+
 RECOGNISED_BYTES_MAX: Final = 64 * MIB
 """Of all files of a version together that are read to recognise its format."""
 
@@ -25,7 +28,7 @@ class Proposal(NamedTuple):
 
     Attributes:
         format: The name of the format, for people: ``safetensors``.
-        policy: What it proposes; the origin of its rules begins with ``recognised:``.
+        policy: What it proposes; the origin of its rules begins with :data:`RECOGNISED`.
         reason: By what it was recognised; empty if the name of the format says it.
     """
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ckptd.model.patterns import compile_pattern, escape_pattern
+from ckptd.model.policy.recognition import RECOGNISED
 from ckptd.model.policy.rules import Rule
 from ckptd.model.words import Criticality
 
@@ -144,7 +145,7 @@ def rule_of(
         kind.criticality,
         after,
         kind.is_optional,
-        f"recognised: {format_name}: {kind.why}",
+        f"{RECOGNISED}{format_name}: {kind.why}",
     )
 
 

@@ -19,6 +19,12 @@ from ckptd.store.files.names import Names
 from ckptd.store.files.permission import user_name
 from ckptd.store.files.roots import Root
 
+_HINTS: Final = {
+    "checkpoint": "The file counts for what lies beside it: remove the key.",
+    "place": "Say it on the nodes that recover, or with 'ckptctl recover --place'.",
+}
+"""Keys of a ``[[policy]]`` that a file has not, with what to do instead."""
+
 BESIDE: Final = f"../{POLICY_FILE}"
 """The origin of rules from the directory above."""
 
@@ -56,6 +62,10 @@ def policy_in(root: Root, directory: str, origin: str) -> Policy | None:
         problem = f"{error.subject} {error.problem}".lstrip()
         return UsageError(f"{subject}: {key}", problem, error.hint)
 
+    for key in _HINTS:
+        if key in table:
+            problem = "is a key of [[policy]] in the configuration, and of no file"
+            raise refuse(key, UsageError("", problem, _HINTS[key]))
     return read_policy(table, origin, refuse)
 
 

@@ -76,6 +76,7 @@ def test_what_is_recognised_is_shown_and_does_not_count(root: Root) -> None:
     assert (said.proposal.format, said.proposal.is_counted) == ("Hugging Face", False)
     assert [each.name for each in said.proposal.phases] == ["core", "rest"]
     counted = said_of(outlook(root, recognises=True))
+    assert counted.idle_rules == ()  # nobody wrote those that find nothing here
     assert [each.name for each in counted.phases] == ["core", "rest"]
     assert counted.proposal == manifests.ProposalView(format="Hugging Face", is_counted=True)
 

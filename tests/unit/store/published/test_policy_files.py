@@ -38,9 +38,11 @@ def test_a_policy_is_read_with_its_origin(root: Root, inside: Path) -> None:
         (b"a." * 100 + b"b = 1", "", "has 100 dots in one word"),
         (b'phases = ["Core"]', ": phases", "is no name of a phase"),
         (b"[[rule]]\npath = 1", ": rule[0].path", "is not a key of a policy"),
+        (b'place = "progressive"', ": place", "[[policy]] in the configuration"),
+        (b'checkpoint = "a"', ": checkpoint", "[[policy]] in the configuration"),
         (b'[[rule]]\npaths = [1]\nphase = "a"', ": rule[0].paths", "not text"),
     ],
-    ids=["toml", "utf-8", "long", "dots", "phases", "a key", "paths"],
+    ids=["toml", "utf-8", "long", "dots", "phases", "a key", "place", "checkpoint", "paths"],
 )
 def test_what_cannot_be_used_is_named(
     root: Root, inside: Path, content: bytes, subject: str, problem: str
