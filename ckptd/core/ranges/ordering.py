@@ -72,7 +72,8 @@ def _order_from(step: Step, peers: Sequence[Peer]) -> bool:
                 again_ns = step.now + step.options.stealing.floor_ns
                 state.peer_alarms.set(peer.path, again_ns)
                 continue
-            if not _race(step, recovery, peer) and not _help(step, current):
+            is_helping = recovery.phasing.has_several and _help(step, current)
+            if not is_helping and not _race(step, recovery, peer):
                 _order_offer(step, current, blocks)
             is_fresh = False
             current = find_offer(recovery, peer, step.options, now=step.now)
@@ -131,8 +132,6 @@ def _race(step: Step, recovery: Recovery, peer: Peer) -> bool:
 def _help(step: Step, offer: Offer) -> bool:
     """Let a source bring what would hold a phase up, before it goes on behind that phase."""
     recovery = offer.recovery
-    if not recovery.phasing.has_several:  # as nearly always
-        return False
     found = find_straggler(step, recovery, offer.peer, offer.run.start)
     if found is not None:
         duplicate = order_duplicate(step, recovery, offer.peer, *found)

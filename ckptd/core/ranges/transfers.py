@@ -108,7 +108,8 @@ def _credit(
     rejected: tuple[int, ...],
 ) -> None:
     """Take over a run of blocks that was verified, but for the rejected ones."""
-    space, right = recovery.content.space, BlockSet.of_run(run)
+    content, right = recovery.content, BlockSet.of_run(run)
+    space, has_phases = content.space, recovery.phasing.has_several
     if rejected:
         bad = BlockSet((block, block + 1) for block in rejected)
         right -= bad
@@ -128,13 +129,13 @@ def _credit(
     recovery.commit.blocks |= new
     if recovery.needs.open or recovery.needs.readers:
         note_arrival(step, recovery, new)
+    critical = recovery.critical_now if has_phases else content.critical
     if recovery.coverage.prioritized.meets(new):
         recovery.commit.is_urgent = True
         recovery.coverage.prioritized -= new
-    elif (
-        (critical := recovery.critical_now).meets(new)
-        and critical.issubset(recovery.coverage.verified)
-    ) or (recovery.phasing.has_several and is_phase_verified(recovery, run.start)):
+    elif (critical.meets(new) and critical.issubset(recovery.coverage.verified)) or (
+        has_phases and is_phase_verified(recovery, run.start)
+    ):
         recovery.commit.is_urgent = True  # only what is durable counts as complete
     is_copied = lane.source == OWN_DISKS
     recovery.commit.size_bytes += good_bytes // COPIED_PER_FETCHED if is_copied else good_bytes
