@@ -45,6 +45,7 @@ SAYS_MORE = {
 
 STANDS_FOR = {
     "[NAME[@VERSION]]": "",
+    "wait --for phase=NAME": "wait gemma --for phase=all",
     "NAME[@VERSION]": "gemma@1200",
     "GOAL": "complete",
     "NAME@VERSION": "spare@3",
@@ -63,7 +64,10 @@ STANDS_FOR = {
 
 ENDS_BADLY = {
     "ckptctl adopt 'llama/rank-*' as llama": "finds no version here",
+    "ckptctl cancel": "there is none under way",
+    "ckptctl watch -o json": "nobody has node-a",
     "ckptctl prioritize": "has ended",
+    "ckptctl gc --free 500GiB": "by the rules of [retention], and there are none",
     "ckptctl need gemma --tensors": "is of no running recovery",
     "ckptctl need 'gemma#": "is of no running recovery",
     "ckptctl need 'gemma@": "is not in gemma@1200",
@@ -186,7 +190,8 @@ class Walk:
             line = f"timeout 1 {line}; [ $? = 124 ]"
         if verb := next((each for each in ENDS_BADLY if line.startswith(each)), ""):
             done = self._at[node].type(line)
-            assert (done.returncode, ENDS_BADLY[verb] in done.stderr) == (1, True), done
+            assert done.returncode, done
+            assert ENDS_BADLY[verb] in done.stderr, done
             return
         self.type(node, line)
 
