@@ -632,10 +632,17 @@ class VersionPlaced:
 
 @dataclass(frozen=True, slots=True)
 class PlacementFailed:
-    """The version could not be put under its final name."""
+    """The version could not be put under its final name.
+
+    Attributes:
+        recovery: Which recovery.
+        refusal: Why.
+        is_in_the_way: As for :class:`PhaseHeld`, of the last phase.
+    """
 
     recovery: RecoveryId
     refusal: Refusal
+    is_in_the_way: bool = False
 
 
 @dataclass(frozen=True, slots=True)

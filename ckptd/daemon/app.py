@@ -217,6 +217,7 @@ class Daemon:
                 scarce=self._measuring.scarce,
                 paced=serving.paced,
                 retained=lambda: self._retention.retaining.seen,
+                recoveries=self._recovering.snapshots,
             ),
             obstacle=self._why_not_ready,
             components=lambda: components(

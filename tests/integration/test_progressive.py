@@ -109,6 +109,8 @@ def test_a_foreign_file_holds_its_phase_is_named_and_stays(cluster: Cluster) -> 
             recovery, lambda view: str(foreign) in view.waiting_for, "it names the file"
         )
         assert "in the way" in view.waiting_for
+        diagnosis = list(receiver.client.examine())
+        assert any(str(foreign) in str(row) for row in diagnosis), "the doctor names it, too"
         assert foreign.read_bytes() == b"mine"
         foreign.unlink()
         assert receiver.result(recovery).result is Result.COMPLETE

@@ -161,6 +161,7 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         message: Why it failed, as a sentence; empty if it did not.
         bytes_local: As in the result: what need not travel, so far.
         bytes_reused: Likewise.
+        place: How it becomes visible: ``atomic`` or ``progressive``; empty: it has ended.
         is_by_choice: Not all units are wanted.
         units: The patterns of those that are; none: not by pattern, or it has ended.
         min_criticality: Units that are at least so urgent are wanted; ``None``: none for that, or
@@ -217,6 +218,7 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     bytes_local: int = 0
     bytes_reused: int = 0
+    place: str = ""
     is_by_choice: bool = False
     units: tuple[str, ...] = ()
     min_criticality: str | None = None

@@ -132,6 +132,7 @@ def view_recovery(
         hedge_budget_bytes=int(options.hedging.share * total_bytes),
         is_short=recovery.local.is_short,
         is_idle=why is not None and why[0] is StoryReason.ON_DEMAND,
+        is_in_the_way=why is not None and why[0] is StoryReason.IN_THE_WAY,
         first_unit_ns=_reached_ns(recovery, FIRST_UNIT),
         phases=_view_phases(recovery),
     )

@@ -38,12 +38,12 @@ def why_still(
         now: The moment.
     """
     why: tuple[StoryReason, str] | None = None
-    if recovery.local.trouble:
-        reason = StoryReason.SHORTAGE if recovery.local.is_short else StoryReason.DISK
-        why = reason, recovery.local.trouble.rstrip(".") + _retried(recovery, now=now)
-    elif recovery.placing.obstacle:
+    if recovery.placing.obstacle:
         obstacle = recovery.placing.obstacle.rstrip(".")
         why = StoryReason.IN_THE_WAY, f"{obstacle}; tried again every few seconds"
+    elif recovery.local.trouble:
+        reason = StoryReason.SHORTAGE if recovery.local.is_short else StoryReason.DISK
+        why = reason, recovery.local.trouble.rstrip(".") + _retried(recovery, now=now)
     elif recovery.is_paused:
         why = StoryReason.PAUSED, "an operator to resume it"
     elif recovery.stage is Stage.SEEKING:

@@ -175,6 +175,7 @@ class RecoverySnapshot:
         predicted_critical_ns: What was said of ``critical_ns`` then.
         waiting_for: Why it stands still; empty if it moves.
         is_short: It is held up for lack of descriptors, memory or threads on this node.
+        is_in_the_way: A file of somebody's is in the way of its next phase; that says which.
         is_idle: That is because it is on demand, and nobody needs or reads more of it.
         first_unit_ns: As ``critical_ns``: until the first unit was durable.
         phases: Its phases of which something is wanted, in order.
@@ -223,5 +224,6 @@ class RecoverySnapshot:
     hedge_budget_bytes: int
     is_short: bool = False
     is_idle: bool = False
+    is_in_the_way: bool = False
     first_unit_ns: int | None = None
     phases: tuple[PhaseSnapshot, ...] = ()

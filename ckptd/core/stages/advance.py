@@ -143,6 +143,8 @@ def on_order_refused(
 ) -> None:
     """Deal with staging or placing that did not work."""
     recovery.local.pending_order = None
+    is_in_the_way = isinstance(event, PlacementFailed) and event.is_in_the_way
+    recovery.placing.obstacle = event.refusal.message if is_in_the_way else ""
     if event.refusal.is_contradiction and recovery.stage in {Stage.PREPARING, Stage.PLACING}:
         _refuse_content(step, recovery, event.refusal)
     elif recovery.stage is Stage.PREPARING and not _is_worth_waiting(recovery, event.refusal):

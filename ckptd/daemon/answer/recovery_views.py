@@ -60,6 +60,7 @@ class RecoveryViews:
             is_background=opened.record.is_background,
             patience_s=_seconds_of(opened.record.patience_ns),
             allow_partial=opened.record.allow_partial,
+            place=opened.record.place.value,
             units_total=snapshot.units_total,
             units_done=snapshot.units_done,
             bytes_total=snapshot.total_bytes,

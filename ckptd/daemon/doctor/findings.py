@@ -20,6 +20,7 @@ from ckptd.core.events import RateLearned
 from ckptd.core.peers.addresses import PeerAddress
 from ckptd.core.peers.conflicts import Conflicts
 from ckptd.core.peers.listing import ListedPeer
+from ckptd.core.report.views import RecoverySnapshot
 from ckptd.daemon.doctor.active_versions import judge_active
 from ckptd.daemon.doctor.capacity import judge_catalog
 from ckptd.daemon.doctor.clocks import Clock
@@ -31,7 +32,7 @@ from ckptd.daemon.doctor.disks import remedy_of
 from ckptd.daemon.doctor.memory import look_at_memory
 from ckptd.daemon.doctor.networks import look_at_networks
 from ckptd.daemon.doctor.ownership import look_at_owners
-from ckptd.daemon.doctor.phases import judge_phases
+from ckptd.daemon.doctor.phases import judge_held_phases, judge_phases
 from ckptd.daemon.doctor.places import judge_places
 from ckptd.daemon.doctor.readable import look_at_reading
 from ckptd.daemon.doctor.remedies import remedied
@@ -88,6 +89,7 @@ class Doctor:
         scarce: Finds versions with too few copies.
         paced: Returns with what congestion control is sent, and what it paced without need.
         retained: Returns what retention saw last.
+        recoveries: Returns the recoveries under way.
     """
 
     def __init__(  # noqa: PLR0913 (what it looks at)
@@ -103,6 +105,7 @@ class Doctor:
         scarce: Callable[[], Sequence[ScarceVersion]],
         paced: Callable[[], tuple[Congestion, PacedSending]],
         retained: Callable[[], RetentionSeen],
+        recoveries: Callable[[], Sequence[RecoverySnapshot]],
     ) -> None:
         self._config = parts.config
         self._confinement, self._owners = parts.confinement, parts.owners
@@ -116,7 +119,7 @@ class Doctor:
         self._note_rate = note_rate
         self._look_for_conflicts = look_for_conflicts
         self._keep, self._scarce, self._paced = keep, scarce, paced
-        self._retained = retained
+        self._retained, self._recoveries = retained, recoveries
         self._throttles = parts.transport.throttles
         self._is_examining = False
         self._wall_clock = parts.wall_clock
@@ -216,7 +219,7 @@ class Doctor:
             yield row
 
     async def _phases(self) -> AsyncGenerator[CheckRow, None]:
-        for row in judge_phases(self._catalog):
+        for row in (*judge_phases(self._catalog), *judge_held_phases(self._recoveries())):
             yield row
 
     async def _listeners(self) -> AsyncGenerator[CheckRow, None]:

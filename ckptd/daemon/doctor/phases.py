@@ -1,4 +1,4 @@
-"""Says of which checkpoints nobody said what is needed first: they are of use when all is here."""
+"""Says of which checkpoints nobody said what is needed first, and which phases are held up."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ckptd.control.messages.observation import CheckRow
+from ckptd.core.report.views import RecoverySnapshot
 from ckptd.daemon.doctor.rows import passed, warned
 from ckptd.model.ids import CheckpointName
 from ckptd.store.published.catalog import Catalog
@@ -39,6 +40,22 @@ def judge_phases(catalog: Catalog) -> Iterator[CheckRow]:
     if not without:
         finding = "each that is here says what is needed first, as far as it can"
         yield passed("phases", "newest versions", finding)
+
+
+def judge_held_phases(recoveries: Iterable[RecoverySnapshot]) -> Iterator[CheckRow]:
+    """Yield which recoveries cannot place their next phase: somebody's file is in the way.
+
+    Args:
+        recoveries: Those under way.
+    """
+    for recovery in recoveries:
+        if recovery.is_in_the_way:
+            yield warned(
+                "phases",
+                f"recovery {recovery.recovery} of {recovery.checkpoint}",
+                recovery.waiting_for,
+                "Move that file away, or cancel the recovery; it is never replaced.",
+            )
 
 
 def _newest(versions: Iterable[HeldVersion]) -> list[HeldVersion]:

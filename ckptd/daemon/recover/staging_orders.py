@@ -447,9 +447,10 @@ class StagingOrders:
             self._search.end(recovery.id)
         except CkptdError as error:
             refusal = Refusal.of(error)
-            if isinstance(error, Conflict) and recovery.record.place is PlaceMode.PROGRESSIVE:
+            is_progressive = recovery.record.place is PlaceMode.PROGRESSIVE
+            if is_in_the_way := isinstance(error, Conflict) and is_progressive:
                 refusal = replace(refusal, is_retryable=True)  # when it is out of the way
-            return PlacementFailed(effect.recovery, refusal)
+            return PlacementFailed(effect.recovery, refusal, is_in_the_way)
         return VersionPlaced(effect.recovery)
 
     async def _record(

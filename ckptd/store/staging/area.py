@@ -554,8 +554,12 @@ class Staging:
         standing, order = self._standing, self._units_to_place(missing, phase)
         if standing is None:
             return order
-        manifest = self._space.manifest
-        return [unit for unit in order if standing.to_put(manifest, unit).fingerprint is None]
+        files = ((unit, standing.to_put(self._space.manifest, unit)) for unit in order)
+        return [
+            unit
+            for unit, file in files
+            if file.fingerprint is None or self._root.stat(file.path) is None
+        ]
 
     def _units_to_place(self, missing: BlockSet, phase: int) -> list[int]:
         """Return the units of a phase and of those before it that can appear now, in order."""

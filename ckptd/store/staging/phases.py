@@ -109,11 +109,13 @@ def check_replaceable(root: Root, file: WrongFile, *, is_overwriting: bool) -> W
     """Return what is in the place of a unit if the unit may take it.
 
     Raises:
-        Conflict: Somebody's file is there.
+        Conflict: Somebody's file is there, still.
     """
-    if file.is_touched and not is_overwriting:
+    if not file.is_touched or is_overwriting:
+        return file
+    if root.stat(file.path) is not None:
         raise _in_the_way(root, file.path, "file")
-    return file
+    return file._replace(fingerprint=None, is_touched=False)
 
 
 def _at_target(root: Root, target: str) -> Conflict:

@@ -140,6 +140,7 @@ def test_what_is_in_the_way_holds_the_phase_and_nothing_else() -> None:
     script.tell(PhaseHeld(R, FOREIGN, is_in_the_way=True))
     assert script.in_flight
     assert "/data/x: is in the way" in script.view().waiting_for
+    assert script.view().is_in_the_way
     let_come(script, 16)
     assert script.recovery().stage is Stage.TRANSFERRING
     assert placed_at(script) == []
@@ -161,7 +162,8 @@ def test_what_is_in_the_way_of_the_last_phase_is_waited_for_too() -> None:
     script.start(VERSION, A, is_progressive=True)
     let_come(script, 16)
     script.tell(PhasePlaced(R, 0), PhasePlaced(R, 1))
-    assert script.tell(PlacementFailed(R, FOREIGN)) == []
+    assert script.tell(PlacementFailed(R, FOREIGN, is_in_the_way=True)) == []
+    assert script.view().is_in_the_way
     assert script.wait(10_000) == [PlaceVersion(R, BlockSet())]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from ckptd.daemon.doctor.phases import judge_phases
+from ckptd.daemon.doctor.phases import judge_held_phases, judge_phases
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
@@ -50,3 +50,14 @@ def test_of_many_ten_are_named() -> None:
     many = findings(*((f"c{number:02}", 1, PLAIN) for number in range(12)))
     assert len(many) == 11
     assert many[-1] == ("2 more checkpoints", CheckResult.WARN)
+
+
+def test_a_file_in_the_way_of_a_phase_is_named_with_what_to_do() -> None:
+    moving: Any = SimpleNamespace(is_in_the_way=False)
+    held: Any = SimpleNamespace(
+        is_in_the_way=True, recovery="r-1", checkpoint="llama", waiting_for="file /x: is in the way"
+    )
+    (row,) = judge_held_phases([moving, held])
+    assert (row.verdict, row.subject) == (CheckResult.WARN, "recovery r-1 of llama")
+    assert row.finding == "file /x: is in the way"
+    assert "Move that file away" in row.remedy
