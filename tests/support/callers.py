@@ -1,6 +1,7 @@
 """Who connects to a control socket, and as what."""
 
 import contextlib
+import encodings.ascii  # noqa: F401 -- Python's own files may be closed to somebody else
 import os
 from collections.abc import Iterator
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.ascii  # noqa: F401 -- Python's own files may be closed to somebody
 import os
 import pwd
 from collections.abc import Iterator
