@@ -22,12 +22,12 @@ STATE = ".ckptd-state.json"
 
 
 @contextmanager
-def throttled(cluster: Cluster) -> Iterator[tuple[Node, Node, FaultProxy]]:
+def throttled(cluster: Cluster, sections: str = "") -> Iterator[tuple[Node, Node, FaultProxy]]:
     """A source of a version in phases behind a link on which the rest takes long."""
     (source,) = cluster.sources("a")
     source.publish(source.path("100"), "phased", critical=(), deferred=(), phases=PHASES)
     with fault_proxy(source.data_port, rate_bytes_per_s=8 * MIB) as link:
-        yield source, cluster.node("r", peers=[link.address]), link
+        yield source, cluster.node("r", peers=[link.address], sections=sections), link
 
 
 def state(directory: Path) -> dict[str, bool]:
@@ -78,9 +78,10 @@ def test_a_phase_is_there_served_and_survives_a_kill_before_the_rest_is(cluster:
 
 
 def test_cancelling_takes_away_what_it_placed_and_nothing_else(cluster: Cluster) -> None:
-    with throttled(cluster) as (source, receiver, _):
+    policy = '[[policy]]\ncheckpoint = "phased*"\nplace = "progressive"\n'
+    with throttled(cluster, policy) as (source, receiver, _):
         target = receiver.path("here")
-        recovery = receiver.begin("phased", to=target, place="progressive")
+        recovery = receiver.begin("phased", to=target)
         wait_phase(target, "1-serving")
         (target / "mine").write_bytes(b"mine")
         changed = next(target.glob("config.*"))
@@ -115,3 +116,28 @@ def test_a_foreign_file_holds_its_phase_is_named_and_stays(cluster: Cluster) -> 
         foreign.unlink()
         assert receiver.result(recovery).result is Result.COMPLETE
         assert files(target) == files(source.path("100"))
+
+
+def test_what_fails_leaves_its_phases_and_the_next_recovery_brings_the_rest(
+    cluster: Cluster,
+) -> None:
+    with throttled(cluster) as (source, receiver, link):
+        target = receiver.path("here")
+        recovery = receiver.begin("phased", to=target, place="progressive", patience_s=0.2)
+        wait_phase(target, "0-core")
+        source.kill()
+        result = receiver.result(recovery)
+        assert result.result is Result.FAILED
+        there = files(target)
+        assert {path for path in there if path.startswith("model")}
+        said = json.loads((target / STATE).read_bytes())
+        assert (said["complete"], said["under_way"]) == (False, False)
+        assert place_states(receiver) == [PlaceState.PARTIAL]
+        source.restart()
+        link.replies.rate_bytes_per_s = None
+        completed = receiver.result(receiver.begin("phased", to=target, place="atomic"))
+        assert completed.result is Result.COMPLETE
+        assert completed.bytes_received < completed.bytes_total
+        assert files(target) == files(source.path("100"))
+        said = json.loads((target / STATE).read_bytes())
+        assert (said["complete"], said["under_way"]) == (True, False)
