@@ -75,8 +75,8 @@ bench-shaping: install ## Measure limits, urgency and yielding in network namesp
 bench-core: install ## Measure what the scheduler costs: CPU per range, memory per block
 	@$(BIN)/python -m tests.benchmarks.core $(if $(ROUNDS),--rounds '$(ROUNDS)')
 
-kill-test: install ## Kill a receiver and its sources at random points, ROUNDS= times
-	@$(BIN)/python -m tests.benchmarks.kill_anywhere $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SIZE),--size '$(SIZE)')
+kill-test: install ## Kill a receiver and its sources at random points, ROUNDS= times; PLACE=progressive
+	@$(BIN)/python -m tests.benchmarks.kill_anywhere $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SIZE),--size '$(SIZE)') $(if $(PLACE),--place '$(PLACE)')
 
 rotation-test: install ## Publish, recover and rotate with three kept, and see that nothing piles up: ROUNDS=1000
 	@$(BIN)/python -m tests.benchmarks.rotating $(if $(ROUNDS),--rounds '$(ROUNDS)')
