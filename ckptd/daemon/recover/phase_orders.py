@@ -21,6 +21,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.encoded.decoding import encoding_of
 from ckptd.model.ids import Digest
 from ckptd.observe.logs import get_logger
+from ckptd.store.files.fingerprints import UnitFile
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.layout import staging_of
 from ckptd.store.files.unit_files import UnitFiles
@@ -113,11 +114,7 @@ class PhaseOrders:
         """Record units that stand at a place since."""
         number = self._number_at(recovery, part.digest)
         known = (await self._catalog.hashed(number)).files
-        renewed = {
-            unit: file
-            for unit, file in enumerate(part.files)
-            if file is not None and file != known[unit]
-        }
+        renewed = await asyncio.to_thread(_renewed, known, part.files)
         await self._catalog.settle(number, renewed, {})
 
     async def withdraw(self, recovery: OpenRecovery) -> None:
@@ -171,3 +168,9 @@ class PhaseOrders:
                 is_newest_counted=False,
                 is_by_choice=place[1].is_by_choice,
             )
+
+
+def _renewed(known: UnitFiles, files: UnitFiles) -> dict[int, UnitFile]:
+    """Return the files that are other ones than were recorded."""
+    pairs = enumerate(zip(files, known, strict=True))
+    return {unit: file for unit, (file, before) in pairs if file is not None and file != before}
