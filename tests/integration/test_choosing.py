@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
-from ckptd.control.messages.plans import PlanRequest
+from ckptd.control.messages.plans import Plan, PlanRequest
 from ckptd.control.messages.recovery_results import RecoveryResult, exit_code_of
 from ckptd.errors import ExitCode, NotFound
 from ckptd.limits import MIB
 from ckptd.model.words import FailureCause, Location, PlaceState, Result, Stage
 from ckptd.store.files.layout import PARTIAL_MARKER
-from tests.support.cluster import NAME, Cluster, Node, tree_digest
+from tests.support.cluster import NAME, Cluster, Node, eventually, tree_digest
 from tests.support.fault_proxy import fault_proxy
 
 pytestmark = pytest.mark.integration
@@ -60,7 +60,13 @@ def test_units_that_were_chosen_are_served_and_completed_after_a_restart(
     source.stop()
     second = cluster.node("c", peers=[first.address])
     # The newest of which all that is chosen is within reach: nobody has all of it.
-    plan = second.client.plan(PlanRequest(checkpoint=NAME, units=("model-1*", "small/00")))
+    request = PlanRequest(checkpoint=NAME, units=("model-1*", "small/00"))
+
+    def settled_plan() -> Plan | None:
+        plan = second.client.plan(request)
+        return plan if plan.is_settled and plan.version is not None else None
+
+    plan = eventually(settled_plan, "a version can be chosen")
     assert (plan.version, plan.units, plan.missing_blocks) == (100, 3, 0)
     assert plan.bytes_total == plan.needed_bytes == size_of(source, "model-1*")
     with pytest.raises(NotFound, match="'modle': matches no unit"):
