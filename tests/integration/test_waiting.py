@@ -304,3 +304,8 @@ def test_the_newest_is_what_peers_have_and_of_a_job_all_shards_that_are_wanted(
     assert recover(200, "0-1") is Result.COMPLETE
     result = result_of(newest)
     assert (result.version, result.directory) == (200, str(receiver.path("llama", "200")))
+    # Every peer was asked by now: who looks once learns it from the first answer.
+    directory = make_checkpoint(receiver.path("5"), files=[PlannedFile("a", KIB)])
+    receiver.publish(directory, "own", 5, critical=(), deferred=())
+    once = receiver.client.wait(WaitRequest(checkpoint="own", goal="newest"))
+    assert isinstance(next(once), WaitResult)

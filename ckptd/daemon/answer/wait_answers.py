@@ -67,6 +67,8 @@ class WaitAnswers:
         with turn, _beside(self._keep_looking(awaited)):
             if is_full:
                 await asyncio.sleep(_LOOK_S)
+            else:
+                await _see_soon(awaited)
             while True:
                 before = self._storage.catalog.change_count
                 sight, seen = await awaited.look()
@@ -133,6 +135,13 @@ class WaitAnswers:
             ended=None if ended is None else result_of(book.result(ended.recovery)),
             waited_s=round(waited_ns / SECOND, 3),
         )
+
+
+async def _see_soon(awaited: Awaited) -> None:
+    """Learn which version is the newest before the first answer, for who looks once."""
+    with contextlib.suppress(CkptdError, TimeoutError):
+        async with asyncio.timeout(_LOOK_S):
+            await awaited.see_newest()
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from ckptd.model.quantities import format_duration
 from ckptd.model.retention import RetentionRule
 from ckptd.model.words import GoesBecause, KeptBecause
 
-_KEPT: Final[Mapping[GoesBecause | KeptBecause, str]] = {
+_KEPT: Final[Mapping[KeptBecause, str]] = {
     KeptBecause.ROOM: "there is room: only min_free lets it go",
     KeptBecause.ACTIVE: "it is active",
     KeptBecause.WITHDRAWN: "somebody withdrew it: 'ckptctl remove' removes it",
@@ -33,18 +33,19 @@ def reason_of(outcome: Outcome, rule: RetentionRule) -> str:
     """
     standing, newest = outcome.surveyed.standing, rule.newest or 1
     nodes = "node has" if standing.copies_elsewhere == 1 else "nodes have"
+    if outcome.goes is GoesBecause.OLD:
+        return f"not among the newest {newest}{_nor_every(rule)}"
+    if outcome.goes is GoesBecause.ROOM:
+        return f"room is short, and it is not among the newest {newest}"
     by_rule = {
-        GoesBecause.OLD: f"not among the newest {newest}{_nor_every(rule)}",
-        GoesBecause.ROOM: f"room is short, and it is not among the newest {newest}",
         KeptBecause.NEWEST: f"one of the newest {newest}",
         KeptBecause.EVERY: f"one for every {_span(rule)}, while there is room",
         KeptBecause.KIND: f'remove = "{rule.kind.value}" does not name its kind',
         KeptBecause.COPIES: f"{standing.copies_elsewhere} other {nodes} all of it, by what they "
         f"said last; copies = {rule.copies} must say so when they are asked",
     }
-    why = outcome.goes or outcome.kept
-    assert why is not None, "a version stays or goes"
-    return by_rule.get(why) or outcome.why or _KEPT[why]
+    assert outcome.kept is not None, "a version stays or goes"
+    return by_rule.get(outcome.kept) or outcome.why or _KEPT[outcome.kept]
 
 
 def _nor_every(rule: RetentionRule) -> str:
