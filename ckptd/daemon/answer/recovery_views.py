@@ -16,7 +16,7 @@ from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.limits import SECOND
 from ckptd.model.words import Result, SourceState, Stage
-from ckptd.store.records.ended import EndedRecovery
+from ckptd.store.records.ended import EndedPhase, EndedRecovery
 
 
 class RecoveryViews:
@@ -141,12 +141,19 @@ def _ended_phases(ended: EndedRecovery) -> tuple[PhaseRow, ...]:
             name=phase.name,
             units=phase.unit_count,
             bytes_total=phase.total_bytes,
-            bytes_left=phase.left_bytes,
+            bytes_left=phase.total_bytes if _is_gone(ended, phase) else phase.left_bytes,
             complete_after_s=phase.complete_s,
             placed_after_s=phase.placed_s,
         )
         for phase in ended.phases
     )
+
+
+def _is_gone(ended: EndedRecovery, phase: EndedPhase) -> bool:
+    """Return whether nothing is left of a phase, since what was staged of it went with the end."""
+    if ended.result.is_success or ended.placed_bytes:
+        return False
+    return ended.result is Result.CANCELLED or phase.placed_s is None
 
 
 def _tuning(tuning: SourceTuning) -> TuningRow:
