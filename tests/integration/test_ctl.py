@@ -128,6 +128,12 @@ MATCHING = [
 ]
 
 
+def test_one_checkpoint_that_a_pattern_matches_is_one_recovery(path: str) -> None:
+    with serving(StandInDaemon(views=MATCHING[:1], watching=[RESULT]), path):
+        _, _, err = run(path, "recover", "llama/*@100", "--wait")
+    assert err.splitlines()[0] == "ckptctl: 1 recovery of llama/*@100"
+
+
 def test_a_pattern_is_one_command_with_one_report(path: str) -> None:
     with serving(StandInDaemon(views=MATCHING, watching=[RESULT]), path) as daemon:
         returned, out, err = run(path, "recover", "llama/*@100", "--wait")

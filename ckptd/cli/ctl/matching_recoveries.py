@@ -41,7 +41,8 @@ def _follow(
 ) -> ExitCode:
     """Wait for recoveries; whatever ends the wait, they go on."""
     as_json = arguments.output == "json"
-    say(f"{len(views)} recoveries of {arguments.reference}")
+    what = "recovery" if len(views) == 1 else "recoveries"
+    say(f"{len(views)} {what} of {arguments.reference}")
     results: list[RecoveryResult] = []
     following = follow_recoveries(
         client_of(arguments),
