@@ -65,6 +65,9 @@ STORIES: Final[Mapping[str, tuple[str, ...]]] = {
         "core/stages/version_choice.py",
         "core/stages/manifest_search.py",
     ),
+    "store/staging/test_phases.py": ("store/staging/target.py",),
+    "store/trees/test_bare_names.py": ("store/staging/target.py",),
+    "store/trees/test_replacing.py": ("store/staging/target.py",),
 }
 """Test files in mirrored rooms that tell of several modules: which ones they are tests of, too."""
 

@@ -153,8 +153,8 @@ NAMED: Final = (
     ),
     NamedMutant(
         "the mark of a partial version goes",
-        "store/staging/area.py",
-        "                else:\n                    remove_marker(root, self._target)\n",
+        "store/staging/target.py",
+        "                else:\n                    remove_marker(root, self.path)\n",
         "",
     ),
 )

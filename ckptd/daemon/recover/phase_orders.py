@@ -68,12 +68,12 @@ class PhaseOrders:
         describe = partial(describe_state, manifest, digest)
         try:
             new = await asyncio.to_thread(staging.absent_units, effect.missing, effect.phase)
-            makes_target = not staging.stands and bool(new)
+            makes_target = not staging.target.stands and bool(new)
             await self._placed.note(recovery.id, new, makes_target=makes_target)
             placed = await self._in_thread(
                 lambda: staging.place_phase(effect.missing, effect.phase, describe)
             )
-            await self._grow(recovery, digest, staging.standing_files)
+            await self._grow(recovery, digest, staging.target.files)
         except CkptdError as error:
             return PhaseHeld(effect.recovery, Refusal.of(error))
         if placed.obstacle is not None:

@@ -210,13 +210,13 @@ class StagingOrders:
             )
             verified = await self._in_thread(partial(_making_room, recovery, prepare))
             await self.warm.let_go()
-            is_there = staging.is_placed or staging.is_untouched
+            is_there = staging.is_placed or staging.target.is_untouched
             recovery.was_here = is_there and staging.local == verified
-            if not staging.is_placed or staging.is_begun:
+            if not staging.is_placed or staging.target.is_begun:
                 self._seek_attributes(recovery, effect, staging)
             is_progressive = recovery.record.place is PlaceMode.PROGRESSIVE
             if (
-                not staging.stands or is_progressive
+                not staging.target.stands or is_progressive
             ):  # else what stands at the target is served from there
                 self._advertise(recovery, effect, staging)
         except CkptdError as error:
@@ -281,7 +281,7 @@ class StagingOrders:
     async def _settle_finishing(self, recovery: OpenRecovery, wanted: Wanted) -> None:
         """Settle what files and directories get last, before they are placed."""
         staging = recovery.known_staging()
-        if staging.is_placed and not staging.is_begun:
+        if staging.is_placed and not staging.target.is_begun:
             return
         attributes = await self._search.result(recovery.id, wanted)
         staging.finishing = self._finishing(recovery, wanted, attributes)
@@ -458,16 +458,16 @@ class StagingOrders:
     ) -> None:
         """Write into the catalog what stands at the target now, and why no more does."""
         known, staging = recovery.here.at_target, recovery.known_staging()
-        if staging.is_untouched and not staging.is_begun:
+        if staging.target.is_untouched and not staging.target.is_begun:
             return
-        if staging.replaced:
-            self.repaired_units += staging.replaced
+        if staging.target.replaced:
+            self.repaired_units += staging.target.replaced
             _log.warning(
                 "version.repaired",
                 recovery=recovery.id,
                 digest=placed.digest,
                 directory=recovery.target_path,
-                files=staging.replaced,
+                files=staging.target.replaced,
             )
         if recovery.joined is not None:
             shards = list(recovery.joined.placed(placed))

@@ -25,13 +25,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
 from ckptd.errors import (
     CkptdError,
-    Conflict,
     NotFound,
     OutOfSpace,
     Shortage,
@@ -43,14 +42,12 @@ from ckptd.model.ids import RecoveryId
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.zeros import bytes_by_unit, zero_blocks
 from ckptd.store.files import layout
-from ckptd.store.files.fingerprints import UnitFile
 from ckptd.store.files.hashed_directories import blocks_of
 from ckptd.store.files.hashing import digest_of_zeros
 from ckptd.store.files.kernel import mapping_os_errors, storage_error
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.files.unit_files import UnitFiles
-from ckptd.store.files.version_state import read_state
 from ckptd.store.staging import placing, preparing
 from ckptd.store.staging.block_files import BlockFiles, Writing
 from ckptd.store.staging.deliveries import BlockWrite, verify_delivery
@@ -59,37 +56,25 @@ from ckptd.store.staging.lane_times import LaneTimes
 from ckptd.store.staging.phases import (
     AllBut,
     PlacedUnits,
-    check_directories,
-    check_replaceable,
-    final_paths,
-    make_way,
-    placing_order,
-    units_upto,
 )
 from ckptd.store.staging.placing import finish_directories
 from ckptd.store.staging.staged_version import StagedVersion
+from ckptd.store.staging.target import Target
 from ckptd.store.staging.warmth import WarmBlocks, drop_files
 from ckptd.store.trees import directories, leftovers
-from ckptd.store.trees.bare_names import BareNamesRepair
-from ckptd.store.trees.directory_times import kept_times
 from ckptd.store.trees.equal_blocks import EqualBlocks, SimilarPlace
 from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.local_blocks import BlockCopier
 from ckptd.store.trees.nearby import Nearby
 from ckptd.store.trees.ownership import Owner
-from ckptd.store.trees.partial_marker import move_marker, remove_marker, write_marker
-from ckptd.store.trees.replacing import replace_files
+from ckptd.store.trees.partial_marker import remove_marker, write_marker
 from ckptd.store.trees.standing_files import (
     NOTHING_HERE,
     KnownPlace,
     OnDisk,
-    StandingFiles,
-    WrongFile,
     blocks_at,
     blocks_of_place,
     is_there,
-    look,
-    nothing_stands,
 )
 from ckptd.store.trees.state_file import DescribeState, replace_state, stage_state
 from ckptd.store.trees.unit_hashing import UnitHashing
@@ -111,8 +96,7 @@ class Staging:
             and that no earlier run of the recovery left.
         zeros: Blocks of zeros that are here from the start, and are never written.
         finishing: What files and directories get last; may be set until :meth:`place`.
-        is_begun: The version was placed in part, phase by phase, where nothing was before.
-        replaced: How many files :meth:`place` put right where the version stood.
+        target: What stands where the version belongs, and is put there.
         nearby: Where else on this node's disks blocks lie that are not here.
         held: Which blocks are here, and whether lanes wait for a commit.
         warm: What of it stays in the page cache.
@@ -132,7 +116,6 @@ class Staging:
         self.is_placed = False
         self.local = BlockSet()
         self.nearby = Nearby()
-        self.replaced = 0
         self._owner = owner
         self.finishing = Finishing(space.manifest, owner=owner)
         self._subject = f"recovery {recovery}"
@@ -140,20 +123,15 @@ class Staging:
         self.lane_times = LaneTimes()
         self._root = root
         self._path = layout.staging_of(recovery)
-        self._target = target
         self._space = space
         self.served = StagedVersion(root, self._path, target, space)
+        self.target = Target(root, target, space, recovery, owner, self.served)
         self._tree: Root | None = None
         self._hashing: UnitHashing | None = None
         self._hashing_begins = threading.Lock()
         writing = writing or Writing()
         self._warmth = writing.warmth
         self.warm = WarmBlocks.none(recovery, space)
-        self._kept_in = layout.replaced_by(recovery)
-        self._standing: StandingFiles | None = None
-        self.is_begun = False
-        self._has_put = False
-        self._is_overwriting = False
         self._known: tuple[KnownPlace, ...] = ()
         self.zeros = BlockSet()
         self._zeros_known = BlockSet()  # also of what is not wanted
@@ -200,7 +178,7 @@ class Staging:
             StorageError: The target is on another file system, the root is not where it was,
                 or the system refused.
         """
-        self.is_begun = is_begun
+        self.target.is_begun = is_begun
         try:
             return self._prepare(journaled, here, similar, unchosen, reserved_elsewhere_bytes)
         except CkptdError:
@@ -217,36 +195,22 @@ class Staging:
     ) -> BlockSet:
         root, space = self._root, self._space
         self._known = here.known_places
-        self._is_overwriting = here.is_overwriting
         root.check_in_place()
-        preparing.check_target(root, self._target)
-        standing = look(
-            root,
-            self._target,
-            space,
-            here.at_target,
-            check=self._check_wanted,
-            is_begun=self.is_begun,
-        )
+        preparing.check_target(root, self.target.path)
         wanted = space.units_of(BlockSet.full(space.block_count) - unchosen) if unchosen else ()
         self._unstaged = frozenset(space.units_of(unchosen)).difference(wanted)
-        if standing is not None:
-            standing = standing.without(self._unstaged)
-        self._standing = standing
+        standing = self.target.look(here, self._unstaged, check=self._check_wanted)
         right = BlockSet()
         if standing is not None:
-            if not self.is_begun:
-                is_overwriting = here.is_overwriting
-                standing.check_replaceable(root, self._target, is_overwriting=is_overwriting)
             right = standing.right_of(space)
             self.local = right - journaled
             self.held.add(right)
             self.served.expect_rename(standing.files)
-            if self.is_begun:
+            if self.target.is_begun:
                 self.served.add(right)
             if standing.is_right and not unchosen:  # more may be wanted before it is placed
                 root.remove_tree(self._path)  # of a run that was interrupted at its end
-                self._tree = directories.open_tree(root, self._target)
+                self._tree = directories.open_tree(root, self.target.path)
                 self._placed = standing.files
                 self.is_placed = True
                 return right
@@ -263,8 +227,7 @@ class Staging:
     ) -> BlockSet:
         """Open the staging directory, with a file for every unit that is wanted from elsewhere."""
         root, space = self._root, self._space
-        stands = frozenset(self._standing.files.units()) if self._standing else frozenset()
-        stands |= self._unstaged
+        stands = self.target.units | self._unstaged
         if root.stat(self._path) is not None:
             self._tree = directories.make_staging(root, self._path, self._owner)
         is_new = self._tree is None
@@ -277,7 +240,7 @@ class Staging:
             tree = self._tree = self._tree or directories.make_staging(root, self._path)
             if is_new:
                 opens_group = self._owner is not None and self._owner.is_other
-                directories.inherit_access(root, tree, self._target, opens_group=opens_group)
+                directories.inherit_access(root, tree, self.target.path, opens_group=opens_group)
             self._unreserved = preparing.create_files(tree, space, stands.union(left), zeros)
         except CkptdError:
             if is_new:
@@ -347,26 +310,16 @@ class Staging:
     ) -> Nearby:
         """Say where else on this node's disks some blocks lie, as far as is known."""
         nearby, space = Nearby(), self._space
-        if self._standing is not None:
-            find = partial(self._standing.local_blocks, self._root, space)
-            nearby.add(self._standing.right_blocks & missing, find)
+        standing = self.target.standing
+        if standing is not None:
+            find = partial(standing.local_blocks, self._root, space)
+            nearby.add(standing.right_blocks & missing, find)
         for place in filter(is_there, here.elsewhere):
             nearby.add(blocks_of_place(place, space) & missing, partial(blocks_at, place, space))
         others = tuple(each for each in similar if is_there(each.known))
         equal = EqualBlocks(space, missing - nearby.blocks, others, self._check_wanted)
         nearby.add(equal.blocks, equal.find)
         return nearby
-
-    @property
-    def stands(self) -> bool:
-        """Something of the version stands at the target, and is put right where it stands."""
-        return self._standing is not None
-
-    @property
-    def is_untouched(self) -> bool:
-        """The version stands at the target just as it was recorded: there is nothing to do."""
-        standing = self._standing
-        return standing is not None and not self._has_put and standing.is_untouched
 
     @property
     def promised_bytes(self) -> int:
@@ -380,9 +333,10 @@ class Staging:
 
     def path_of(self, unit: int) -> str:
         """Return where a unit's file is now, relative to the root."""
-        if self._standing is not None and (self.is_placed or self._standing.files.has(unit)):
-            return self._standing.known.path_of(self._space.manifest, unit)
-        directory = self._target if self.is_placed else self._path
+        standing = self.target.standing
+        if standing is not None and (self.is_placed or standing.files.has(unit)):
+            return standing.known.path_of(self._space.manifest, unit)
+        directory = self.target.path if self.is_placed else self._path
         return layout.inside(directory, self._space.manifest.units[unit].path)
 
     def deliver(self, places: Sequence[BlockPlace], data: memoryview) -> tuple[int, ...]:
@@ -539,11 +493,6 @@ class Staging:
         self.held.release(blocks)
         self.served.add(blocks)
 
-    @property
-    def standing_files(self) -> UnitFiles | None:
-        """The files that stand under their names already; ``None``: nothing does."""
-        return None if self._standing is None else self._standing.files
-
     def absent_units(self, missing: BlockSet, phase: int) -> list[int]:
         """Return the units that :meth:`place_phase` puts where nothing is.
 
@@ -551,26 +500,12 @@ class Staging:
             missing: As for that.
             phase: Likewise.
         """
-        standing, order = self._standing, self._units_to_place(missing, phase)
-        if standing is None:
-            return order
-        files = ((unit, standing.to_put(self._space.manifest, unit)) for unit in order)
-        return [
-            unit
-            for unit, file in files
-            if file.fingerprint is None or self._root.stat(file.path) is None
-        ]
+        return self.target.absent(self._units_to_place(missing, phase))
 
     def _units_to_place(self, missing: BlockSet, phase: int) -> list[int]:
         """Return the units of a phase and of those before it that can appear now, in order."""
-        standing, left_out = self._standing, {*self._space.units_of(missing), *self._unstaged}
-        manifest = self._space.manifest
-        units = [
-            unit
-            for unit in units_upto(manifest, phase)
-            if unit not in left_out and not (standing and standing.files.has(unit))
-        ]
-        return placing_order(manifest, units)[0]
+        left_out = {*self._space.units_of(missing), *self._unstaged}
+        return self.target.units_to_place(left_out, phase)
 
     def place_phase(self, missing: BlockSet, phase: int, describe: DescribeState) -> PlacedUnits:
         """Put the units of a phase under their final names, and those of phases before it.
@@ -596,8 +531,8 @@ class Staging:
         root, manifest = self._root, self._space.manifest
         self._check_sound()
         root.check_in_place()
-        standing, order = self._standing, self._units_to_place(missing, phase)
-        if self.is_placed or (standing is None and not order):
+        order = self._units_to_place(missing, phase)
+        if self.is_placed or not (self.target.stands or order):
             return PlacedUnits({})
         self.held.wait_for_present_writers()
         try:
@@ -608,10 +543,9 @@ class Staging:
             with mapping_os_errors(self._subject):
                 self._files.let_go(order)
             self._hash_units(self._tree or tree).finish_some(order)
-            if standing is not None:
-                standing.keep_modes(root, self.finishing)
+            self.target.keep_modes(self.finishing)
             placing.finish(tree, manifest, AllBut(order), self.finishing, gives_directories=False)
-            return self._put_phase(tree, order, phase, describe)
+            return self.target.put_phase(tree, order, phase, describe, self.finishing)
         except (OutOfSpace, Shortage, StagingLost):
             raise
         except StorageError as error:
@@ -619,49 +553,6 @@ class Staging:
             raise
         finally:
             tree.close()
-
-    def _put_phase(
-        self, tree: Root, order: Sequence[int], phase: int, describe: DescribeState
-    ) -> PlacedUnits:
-        """Rename finished units to where they belong."""
-        root, manifest, target = self._root, self._space.manifest, self._target
-        standing, put = self._standing, dict[int, UnitFile]()
-        try:
-            if standing is None:
-                make_way(root, target, self._owner)
-                standing = nothing_stands(root, target, manifest)
-                self.is_begun = True
-            paths = final_paths(standing, manifest, order)
-            check_directories(root, target, [layout.inside(target, ""), *paths])
-        except Conflict as error:
-            return PlacedUnits(put, error)
-        obstacle: Conflict | None = None
-        self.served.begin_moving()
-        try:
-            with kept_times(root, target, paths, self.finishing):
-                try:
-                    if read_state(root, target) is None:
-                        said = describe(standing.files.has, 0, is_under_way=True)
-                        replace_state(root, self._path, target, said)
-                    wrong = self._to_put(standing, order)
-                    replace_files(root, tree, manifest, wrong, put, kept_in=self._kept_in)
-                    here = standing.with_files(put).files
-                    said = describe(here.has, phase + 1, is_under_way=True)
-                    replace_state(root, self._path, target, said)
-                except Conflict as error:
-                    obstacle = error
-        finally:
-            self._standing, self._has_put = standing.with_files(put), True
-            self.served.end_moving(self._standing.files)
-        return PlacedUnits(put, obstacle)
-
-    def _to_put(
-        self, standing: StandingFiles, order: Iterable[int]
-    ) -> Iterator[tuple[int, WrongFile]]:
-        for unit in order:
-            file = standing.to_put(self._space.manifest, unit)
-            is_overwriting = self._is_overwriting
-            yield unit, check_replaceable(self._root, file, is_overwriting=is_overwriting)
 
     def place(self, missing: BlockSet, marker: bytes = b"", state: bytes = b"") -> UnitFiles:
         """Put the version under its final name. No block can be delivered any more.
@@ -696,27 +587,26 @@ class Staging:
         left_out = set(self._space.units_of(missing))
         for start, end in (BlockSet.full(self._space.block_count) - missing).runs():
             assert not self.held.missing_count(start, end), "blocks are not verified"
-        skipped = left_out.union(self._standing.files.units()) if self._standing else left_out
+        skipped = left_out | self.target.units
         placing.leave_out(tree, manifest, left_out)
         if marker:
             write_marker(tree, marker)
-        if state and self._standing is None:
+        if state and not self.target.stands:
             stage_state(tree, state)
-        self._check_still_there(tree)
+        self.target.check_still_there(tree)
         self._hash_units(tree).finish(skipped)
-        if self._standing is None:
+        if not self.target.stands:
             self.served.expect_rename(None)  # an earlier try may have come as far as this
-        else:
-            self._standing.keep_modes(root, self.finishing)
+        self.target.keep_modes(self.finishing)
         files = placing.finish(
-            tree, manifest, skipped, self.finishing, gives_directories=self._standing is None
+            tree, manifest, skipped, self.finishing, gives_directories=not self.target.stands
         )
         root.check_in_place()
-        if self._standing is None:
-            self.served.expect_rename(files)
-            placing.rename(root, self._path, self._target, tree, self._owner)
+        if self.target.stands:
+            files = self.target.put_right(tree, skipped, self.finishing, marker, state)
         else:
-            files = self._put_right(self._standing, tree, skipped, marker=marker, state=state)
+            self.served.expect_rename(files)
+            placing.rename(root, self._path, self.target.path, tree, self._owner)
         self._placed = files
         self.is_placed = True
         cold = blocks_of(self._space, self._space.units_of(self._files.shared))
@@ -727,67 +617,15 @@ class Staging:
 
     def _end_interrupted(self, tree: Root, marker: bytes, state: bytes) -> None:
         """Do what a run had still to do that was interrupted when all stood in its place."""
-        if not self.is_untouched:
+        if not self.target.is_untouched:
             tree.sync()
         if not marker:
-            remove_marker(self._root, self._target)  # of a run that was interrupted at its end
+            remove_marker(self._root, self.target.path)  # of a run that was interrupted at its end
         if state:
-            replace_state(self._root, self._path, self._target, state)
+            replace_state(self._root, self._path, self.target.path, state)
             self._remove()
-        if self.is_begun and self.finishing.has_attributes:
-            finish_directories(self._root, self._target, self._space.manifest, self.finishing)
-
-    def _check_still_there(self, tree: Root) -> None:
-        """Check that nobody removed what was placed before the rest."""
-        if self._standing is None or not self.is_begun:
-            return
-        known, manifest = self._standing.known, self._space.manifest
-        with Names(self._root) as names:
-            for unit in self._standing.files.units():
-                if names.stat(path := known.path_of(manifest, unit)) is None:
-                    raise directories.swept(tree, self._root.absolute(path))
-
-    def _put_right(
-        self,
-        standing: StandingFiles,
-        tree: Root,
-        skipped: Collection[int],
-        *,
-        marker: bytes,
-        state: bytes,
-    ) -> UnitFiles:
-        """Let finished files take the places of wrong ones where the version stands."""
-        root, manifest = self._root, self._space.manifest
-        units = (unit for unit in range(len(manifest.units)) if unit not in skipped)
-        order, last = placing_order(manifest, units)
-        if not standing.is_recorded:
-            root.sync()  # what is right and not ours may be in memory only
-        bare = BareNamesRepair(root, standing.wrong_names, self._kept_in)
-        paths = [*final_paths(standing, manifest, (*order, *last)), *bare.paths()]
-        put: dict[int, UnitFile] = {}
-        self.served.begin_moving()
-        try:
-            with kept_times(root, self._target, paths, self.finishing):
-                kept_in, wrong = self._kept_in, partial(self._to_put, standing)
-                replace_files(root, tree, manifest, wrong(order), put, kept_in=kept_in)
-                bare.put_right(self.finishing)
-                replace_files(root, tree, manifest, wrong(last), put, kept_in=kept_in)
-                if marker:
-                    move_marker(root, tree, self._target)
-                else:
-                    remove_marker(root, self._target)
-                if state:
-                    replace_state(root, self._path, self._target, state)
-        finally:
-            if put:
-                self._standing, self._has_put = standing.with_files(put), True
-            self.served.end_moving(standing.with_files(put).files)
-        if self.is_begun:
-            finish_directories(root, self._target, manifest, self.finishing)
-        else:
-            self.replaced = len(put) + len(standing.wrong_names)
-        root.remove_tree(self._path)
-        return standing.with_files(put).files
+        if self.target.is_begun and self.finishing.has_attributes:
+            finish_directories(self._root, self.target.path, self._space.manifest, self.finishing)
 
     def close(self) -> None:
         """Make waiting deliveries fail, wait for those that write, close all files.

@@ -67,7 +67,7 @@ def looks(site: Site) -> Finishing:
 def begin_placing(site: Site, staging: Staging) -> None:
     """Let there be the directory and the state file, and no unit yet."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ckptd.store.staging.area.replace_files", _Killed.happen)
+        patch.setattr("ckptd.store.staging.target.replace_files", _Killed.happen)
         with pytest.raises(_Killed):
             place_phase(site, staging, 0)
     site.placed("model").rmdir()
@@ -144,7 +144,7 @@ class TestPlacing:
         assert visible(site.placed()) == set(PHASED_CONTENTS)
         assert (state(site)["complete"], state(site)["under_way"]) == (True, False)
         assert os.listdir(site.path) == ["llama"]
-        assert staging.replaced == 0
+        assert staging.target.replaced == 0
 
     def test_it_looks_in_the_end_as_if_it_had_appeared_at_once(
         self, site: Site, tmp_path: Path

@@ -142,7 +142,7 @@ def test_what_is_missing_is_made_again_and_no_file_is_touched(site: Site, path: 
     for each, time_ns in times.items():
         os.utime(site.placed(each), ns=(time_ns, time_ns))
     staging = recover(site, "r-2", here)
-    assert (staging.replaced, staging.is_untouched) == (1, False)
+    assert (staging.target.replaced, staging.target.is_untouched) == (1, False)
     assert links_of(site) == LINKS
     assert all(stat.S_ISDIR(os.lstat(site.placed(each)).st_mode) for each in DIRECTORIES)
     assert site.placed("blobs/x").stat() == before
@@ -154,7 +154,7 @@ def test_what_stands_as_it_should_is_untouched(site: Site) -> None:
     site.placed("tmp/of a job").write_bytes(b"")
     staging = site.staging("r-2")
     assert staging.prepare(NOTHING, OnDisk(known(site))) == site.everything
-    assert staging.is_untouched
+    assert staging.target.is_untouched
     assert staging.is_placed
 
 
@@ -269,7 +269,7 @@ def test_what_was_put_right_before_a_failure_counts_when_it_is_tried_again(
             staging.place(NOTHING)
         assert not failures
     staging.place(NOTHING)
-    assert staging.replaced == 1
+    assert staging.target.replaced == 1
     assert links_of(site) == LINKS
     assert os.listdir(site.placed("tmp")) == []
     staging.close()

@@ -74,7 +74,7 @@ class TestRepair:
         assert staging.local == site.everything - site.blocks_of(SHARD)
         assert staging.nearby.blocks == site.blocks_of(SHARD) - BAD
         finish(site, staging)
-        assert (staging.replaced, staging.is_untouched) == (1, False)
+        assert (staging.target.replaced, staging.target.is_untouched) == (1, False)
         assert site.files() == site.version()
         assert {path: inode(site.placed(path)) for path in others} == others
 
