@@ -6,12 +6,13 @@ Publishers write them into the configuration or a file, or recognisers propose t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ckptd.errors import UsageError
+from ckptd.limits import PHASE_NAME_CHARACTERS_MAX
+from ckptd.model.manifest import is_phase_name
 from ckptd.model.words import Criticality
 
 DEFAULT: Final = "default"
@@ -20,8 +21,6 @@ DEFAULT: Final = "default"
 REST: Final = "rest"
 """The phase of units that no rule puts into another one, where rules name phases. It comes last
 unless a policy puts it elsewhere."""
-
-_PHASE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +72,12 @@ def parse_phase_name(name: str) -> str:
     Raises:
         UsageError: It is none.
     """
-    if not _PHASE_NAME.fullmatch(name):
+    if not is_phase_name(name):
         raise UsageError(
             f"phase {name[:40]!r}",
             "is no name of a phase",
-            "Use at most 32 small letters, digits, '-' and '_', a letter or digit first.",
+            f"Use at most {PHASE_NAME_CHARACTERS_MAX} small letters, digits, '-' and '_', a letter "
+            "or digit first.",
         )
     return name
 
