@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from typing import NamedTuple
 
 from ckptd.model.blocks import BlockSet
@@ -40,30 +39,20 @@ def minimal_set_of(space: AddressSpace) -> MinimalSet | None:
 
     Cost: O(log units).
     """
-    units = space.manifest.units
-    if not units:
+    if not space.phases:
         return None
-    phase = units[0].phase
-    count = _first_phase_end(space)
+    first, units = space.phases[0], space.manifest.units
     critical = space.of_criticality(Criticality.CRITICAL)
     return MinimalSet(
-        phase=space.manifest.phases[phase],
-        units=count,
-        size_bytes=space.set_bytes(first_phase_blocks(space)),
+        phase=first.name,
+        units=first.units[1],
+        size_bytes=space.run_bytes(first.blocks),
         critical_bytes=space.set_bytes(critical),
-        is_everything=count == len(units),
+        is_everything=len(space.phases) == 1,
         has_critical=bool(critical) or units[0].criticality is Criticality.CRITICAL,
     )
 
 
 def first_phase_blocks(space: AddressSpace) -> BlockSet:
-    """Return the blocks of the minimal viable set: units are in the order of their phases."""
-    count = _first_phase_end(space)
-    return BlockSet.full(space.unit_run(count - 1)[1]) if count else BlockSet()
-
-
-def _first_phase_end(space: AddressSpace) -> int:
-    units = space.manifest.units
-    if not units:
-        return 0
-    return bisect_left(range(len(units)), units[0].phase + 1, key=lambda index: units[index].phase)
+    """Return the blocks of the minimal viable set."""
+    return BlockSet.full(space.phases[0].blocks[1]) if space.phases else BlockSet()
