@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from ckptd.config.addresses import Address, is_loopback, parse_address, parse_peer
-from ckptd.config.document import Document, text
+from ckptd.config.document import Document
 from ckptd.config.jobs import read_jobs
 from ckptd.config.launcher import shard_of_launcher
 from ckptd.config.layers import read_layers
@@ -24,6 +24,7 @@ from ckptd.config.retained import read_retention
 from ckptd.config.sections import DEFAULT_SOCKET, ENVIRONMENT, Config, TlsSection
 from ckptd.config.values import Advertised, absolute_path, root_name
 from ckptd.model.shards import Shard
+from ckptd.model.toml_text import text
 
 __all__ = [
     "Address",

@@ -220,37 +220,3 @@ def _parse(content: str, subject: str) -> dict[str, object]:
         return parse_toml(content)
     except UsageError as error:
         raise ConfigurationError(subject, error.problem, error.hint) from error
-
-
-def text(parse: Callable[[str], _T]) -> Callable[[object], _T]:
-    """Return a parser that takes text and gives it to another one."""
-
-    def parser(value: object) -> _T:
-        if not isinstance(value, str):
-            raise UsageError("", f"is {kind_of(value)}, not text", "Put the value in quotes.")
-        return parse(value)
-
-    return parser
-
-
-def flag(value: object) -> bool:
-    """Read true or false.
-
-    Raises:
-        UsageError: It is neither.
-    """
-    if not isinstance(value, bool):
-        raise UsageError("", f"is {kind_of(value)}, not true or false", "Write it without quotes.")
-    return value
-
-
-def one_of(words: Iterable[str]) -> Parser:
-    """Return a parser that takes one of some words."""
-    known = {str(word): word for word in words}
-
-    def parser(word: str) -> str:
-        if word not in known:
-            raise UsageError(f"{word[:40]!r}", f"is not one of {', '.join(known)}")
-        return known[word]
-
-    return text(parser)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ckptd.config.document import Document, text
+from ckptd.config.document import Document
 from ckptd.config.sections import JobSection
 from ckptd.errors import UsageError
 from ckptd.model.ids import parse_checkpoint_name
 from ckptd.model.shards import parse_shards, split_shard
-from ckptd.model.toml_text import kind_of
+from ckptd.model.toml_text import kind_of, text
 
 
 def read_jobs(document: Document) -> dict[str, JobSection]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ckptd.config.document import Document, text
+from ckptd.config.document import Document
 from ckptd.config.values import pattern
 from ckptd.errors import ConfigurationError, UsageError
 from ckptd.limits import POLICIES_MAX
 from ckptd.model.policy.configured import ConfiguredPolicy
 from ckptd.model.policy.documents import POLICY_KEYS, read_policy
-from ckptd.model.toml_text import kind_of
+from ckptd.model.toml_text import kind_of, one_of, text
 from ckptd.model.words import PlaceMode
 
 _KEYS: Final = ("checkpoint", "place", *POLICY_KEYS)
@@ -34,8 +34,7 @@ def read_policies(document: Document) -> tuple[ConfiguredPolicy, ...]:
 def _read_each(document: Document, entries: list[object]) -> Iterator[ConfiguredPolicy]:
     for number, entry in enumerate(entries):
         with document.collecting():
-            policy = _read(document, number, entry)
-            yield policy
+            yield _read(document, number, entry)
 
 
 def _read(document: Document, number: int, entry: object) -> ConfiguredPolicy:
@@ -55,13 +54,7 @@ def _read(document: Document, number: int, entry: object) -> ConfiguredPolicy:
     checkpoint = document.parse(f"{place}.checkpoint", entry["checkpoint"], text(pattern))
     mode: PlaceMode | None = None
     if "place" in entry:
-        mode = document.parse(f"{place}.place", entry["place"], text(_place_mode))
+        mode = document.parse(f"{place}.place", entry["place"], one_of(PlaceMode))
     if not policy.rules and mode is None:
         document.fail(place, "says nothing", "Write place, or a [[policy.rule]].")
     return ConfiguredPolicy(checkpoint, policy, mode)
-
-
-def _place_mode(word: str) -> PlaceMode:
-    if word not in list(PlaceMode):
-        raise UsageError(f"{word[:40]!r}", f"is not one of {', '.join(PlaceMode)}")
-    return PlaceMode(word)

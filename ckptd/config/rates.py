@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from ckptd.config.document import Document, text
+from ckptd.config.document import Document
 from ckptd.config.sections import LimitSpan, LimitsSection
 from ckptd.errors import UsageError
 from ckptd.model.rate_limits import (
@@ -17,7 +17,7 @@ from ckptd.model.rate_limits import (
     parse_limit_key,
 )
 from ckptd.model.timetable import DAY_MINUTES, DAYS, Span
-from ckptd.model.toml_text import kind_of
+from ckptd.model.toml_text import kind_of, text
 from ckptd.model.words import Direction, Urgency
 
 SPANS_MAX: Final = 64

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import msgspec
 
-from ckptd.config.document import Document, text
+from ckptd.config.document import Document
 from ckptd.config.sections import RecoverySection, RootRecovery
 from ckptd.config.values import account_or_none, file_mode
-from ckptd.model.toml_text import kind_of
+from ckptd.model.toml_text import kind_of, text
 
 _READERS: Final = {"mode": text(file_mode), "owner": account_or_none, "group": account_or_none}
 

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from ckptd.config.document import Document, one_of, text
+from ckptd.config.document import Document
 from ckptd.config.retention_values import kept_copies, kept_newest, retention_interval
 from ckptd.config.sections import CheckpointRetention, RetentionSection
 from ckptd.config.values import patterns
-from ckptd.model.toml_text import kind_of
+from ckptd.model.toml_text import kind_of, one_of, text
 from ckptd.model.words import RemovableKind
 
 RULES_MAX: Final = 256

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal, TypeAlias, get_args
 import msgspec
 
 from ckptd.config.addresses import Address, parse_address
-from ckptd.config.document import EnvironmentKey, Key, flag, one_of, text
+from ckptd.config.document import EnvironmentKey, Key
 from ckptd.config.retention_values import free_room, kept_copies, kept_newest, retention_interval
 from ckptd.config.values import (
     Advertised,
@@ -60,6 +60,7 @@ from ckptd.model.policy.configured import ConfiguredPolicy
 from ckptd.model.rate_limits import RateLimits
 from ckptd.model.retention import FreeRoom
 from ckptd.model.timetable import Span
+from ckptd.model.toml_text import flag, one_of, text
 from ckptd.model.words import OnConflict, PlaceMode, RemovableKind, WriteMode
 from ckptd.net.source.congestion import AUTO
 

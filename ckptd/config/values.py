@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 from ckptd.config.addresses import Address, is_ip_address, parse_address, parse_peer
-from ckptd.config.document import text
 from ckptd.errors import UsageError
 from ckptd.limits import (
     BLOCK_BYTES_MAX,
@@ -31,7 +30,7 @@ from ckptd.model.quantities import (
     parse_rate,
     parse_size,
 )
-from ckptd.model.toml_text import kind_of
+from ckptd.model.toml_text import kind_of, text
 from ckptd.model.unit_paths import RESERVED_PREFIX
 from ckptd.store.files.layout import CHECKPOINT_PART
 

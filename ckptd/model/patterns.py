@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ckptd.errors import UsageError
-from ckptd.limits import VERSION_MAX
+from ckptd.limits import PATH_BYTES_MAX, VERSION_MAX
 from ckptd.model.ids import Version, parse_version
 
 LOG_NAMES: Final = ("*.log", "events.out.tfevents.*", "slurm-*.out")
@@ -19,6 +19,18 @@ def is_log(path: str) -> bool:
     """Return whether a file is, by its name, one that a job goes on writing to."""
     name = path.rpartition("/")[2]
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in LOG_NAMES)
+
+
+def check_pattern(pattern: str) -> str:
+    """Check a pattern of paths that somebody wrote.
+
+    Raises:
+        UsageError: It is empty, or longer than any path.
+    """
+    if not pattern or len(pattern.encode(errors="surrogatepass")) > PATH_BYTES_MAX:
+        problem = f"is empty, or has more than {PATH_BYTES_MAX} bytes"
+        raise UsageError(f"pattern {pattern[:40]!r}", problem)
+    return pattern
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:

@@ -1,4 +1,4 @@
-"""TOML that arrived from elsewhere: parsed within bounds, and its values named for people.
+"""TOML that arrived from elsewhere: parsed within bounds, its values read and named for people.
 
 For the configuration, and for policies beside checkpoints.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
 
 from ckptd.errors import UsageError
 
@@ -25,6 +26,10 @@ _KINDS: Final[tuple[tuple[type, str], ...]] = (
     (dict, "a table"),
     (object, "a date or time"),
 )
+
+
+_T = TypeVar("_T")
+_W = TypeVar("_W", bound=str)
 
 
 def parse_toml(content: str) -> dict[str, object]:
@@ -51,3 +56,37 @@ def parse_toml(content: str) -> dict[str, object]:
 def kind_of(value: object) -> str:
     """Say what kind of value it is, for a person."""
     return next(word for kind, word in _KINDS if isinstance(value, kind))
+
+
+def text(parse: Callable[[str], _T]) -> Callable[[object], _T]:
+    """Return a parser that takes text and gives it to another one."""
+
+    def parser(value: object) -> _T:
+        if not isinstance(value, str):
+            raise UsageError("", f"is {kind_of(value)}, not text", "Put the value in quotes.")
+        return parse(value)
+
+    return parser
+
+
+def flag(value: object) -> bool:
+    """Read true or false.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if not isinstance(value, bool):
+        raise UsageError("", f"is {kind_of(value)}, not true or false", "Write it without quotes.")
+    return value
+
+
+def one_of(words: Iterable[_W]) -> Callable[[object], _W]:
+    """Return a parser that takes one of some words."""
+    known = {str(word): word for word in words}
+
+    def parser(word: str) -> _W:
+        if word not in known:
+            raise UsageError(f"{word[:40]!r}", f"is not one of {', '.join(known)}")
+        return known[word]
+
+    return text(parser)

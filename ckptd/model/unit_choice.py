@@ -12,10 +12,10 @@ from itertools import islice
 from typing import Final
 
 from ckptd.errors import NotFound, UsageError
-from ckptd.limits import CHOICE_PATTERNS_MAX, PATH_BYTES_MAX
+from ckptd.limits import CHOICE_PATTERNS_MAX
 from ckptd.model.blocks import BlockSet
 from ckptd.model.nearest import nearest_names
-from ckptd.model.patterns import compile_pattern
+from ckptd.model.patterns import check_pattern, compile_pattern
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
 
@@ -52,9 +52,7 @@ class Choice:
             UsageError: There is no such criticality; a pattern is too long, or there are too many.
         """
         for pattern in patterns:
-            if not pattern or len(pattern.encode(errors="surrogatepass")) > PATH_BYTES_MAX:
-                problem = f"is empty, or has more than {PATH_BYTES_MAX} bytes"
-                raise UsageError(f"pattern {pattern[:40]!r}", problem)
+            check_pattern(pattern)
         known = {each.label: each for each in Criticality}
         if min_criticality is not None and min_criticality not in known:
             raise UsageError(

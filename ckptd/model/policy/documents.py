@@ -23,13 +23,13 @@ from typing import Final, TypeVar
 from ckptd.errors import UsageError
 from ckptd.limits import (
     MANIFEST_PHASES_MAX,
-    PATH_BYTES_MAX,
     POLICY_GLOBS_MAX,
     POLICY_RULES_MAX,
 )
 from ckptd.model.nearest import nearest_names
+from ckptd.model.patterns import check_pattern
 from ckptd.model.policy.rules import Policy, Rule, parse_phase_name
-from ckptd.model.toml_text import kind_of
+from ckptd.model.toml_text import flag, kind_of, text
 from ckptd.model.words import Criticality
 
 POLICY_KEYS: Final = ("phases", "rule")
@@ -112,14 +112,14 @@ class _Reader:
         if "phase" in entry:
             phase = self.read(f"{key}.phase", entry["phase"], _phase_of(phases))
         if "criticality" in entry:
-            criticality = self.read(f"{key}.criticality", entry["criticality"], _criticality)
+            criticality = self.read(f"{key}.criticality", entry["criticality"], text(_criticality))
         if "after" in entry:
             after = self.read(f"{key}.after", entry["after"], _globs)
             if both := sorted(set(after).intersection(paths)):
                 error = UsageError(f"{both[0]!r}", "is in paths, too", "No unit waits for itself.")
                 raise self._refuse(f"{key}.after", error)
         if "optional" in entry:
-            is_optional = self.read(f"{key}.optional", entry["optional"], _flag)
+            is_optional = self.read(f"{key}.optional", entry["optional"], flag)
         if not any(key in entry for key in _RULE_KEYS[1:]):
             problem = "says nothing of its units"
             hint = f"Write one of {', '.join(_RULE_KEYS[1:])}."
@@ -130,24 +130,12 @@ class _Reader:
         return Rule(paths, phase, criticality, after, is_optional, origin)
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise UsageError("", f"is {kind_of(value)}, not text", "Put the value in quotes.")
-    return value
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise UsageError("", f"is {kind_of(value)}, not true or false", "Write it without quotes.")
-    return value
-
-
 def _phases(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise UsageError("", f"is {kind_of(value)}, not a list", 'Write ["core", "rest"].')
     if len(value) > MANIFEST_PHASES_MAX:
         raise UsageError("", f"has {len(value)} phases, more than {MANIFEST_PHASES_MAX}")
-    phases = tuple(parse_phase_name(_text(each)) for each in value)
+    phases = tuple(text(parse_phase_name)(each) for each in value)
     if len(set(phases)) < len(phases):
         twice = next(each for number, each in enumerate(phases) if each in phases[:number])
         raise UsageError(f"{twice!r}", "stands there twice")
@@ -155,19 +143,18 @@ def _phases(value: object) -> tuple[str, ...]:
 
 
 def _phase_of(phases: tuple[str, ...]) -> Callable[[object], str]:
-    def read(value: object) -> str:
-        phase = parse_phase_name(_text(value))
+    def read(word: str) -> str:
+        phase = parse_phase_name(word)
         if phases and phase not in phases:
             raise UsageError(
                 f"{phase!r}", f"is not one of phases: {', '.join(phases)}", "Put it in order there."
             )
         return phase
 
-    return read
+    return text(read)
 
 
-def _criticality(value: object) -> Criticality:
-    word = _text(value)
+def _criticality(word: str) -> Criticality:
     if word not in _CRITICALITIES:
         raise UsageError(f"{word[:40]!r}", f"is not one of {', '.join(_CRITICALITIES)}")
     return _CRITICALITIES[word]
@@ -178,10 +165,4 @@ def _globs(value: object) -> tuple[str, ...]:
         raise UsageError("", f"is {kind_of(value)}, not a list", 'Write ["*.safetensors"].')
     if len(value) > POLICY_GLOBS_MAX:
         raise UsageError("", f"has {len(value)} patterns, more than {POLICY_GLOBS_MAX}")
-    globs = tuple(_text(each) for each in value)
-    for each in globs:
-        if not each or len(each.encode(errors="surrogatepass")) > PATH_BYTES_MAX:
-            raise UsageError(
-                f"pattern {each[:40]!r}", f"is empty, or has more than {PATH_BYTES_MAX} bytes"
-            )
-    return tuple(dict.fromkeys(globs))
+    return tuple(dict.fromkeys(text(check_pattern)(each) for each in value))
