@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ckptd.model.ids import CheckpointName
 from ckptd.model.policy.assignment import Assignment, assign
 from ckptd.model.policy.rules import Policy, Rule, parse_phase_name
 from ckptd.model.shards import split_shard
@@ -14,12 +13,11 @@ from ckptd.store.files.roots import Root
 from ckptd.store.published.candidates import Candidates
 from ckptd.store.published.inner_names import InnerNames
 from ckptd.store.published.policy_files import BESIDE, policy_in
-from ckptd.store.published.recognising import recognised
 from ckptd.store.published.scanning import PublishOrder
 
 
 def policies_of(
-    root: Root, relative: str, request: PublishOrder, files: Candidates, inner: InnerNames
+    root: Root, relative: str, request: PublishOrder, proposed: Policy | None
 ) -> tuple[Policy, ...]:
     """Return the policies that count, in order of precedence.
 
@@ -30,19 +28,17 @@ def policies_of(
         root: Where the directory lies.
         relative: Its path below the root.
         request: What is published.
-        files: All that is.
-        inner: Links that name files, too.
+        proposed: What a recogniser proposes, if that counts.
 
     Raises:
         UsageError: A policy cannot be used.
         StorageError: A policy cannot be read.
     """
-    proposal = recognised(root, files, inner) if request.recognises else None
     return (
-        typed_policy(request),
+        _typed_policy(request),
         *_in_files(root, relative, request),
         *request.policies,
-        *((proposal.policy,) if proposal else ()),
+        *(() if proposed is None else (proposed,)),
     )
 
 
@@ -64,16 +60,11 @@ def assigned(
         files.all_paths,
         policies,
         also_called=inner.also_called,
-        is_part=is_part(request.checkpoint),
+        is_part=split_shard(request.checkpoint) is not None,
     )
 
 
-def is_part(checkpoint: CheckpointName) -> bool:
-    """Return whether what is published has others beside it in which prerequisites may be."""
-    return split_shard(checkpoint) is not None
-
-
-def typed_policy(request: PublishOrder) -> Policy:
+def _typed_policy(request: PublishOrder) -> Policy:
     """Return what was said for this publishing alone.
 
     Raises:

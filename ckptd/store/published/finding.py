@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ckptd.errors import UsageError
 from ckptd.model.policy.assignment import Assignment
+from ckptd.model.policy.recognition import Proposal
 from ckptd.model.policy.rules import Policy
 from ckptd.store.files.roots import Root
 from ckptd.store.published.assigning import assigned, policies_of
@@ -39,6 +40,7 @@ class Found(NamedTuple):
         inner: The links and empty directories that are kept as they are.
         closed: How many of the files this process may not open by itself.
         policies: What counts of them.
+        proposal: What a recogniser makes of them, if that counts; ``None``: nothing, or not asked.
     """
 
     directory: str
@@ -47,6 +49,7 @@ class Found(NamedTuple):
     inner: InnerNames
     closed: int
     policies: tuple[Policy, ...]
+    proposal: Proposal | None
 
 
 def find_closed(root: Root, relative: str, request: PublishOrder) -> list[Candidate]:
@@ -92,13 +95,14 @@ def found_files(
         is_waited_for = bool(closed) and will_be_passed
         if not is_waited_for:
             check_passed(root, relative, closed, len(candidates))
-    policies = policies_of(root, relative, request, candidates, inner)
+    proposal = recognised(root, candidates, inner) if request.recognises else None
+    policies = policies_of(root, relative, request, proposal and proposal.policy)
     candidates.describe(assigned(request, policies, candidates, inner))
     if not (request.only or request.allows_incomplete or is_waited_for):
         places = inner.places(candidates.places())
         paths = chain(candidates.paths(), inner.names_of_files())
         check_complete(root, relative, paths, places)
-    return Found(relative, request, candidates, inner, len(closed), policies)
+    return Found(relative, request, candidates, inner, len(closed), policies, proposal)
 
 
 class Proposed(NamedTuple):
@@ -173,11 +177,11 @@ def outlook_of(
 
 
 def _proposed(root: Root, found: Found) -> Proposed | None:
+    if found.order.recognises:
+        return found.proposal and Proposed(found.proposal.format, is_counted=True)
     proposal = recognised(root, found.files, found.inner)
     if proposal is None:
         return None
-    if found.order.recognises:
-        return Proposed(proposal.format, is_counted=True)
     try:
         assignment = assigned(
             found.order, (*found.policies, proposal.policy), found.files, found.inner

@@ -80,7 +80,7 @@ def scan_and_hash(
         CkptdError: Cancelled.
     """
     root.check_in_place()
-    relative, request, candidates, inner, closed, _ = found_files(root, relative, request)
+    relative, request, candidates, inner, closed, *_ = found_files(root, relative, request)
     hashed = HashedFiles(candidates)
     run = HashRun(
         root,

@@ -11,7 +11,7 @@ from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.policy.recognition import Proposal, Read
 from ckptd.store.files.roots import Root
 from ckptd.store.published import recognising
-from ckptd.store.published.finding import found_files
+from ckptd.store.published.finding import found_files, outlook_of
 from ckptd.store.published.recognising import recognised
 from ckptd.store.published.scanning import PublishOrder
 from tests.support.somebody import somebody
@@ -96,3 +96,19 @@ def test_files_are_read_within_bounds(
     seen.clear()
     assert proposal_of(root) is None
     assert seen == []
+
+
+@pytest.mark.parametrize("counts", [False, True])
+def test_a_dry_run_asks_once(
+    root: Root, inside: Path, monkeypatch: pytest.MonkeyPatch, *, counts: bool
+) -> None:
+    asked: list[int] = []
+
+    def recognise(sizes: dict[str, int], _: Read) -> None:
+        asked.append(len(sizes))
+
+    monkeypatch.setattr(recognising, "recognise", recognise)
+    write_files(inside / "v1", FILES)
+    order = PublishOrder(root.absolute("v1"), CheckpointName("a"), Version(1), recognises=counts)
+    assert outlook_of(root, "v1", order).proposed is None
+    assert asked == [len(FILES)]
