@@ -259,7 +259,7 @@ class Daemon:
             # Before anybody can ask about what is under way, or how long it will take.
             Service("rates", start=self._rate_memory.load, run=self._rate_memory.run),
             Service("moments", start=self._measuring.load),
-            Service("retention", start=self._retention.retaining.load),
+            Service("retention", start=self._retention.leases.load),
             Service("passed files", start=self._passed.load, run=self._passed.run),
             Service("active versions", start=self._recovering.activating.go_on),
             Service("interrupted recoveries", start=self._recovering.go_on),

@@ -105,7 +105,7 @@ class RetainingNode:
         self.retaining = self.retention.retaining
         self.retaining._clock, self.retaining._last_s = self._clock, self._clock()
         self.retaining._deciding._clock = self._clock
-        await self.retaining.load()
+        await self.retention.leases.load()
 
     async def save(
         self, version: int, *, content: bytes | None = None, is_published: bool = False

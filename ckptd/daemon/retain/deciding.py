@@ -151,7 +151,7 @@ class Deciding:
             return standing
         return replace(standing, in_the_way=standing.in_the_way | {failed.kept})
 
-    def _short_bytes(self, free_bytes: int | None = None) -> dict[str, int]:
+    def _short_bytes(self, free_bytes: int | None) -> dict[str, int]:
         """Return how much more is to be free on which disk. Blocks."""
         short: dict[str, int] = {}
         for root in self._roots:

@@ -44,7 +44,7 @@ class Leases:
         self._asked_s: OrderedDict[Digest, float] = OrderedDict()
 
     async def load(self) -> None:
-        """Take over the leases of an earlier life; each has its whole time again.
+        """Take over the leases of an earlier life, each with its whole time; before anybody asks.
 
         Raises:
             StorageError: The database cannot be read.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Iterable, Sequence
 from contextlib import aclosing
 from random import Random
 from typing import Final
@@ -19,16 +19,14 @@ from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.retain.asking_holders import AskingHolders
 from ckptd.daemon.retain.deciding import Deciding, View
 from ckptd.daemon.retain.leases import Leases
-from ckptd.daemon.retain.named_places import NamedPlaces
+from ckptd.daemon.retain.named_places import NamedPlace, NamedPlaces
 from ckptd.daemon.retain.outcomes import Outcome, RetentionSeen
 from ckptd.daemon.retain.removing import Doomed, Removing
 from ckptd.daemon.retain.survey import AS_WANTED, Survey, Surveyed
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.errors import CkptdError, Conflict
 from ckptd.model.ids import CheckpointName, Digest
-from ckptd.model.retention import (
-    is_to_wait,
-)
+from ckptd.model.retention import is_to_wait
 from ckptd.model.words import GoesBecause, KeptBecause
 from ckptd.observe.logs import get_logger
 from ckptd.store.published.places import Place
@@ -84,11 +82,9 @@ class Retaining:
     ) -> None:
         self._section = parts.config.retention
         self._node = parts.config.node.id
-        self._storage = parts.storage
         self._catalog = parts.storage.catalog
         self._records: RetentionRecords = parts.storage.retention
         self._advertising = advertising
-        self._standings = standings
         self._removing = removing
         self._leases = leases
         self._is_busy = is_busy
@@ -105,14 +101,6 @@ class Retaining:
         self._lock = asyncio.Lock()
         self._due_s: dict[Digest, float] = {}
         self._last_s = clock()
-
-    async def load(self) -> None:
-        """Take over what an earlier life knew of readers; before anybody can ask.
-
-        Raises:
-            StorageError: The database cannot be read.
-        """
-        await self._leases.load()
 
     async def run(self) -> None:
         """Bring begun removals to their end, and remove what may go, until cancelled."""
@@ -211,10 +199,7 @@ class Retaining:
                 shared = await self._removing.check(chosen.places)
             except Conflict as error:
                 return Outcome(chosen, kept=KeptBecause.SHARED, why=str(error))
-            doomed: list[Doomed] = []
-            async with aclosing(self._removing.examine(chosen.places, shared, doomed)) as looks:
-                async for _ in looks:
-                    pass
+            doomed = await self._examine(chosen.places, shared)
             if any(each.examined.foreign_count for each in doomed):
                 return Outcome(chosen, kept=KeptBecause.CHANGED)
             return await self._take_off_and_remove(chosen, goes, doomed)
@@ -286,6 +271,14 @@ class Retaining:
                 return
             await self._advertising.wait_change(offered.revision)
 
+    async def _examine(self, places: Sequence[NamedPlace], shared: Container[int]) -> list[Doomed]:
+        """Look at every file of some places, as :meth:`Removing.examine` does."""
+        doomed: list[Doomed] = []
+        async with aclosing(self._removing.examine(places, shared, doomed)) as looks:
+            async for _ in looks:
+                pass
+        return doomed
+
     async def _remove_files(self, doomed: Sequence[Doomed]) -> int:
         """Remove places that were taken off offer; return how many bytes that frees."""
         removed: list[Removed] = []
@@ -311,10 +304,7 @@ class Retaining:
                     continue
                 await self._catalog.see_family(begun[0].held.holding.checkpoint)
                 shared = await self._removing.check(begun)
-                doomed: list[Doomed] = []
-                async with aclosing(self._removing.examine(begun, shared, doomed)) as looks:
-                    async for _ in looks:
-                        pass
+                doomed = await self._examine(begun, shared)
                 self.seen.freed_bytes += await self._remove_files(doomed)
             except CkptdError as error:
                 _log.warning("retention.not_removed", version=_name(surveyed), why=str(error))

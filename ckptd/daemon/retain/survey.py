@@ -105,8 +105,7 @@ class Survey:
 
     def what_came_between(self, surveyed: Surveyed) -> KeptBecause | None:
         """Return what is in the way of removing a version by now that may pass; the rest stays."""
-        in_the_way = self._in_use(surveyed.held, self._used_here())
-        return next(iter(sorted(in_the_way)), None)
+        return min(self._in_use(surveyed.held, self._used_here()), default=None)
 
     def copies(self, held: HeldVersion) -> int:
         """Return how many other nodes have a version, as far as this node knows."""
