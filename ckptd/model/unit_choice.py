@@ -110,6 +110,14 @@ class Choice:
             )
         return blocks | found
 
+    def blocks_outside(self, space: AddressSpace) -> BlockSet:
+        """Return the blocks that are not wanted, where nothing stands yet.
+
+        Raises:
+            NotFound: As for :meth:`blocks_in`.
+        """
+        return BlockSet.full(space.block_count) - self.blocks_in(space)
+
     def _of_patterns(self, space: AddressSpace) -> BlockSet:
         matching = [(pattern, compile_pattern(pattern).match) for pattern in self.patterns]
         matched: set[str] = set()

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Final, NamedTuple
 
 from ckptd.control.messages.waiting import WaitRequest
-from ckptd.daemon.answer.job_shards import JobShards
+from ckptd.daemon.answer.job_shards import JobShards, named_shards
 from ckptd.daemon.answer.proven_versions import ProvenVersions
 from ckptd.daemon.answer.reaching import (
     EndSeen,
@@ -43,7 +43,6 @@ from ckptd.model.shards import (
 from ckptd.model.words import GoalKind
 from ckptd.store.published.places import HeldVersion, Place
 
-_MINE: Final = "mine"
 _AT_ONCE_MAX: Final = 10_000
 """So many units are looked at on the event loop: some milliseconds' work."""
 
@@ -81,8 +80,7 @@ class Awaited:
         if self._asked is not None and self.goal.kind is GoalKind.NEWEST:
             problem = "is asked for together with a version"
             raise UsageError(f"goal {self.goal}", problem, "Leave one of them out.")
-        is_typed = request.shards not in {"", _MINE}
-        self._typed = parse_shards(request.shards) if is_typed else None
+        self._typed = named_shards(request.shards)
         self._catalog = storage.catalog
         self._roots = storage.roots
         self._recovering = recovering

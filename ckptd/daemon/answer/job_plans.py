@@ -24,7 +24,6 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.shards import WantedShards, parse_shards
-from ckptd.model.space import AddressSpace
 from ckptd.model.unit_choice import Choice
 from ckptd.store.files.roots import Root
 from ckptd.store.trees.equal_blocks import SimilarPlace
@@ -122,7 +121,7 @@ class JobPlans:
         job, version = CheckpointName(joint.manifest.checkpoint), Version(joint.manifest.version)
         root, target = self._own.target_of(job, version)
         there = await asyncio.to_thread(look_at_target, root, target)
-        unchosen = await asyncio.to_thread(_unchosen, space, units)
+        unchosen = await asyncio.to_thread(units.blocks_outside, space) if units else BlockSet()
         stands = await self._standing(joined, root, target) if there.found else None
         is_whole = stands is not None and stands | unchosen == BlockSet.full(space.block_count)
         similar: tuple[SimilarPlace, ...] = ()
@@ -177,12 +176,6 @@ class JobPlans:
             standing = await asyncio.to_thread(place.standing, space)
             blocks |= joined.joint.from_member(digest, standing)
         return blocks
-
-
-def _unchosen(space: AddressSpace, units: Choice | None) -> BlockSet:
-    if units is None:
-        return BlockSet()
-    return BlockSet.full(space.block_count) - units.blocks_in(space)
 
 
 def _holding(joined: Joined, blocks: BlockSet) -> Holding:

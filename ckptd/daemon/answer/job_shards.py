@@ -39,8 +39,9 @@ class JobShards:
         Raises:
             UsageError: Shards cannot be read, or this node had none of them.
         """
-        if typed and typed != _MINE:
-            return str(parse_shards(typed))
+        named = named_shards(typed)
+        if named is not None:
+            return str(named)
         mine = self.mine(checkpoint)
         if mine is not None:
             return str(mine)
@@ -73,3 +74,12 @@ class JobShards:
             return False
         names = await heard_names(self._recovering, until=name)
         return name not in names and any(is_shard_of(each, name) for each in names)
+
+
+def named_shards(typed: str) -> WantedShards | None:
+    """Return the shards that somebody named; ``None``: those that are this node's are meant.
+
+    Raises:
+        UsageError: They cannot be read.
+    """
+    return parse_shards(typed) if typed not in {"", _MINE} else None

@@ -127,7 +127,7 @@ class PlanAnswers:
         facts = mine or sources[0][1]
         space, problem = await self._found.find((checkpoint, version, digest), holders)
         if units is not None and space is not None and digest not in unchosen:
-            unchosen[digest] = await self._unchosen_of(space, units)
+            unchosen[digest] = await asyncio.to_thread(units.blocks_outside, space)
         held = self._catalog.held(digest)
         root, target = self._own.target_of(checkpoint, version, digest)
         there = await asyncio.to_thread(look_at_target, root, target)
@@ -206,16 +206,7 @@ class PlanAnswers:
             space, _ = await self._found.find((checkpoint, version, digest), holders)
             if space is None:
                 return choice, unchosen
-            unchosen[digest] = await self._unchosen_of(space, units)
-
-    async def _unchosen_of(self, space: AddressSpace, units: Choice) -> BlockSet:
-        """Return the blocks of a version that are not wanted.
-
-        Raises:
-            NotFound: It has no units of those that are.
-        """
-        chosen = await asyncio.to_thread(units.blocks_in, space)
-        return BlockSet.full(space.block_count) - chosen
+            unchosen[digest] = await asyncio.to_thread(units.blocks_outside, space)
 
     def _contents_of(
         self, checkpoint: CheckpointName, wanted: Version | None, own: Sequence[Holding]
