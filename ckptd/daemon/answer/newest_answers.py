@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 from ckptd.control.messages.jobs import DifferingRow, NewestRequest, NewestView
 from ckptd.daemon.answer.proven_versions import ProvenVersions
 from ckptd.daemon.recover.recovering import Recovering
-from ckptd.model.ids import (
-    CheckpointName,
-    parse_checkpoint_name,
-)
+from ckptd.model.ids import CheckpointName, NodeId, Version, parse_checkpoint_name
 from ckptd.model.words import PeerState
 
 _LOOK_S: Final = 0.25
@@ -45,16 +43,10 @@ class NewestAnswers:
 
     async def _look(self, job: CheckpointName) -> NewestView:
         found = await self._proven.choose(job)
-        differing = tuple(
-            DifferingRow(node=node, version=version)
-            for node, version in sorted(found.others.items())
-        )
+        differing = _rows(found.others)
         is_settled = self._recovering.scheduler.is_settled
         by_node = self._recovering.placed().get(job, {})
         is_apart = len(set(by_node.values())) > 1
-        placed = tuple(
-            DifferingRow(node=node, version=version) for node, version in sorted(by_node.items())
-        )
         return NewestView(
             job=job,
             version=found.version,
@@ -62,7 +54,7 @@ class NewestAnswers:
             is_agreed=found.version is not None and is_settled and not differing and not is_apart,
             why=found.why,
             differing=differing,
-            placed=placed if is_apart else (),
+            placed=_rows(by_node) if is_apart else (),
             silent=tuple(sorted(self._silent())),
         )
 
@@ -72,3 +64,9 @@ class NewestAnswers:
             for peer in self._recovering.peering.peers()
             if peer.state in {PeerState.UNREACHABLE, PeerState.UNKNOWN}
         }
+
+
+def _rows(by_node: Mapping[NodeId, Version]) -> tuple[DifferingRow, ...]:
+    return tuple(
+        DifferingRow(node=node, version=version) for node, version in sorted(by_node.items())
+    )

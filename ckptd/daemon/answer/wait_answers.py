@@ -104,10 +104,10 @@ class WaitAnswers:
 
     def _progress(self, found: Reaching, goal: Goal) -> WaitProgress:
         snapshot = None
-        for each in self._recovering.book:
-            if each.id == found.recovery:
-                now = self._recovering.runtime.now()
-                snapshot = self._recovering.scheduler.recovery(each.id, now=now)
+        opened = None if found.recovery is None else self._recovering.book.get(found.recovery)
+        if opened is not None:
+            now = self._recovering.runtime.now()
+            snapshot = self._recovering.scheduler.recovery(opened.id, now=now)
         if snapshot is None:
             return WaitProgress(waiting_for=found.waiting_for, version=found.version)
         eta_ns = snapshot.eta_ns
