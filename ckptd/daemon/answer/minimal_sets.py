@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ckptd.control.messages.manifests import PhaseRow
 from ckptd.control.messages.minimal_sets import MinimalSetView
@@ -37,17 +37,24 @@ class MinimalSets:
 
     def of(self, digest: Digest) -> MinimalSetView | None:
         """Return the minimal viable set of a version that is here; ``None``: it is not known."""
-        found = self._of_held(digest)
-        return None if found is None else self.shown(found)
+        return self.of_each((digest,)).get(digest)
+
+    def of_each(self, digests: Iterable[Digest]) -> dict[Digest, MinimalSetView]:
+        """Return the minimal viable sets of those of some versions that are here.
+
+        Cost: O(versions + paths to peers).
+        """
+        rate = self._rate()
+        return {
+            digest: minimal_set_view(found, _seconds(found.size_bytes, rate))
+            for digest in digests
+            if (found := self._of_held(digest)) is not None
+        }
 
     def critical_bytes(self, digest: Digest) -> int | None:
         """Return how long the critical units of a version are; ``None``: it is not known."""
         found = self._of_held(digest)
         return None if found is None else found.critical_bytes
-
-    def shown(self, found: MinimalSet) -> MinimalSetView:
-        """Return a minimal viable set with how long a peer would wait for it."""
-        return minimal_set_view(found, self.predicted_s(found.size_bytes))
 
     def first_of(self, phases: Sequence[PhaseRow]) -> MinimalSetView:
         """Return the minimal viable set of a version that is not published yet.
@@ -61,17 +68,19 @@ class MinimalSets:
             units=first.units,
             bytes=first.bytes,
             is_everything=len(phases) == 1,
-            predicted_s=self.predicted_s(first.bytes),
+            predicted_s=_seconds(first.bytes, self._rate()),
         )
 
-    def predicted_s(self, size_bytes: int) -> float | None:
-        """Return in which time a peer would have so many bytes; ``None``: not known."""
+    def _rate(self) -> float:
+        """Return at how many bytes per second a peer would get something; 0: not known."""
         now = self._now()
         rates = [rate.believed_bytes_per_s(now=now) for rate in self._rates().values()]
         fastest = max(rates, default=0.0)
-        limit = self._limits().get(LimitKey(Direction.EGRESS), fastest)
-        rate = min(fastest, limit)
-        return round(size_bytes / rate, 3) if rate > 0 else None
+        return min(fastest, self._limits().get(LimitKey(Direction.EGRESS), fastest))
+
+
+def _seconds(size_bytes: int, rate: float) -> float | None:
+    return round(size_bytes / rate, 3) if rate > 0 else None
 
 
 def minimal_set_view(found: MinimalSet, predicted_s: float | None) -> MinimalSetView:

@@ -66,10 +66,11 @@ class PeerAnswers:
         places = _Places(self._roots, self._catalog, self._moments)
         rows = _checkpoint_rows(self._node, self._catalog, self._peering, places)
         rows = list(_with_placing(rows, self._placed()))
+        first = self._minimal_sets.of_each(Digest(row.digest) for row in rows)
         return [
             replace(
                 row,
-                minimal_set=self._minimal_sets.of(Digest(row.digest)),
+                minimal_set=first.get(Digest(row.digest)),
                 critical_bytes=self._minimal_sets.critical_bytes(Digest(row.digest)),
             )
             for row in rows

@@ -51,6 +51,20 @@ def test_a_peer_has_it_at_the_fastest_rate_that_is_believed_within_the_limit(
     assert known.critical_bytes(HELD) == 300
 
 
+def test_of_each_that_is_here_is_said_the_same_by_one_look_at_rates() -> None:
+    looks = []
+
+    def rates() -> dict[PathId, LearnedRate]:
+        looks.append(1)
+        return {PathId(NodeId("p")): rate(500)}
+
+    held = {HELD: FOUND, Digest("bb"): FOUND}
+    known = MinimalSets(held.get, rates, dict, lambda: 0)
+    found = known.of_each((HELD, Digest("bb"), Digest("cc")))
+    assert len(looks) == 1
+    assert found == {HELD: known.of(HELD), Digest("bb"): known.of(HELD)}
+
+
 def test_of_what_is_not_here_nothing_is_known() -> None:
     known = sets(rate(1), of_held=False)
     assert (known.of(HELD), known.critical_bytes(HELD)) == (None, None)
