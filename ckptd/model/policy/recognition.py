@@ -6,7 +6,7 @@ people write go before theirs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
 from ckptd.limits import MIB
@@ -27,15 +27,9 @@ class Proposal(NamedTuple):
     """What a recogniser makes of a version.
 
     Attributes:
-        format: The name of the format, for people: ``safetensors``.
+        format: The name of the format, for people: ``Hugging Face``; of several, all.
         policy: What it proposes; the origin of its rules begins with :data:`RECOGNISED`.
-        reason: By what it was recognised; empty if the name of the format says it.
     """
 
     format: str
     policy: Policy
-    reason: str = ""
-
-
-Recognise: TypeAlias = Callable[[Mapping[str, int], Read], Proposal | None]
-"""Looks at the files of a version, path → size; ``None`` if it is of no format that is known."""
