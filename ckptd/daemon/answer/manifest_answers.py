@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from itertools import islice
 from typing import Final
 
 from ckptd.control.messages.manifests import (
@@ -155,5 +154,5 @@ def _listed(space: AddressSpace, request: ManifestRequest) -> tuple[tuple[UnitRo
         for index, unit in enumerate(space.manifest.units)
         if any(pattern.match(unit.path) for pattern in patterns)
     ]
-    shown = islice(matching, request.start, request.start + UNITS_IN_ANSWER_MAX)
+    shown = matching[request.start : request.start + UNITS_IN_ANSWER_MAX]
     return tuple(unit_row(space, space.manifest.units[index]) for index in shown), len(matching)

@@ -105,14 +105,14 @@ def rules_of(
         names: What is in it; of several kinds that a name is of the first counts.
         kinds: What there can be.
     """
-    left = set(names)
+    left, below = set(names), escape_pattern(directory)
     for kind in kinds:
         found: list[str] = []
         for glob in kind.globs:
             matched = set(filter(compile_pattern(glob).match, left))
             if matched:
                 left -= matched
-                found += (f"{_prefix(directory)}{each}" for each in _narrow(kind, glob, matched))
+                found += (path_in(below, each) for each in _narrow(kind, glob, matched))
         if found:
             yield rule_of(format_name, found, kind)
 
@@ -152,7 +152,3 @@ def rule_of(
 def path_in(directory: str, name: str) -> str:
     """Return the path of a file in a directory of the version."""
     return f"{directory}/{name}" if directory else name
-
-
-def _prefix(directory: str) -> str:
-    return f"{escape_pattern(directory)}/" if directory else ""
