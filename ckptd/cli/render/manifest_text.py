@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ckptd.cli.render.text import bare_name_counts, printable, reference, table
+from ckptd.cli.render.text import (
+    bare_name_counts,
+    printable,
+    reference,
+    table,
+    wrapped_to,
+)
 from ckptd.control.messages.manifests import (
     FoldRow,
     ManifestView,
@@ -102,11 +108,27 @@ def _fold_lines(
     if any(fold.after_units for fold in folds):
         columns.append(("AFTER", _after_of))
     columns.append(("PATHS", lambda fold: fold.paths))
+    lines = _table_of(folds, columns, width)
     if any(fold.rule for fold in folds):
-        columns.append(("RULE", _rule_of))
-    rows = ([cell(fold) for _, cell in columns] for fold in folds)
-    lines = table([name for name, _ in columns], rows, width, whole=("UNITS", "SIZE", "CLASS"))
+        with_rules = _table_of(folds, [*columns, ("RULE", _rule_of)], None)
+        if width is None or max(map(len, with_rules)) <= width:
+            lines = with_rules
+        else:
+            lines = [*lines[:1], *_rules_below(folds, lines[1:], width)]
     return [*lines, *((f"and {left_out} units more, of other kinds",) if left_out else ())]
+
+
+def _table_of(folds: Iterable[FoldRow], columns: Sequence[_Column], width: int | None) -> list[str]:
+    rows = ([cell(fold) for _, cell in columns] for fold in folds)
+    return table([name for name, _ in columns], rows, width, whole=("UNITS", "SIZE", "CLASS"))
+
+
+def _rules_below(folds: Iterable[FoldRow], lines: Iterable[str], width: int) -> Iterator[str]:
+    """Yield each row with its rules below it: cut off, their numbers would be gone first."""
+    for fold, line in zip(folds, lines, strict=True):
+        yield line
+        if fold.rule:
+            yield from wrapped_to(f"  by {printable(_rule_of(fold))}", width)
 
 
 def _class_of(row: FoldRow | UnitRow) -> str:

@@ -83,6 +83,26 @@ def test_the_rule_is_shown_and_what_was_lifted() -> None:
     ]
 
 
+def test_a_rule_that_does_not_fit_is_below_its_row_with_its_number() -> None:
+    both = "../ckptd.policy.toml rule 2; configuration [[policy]] 1 rule 11"
+    said = SaidOfUnits(
+        phases=MANIFEST.phases,
+        folds=(
+            replace(MANIFEST.folds[0], rule=both, lifted_before="model.index"),
+            replace(MANIFEST.folds[2], rule="default"),
+        ),
+    )
+    assert said_lines(said, 80)[:6] == [
+        "UNITS  SIZE    PHASE  CLASS               PATHS",
+        "8      4 MiB   core   critical            *.json",
+        "  by ../ckptd.policy.toml rule 2; configuration [[policy]] 1 rule 11; lifted:",
+        "    before model.index",
+        "9      24 GiB  rest   deferred, optional  optim-*.pt",
+        "  by default",
+    ]
+    assert both in said_lines(said, 200)[1]
+
+
 def test_what_is_recognised_is_said() -> None:
     core = PhaseRow(name="core", units=1, bytes=MIB, critical_bytes=0)
     rest = PhaseRow(name="rest", units=1, bytes=GIB, critical_bytes=0)
