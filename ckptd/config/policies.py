@@ -45,8 +45,7 @@ def _read(document: Document, number: int, entry: object) -> ConfiguredPolicy:
 
     if not isinstance(entry, dict):
         document.fail(place, f"is {kind_of(entry)}, not a table", "Begin it with [[policy]].")
-    origin = f"configuration [[policy]] {number + 1}"
-    policy = read_policy(entry, origin, refuse, keys=_KEYS)
+    policy = read_policy(entry, f"configuration {place}.", refuse, keys=_KEYS)
     if "checkpoint" not in entry:
         document.fail(
             f"{place}.checkpoint", "is missing", 'Write for which it counts: checkpoint = "llama*".'

@@ -67,9 +67,11 @@ def test_what_is_shown_before_is_what_the_manifest_says(
     assert outlook.minimal_set is not None
     assert (outlook.minimal_set.phase, outlook.minimal_set.units) == ("core", 4)
     assert {fold.paths: fold.rule for fold in outlook.said.folds} == {
-        "config.json … model-2.safetensors": "../ckptd.policy.toml rule 1",
-        "model.safetensors.index.json": "../ckptd.policy.toml rule 1; ../ckptd.policy.toml rule 2",
-        "optimizer.pt": "configuration [[policy]] 1 rule 1",
+        "config.json … model-2.safetensors": "../ckptd.policy.toml rule[0]",
+        "model.safetensors.index.json": (
+            "../ckptd.policy.toml rule[0]; ../ckptd.policy.toml rule[1]"
+        ),
+        "optimizer.pt": "configuration policy[0].rule[0]",
     }
     assert source.client.checkpoints() == [], "nothing is recorded"
     foretold = [unit for page in pages if isinstance(page, PublishUnits) for unit in page.units]

@@ -369,9 +369,9 @@ def test_policies_are_read_in_order_with_their_origin(tmp_path: Path) -> None:
     first, second = load(tmp_path, text).policy
     assert (first.checkpoint, first.place) == ("llama*", PlaceMode.PROGRESSIVE)
     assert first.policy.phases == ("core", "rest")
-    assert first.policy.rules[0].origin == "configuration [[policy]] 1 rule 1"
+    assert first.policy.rules[0].origin == "configuration policy[0].rule[0]"
     assert (second.checkpoint, second.place) == ("*", None)
-    assert second.policy.rules[0].origin == "configuration [[policy]] 2 rule 1"
+    assert second.policy.rules[0].origin == "configuration policy[1].rule[0]"
 
 
 def test_policies_in_a_file_of_conf_d_take_the_place_of_all(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def read_policy(
 
     Args:
         table: As it was parsed.
-        origin: Where it stands, for people; a rule's has its number behind that, from 1.
+        origin: Where it stands, for people; a rule's has its key behind that, as in errors.
         refuse: Makes the error to raise, of a key as ``rule[0].paths``.
         keys: Those that the table may have; the caller reads the others.
 
@@ -69,7 +69,7 @@ def read_policy(
         problem = f"has {len(entries)} rules, more than {POLICY_RULES_MAX}"
         raise refuse("rule", UsageError("", problem))
     rules = tuple(
-        reader.rule(f"rule[{number}]", entry, phases, f"{origin} rule {number + 1}")
+        reader.rule(f"rule[{number}]", entry, phases, f"{origin}rule[{number}]")
         for number, entry in enumerate(entries)
     )
     return Policy(phases, rules)

@@ -34,7 +34,7 @@ class Rule:
         after: Patterns of their prerequisites. A unit that matches one itself has none by this
             rule. Empty: they have none.
         is_optional: The version is complete without them.
-        origin: Who says so, for people: ``ckptd.policy.toml rule 3``.
+        origin: Who says so, for people: ``ckptd.policy.toml rule[2]``.
         must_match: It is an error if a pattern of ``paths`` matches nothing.
     """
 

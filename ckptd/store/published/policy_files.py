@@ -66,7 +66,7 @@ def policy_in(root: Root, directory: str, origin: str) -> Policy | None:
         if key in table:
             problem = "is a key of [[policy]] in the configuration, and of no file"
             raise refuse(key, UsageError("", problem, _HINTS[key]))
-    return read_policy(table, origin, refuse)
+    return read_policy(table, f"{origin} ", refuse)
 
 
 def _content(root: Root, place: str) -> bytes | None:

@@ -68,23 +68,23 @@ def test_the_rule_is_shown_and_what_was_lifted() -> None:
         phases=MANIFEST.phases,
         folds=(
             replace(MANIFEST.folds[0], rule="typed", lifted_before="model.index"),
-            replace(MANIFEST.folds[2], rule="../ckptd.policy.toml rule 2"),
+            replace(MANIFEST.folds[2], rule="../ckptd.policy.toml rule[1]"),
         ),
-        idle_rules=("../ckptd.policy.toml rule 3",),
+        idle_rules=("../ckptd.policy.toml rule[2]",),
     )
     assert said_lines(said) == [
         "UNITS  SIZE    PHASE  CLASS               PATHS       RULE",
         "8      4 MiB   core   critical            *.json      typed; lifted: before model.index",
-        "9      24 GiB  rest   deferred, optional  optim-*.pt  ../ckptd.policy.toml rule 2",
+        "9      24 GiB  rest   deferred, optional  optim-*.pt  ../ckptd.policy.toml rule[1]",
         "",
         "phase core: 12 units, 2 GiB, 4 MiB of it critical",
         "phase rest: 9 units, 24 GiB",
-        "counts for no unit: ../ckptd.policy.toml rule 3",
+        "counts for no unit: ../ckptd.policy.toml rule[2]",
     ]
 
 
 def test_a_rule_that_does_not_fit_is_below_its_row_with_its_number() -> None:
-    both = "../ckptd.policy.toml rule 2; configuration [[policy]] 1 rule 11"
+    both = "../ckptd.policy.toml rule[1]; configuration policy[0].rule[10]"
     said = SaidOfUnits(
         phases=MANIFEST.phases,
         folds=(
@@ -95,7 +95,7 @@ def test_a_rule_that_does_not_fit_is_below_its_row_with_its_number() -> None:
     assert said_lines(said, 80)[:6] == [
         "UNITS  SIZE    PHASE  CLASS               PATHS",
         "8      4 MiB   core   critical            *.json",
-        "  by ../ckptd.policy.toml rule 2; configuration [[policy]] 1 rule 11; lifted:",
+        "  by ../ckptd.policy.toml rule[1]; configuration policy[0].rule[10]; lifted:",
         "    before model.index",
         "9      24 GiB  rest   deferred, optional  optim-*.pt",
         "  by default",

@@ -331,9 +331,9 @@ def test_links_and_empty_directories_are_counted_beside_units() -> None:
 
 
 def test_a_publishing_says_of_which_prerequisites_this_part_has_none() -> None:
-    result = replace(PUBLISH_RESULT, unresolved=("latest (p rule 4)",))
+    result = replace(PUBLISH_RESULT, unresolved=("latest (p rule[3])",))
     assert published_lines(result)[-1] == (
-        "not in this part of the job, so nothing waits for it: latest (p rule 4)"
+        "not in this part of the job, so nothing waits for it: latest (p rule[3])"
     )
 
 

@@ -21,7 +21,7 @@ def refused(key: str, error: UsageError) -> ConfigurationError:
 
 
 def read(text: str) -> Policy:
-    return read_policy(parse_toml(text), "p.toml", refused)
+    return read_policy(parse_toml(text), "p.toml ", refused)
 
 
 def test_all_that_a_policy_can_say() -> None:
@@ -49,9 +49,9 @@ def test_all_that_a_policy_can_say() -> None:
                 Criticality.CRITICAL,
                 ("*.safetensors",),
                 False,
-                "p.toml rule 1",
+                "p.toml rule[0]",
             ),
-            Rule(("optim*",), None, Criticality.DEFERRED, (), None, "p.toml rule 2"),
+            Rule(("optim*",), None, Criticality.DEFERRED, (), None, "p.toml rule[1]"),
         ),
     )
 
@@ -78,7 +78,7 @@ VALUES = st.recursive(
 @given(st.dictionaries(KEYS, VALUES, max_size=3))
 def test_whatever_a_table_has_is_a_policy_or_is_named(table: dict[str, object]) -> None:
     with contextlib.suppress(ConfigurationError):
-        assert isinstance(read_policy(table, "p.toml", refused), Policy)
+        assert isinstance(read_policy(table, "p.toml ", refused), Policy)
 
 
 RULE = '[[rule]]\npaths = ["a"]\n'

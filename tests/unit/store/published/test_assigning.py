@@ -114,11 +114,13 @@ def test_there_is_nothing_beside_a_root(root: Root, inside: Path) -> None:
 
 def test_a_part_of_a_job_may_lack_what_another_has(root: Root, inside: Path) -> None:
     write_files(inside, {"v1/model.pt": b"1", NAME: b"[[rule]]\npaths=['m*']\nafter=['latest']"})
-    with pytest.raises(UsageError, match=r"ckptd\.policy\.toml rule 1: puts units after 'latest'"):
+    with pytest.raises(
+        UsageError, match=r"ckptd\.policy\.toml rule\[0\]: puts units after 'latest'"
+    ):
         publish(root, "v1")
     hashed = publish(root, "v1", checkpoint="llama/shard-0-of-2")
     assert [unit.after for unit in hashed.manifest.units] == [()]
-    assert hashed.unresolved == ("latest (../ckptd.policy.toml rule 1)",)
+    assert hashed.unresolved == ("latest (../ckptd.policy.toml rule[0])",)
 
 
 def test_shards_from_one_directory_follow_the_same_rules(root: Root, inside: Path) -> None:

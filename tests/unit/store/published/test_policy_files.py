@@ -26,7 +26,7 @@ def test_where_there_is_none_nothing_is_said(root: Root, inside: Path) -> None:
 
 def test_a_policy_is_read_with_its_origin(root: Root, inside: Path) -> None:
     write_files(inside, {NAME: b'[[rule]]\npaths = ["a"]\nphase = "core"\n'})
-    assert policy_in(root, "", "p") == Policy((), (Rule(("a",), "core", origin="p rule 1"),))
+    assert policy_in(root, "", "p") == Policy((), (Rule(("a",), "core", origin="p rule[0]"),))
 
 
 @pytest.mark.parametrize(
@@ -87,3 +87,17 @@ def test_one_that_may_not_be_read_is_not_ignored(root: Root, inside: Path) -> No
     assert error.value.subject == f"{inside}/{NAME}"
     assert error.value.problem.startswith(f"user {user} may not read it")
     assert "chmod a+r" in error.value.hint
+
+
+def test_rules_are_counted_alike_in_errors_and_where_it_is_said_which_one_counts(
+    root: Root, inside: Path
+) -> None:
+    fine = '[[rule]]\npaths = ["a"]\nphase = "core"\n'
+    (inside / NAME).write_text(fine * 2)
+    policy = policy_in(root, "", NAME)
+    assert policy is not None
+    (inside / NAME).write_text(f"{fine}[[rule]]\npaths = 1\n")
+    with pytest.raises(UsageError) as refused:
+        policy_in(root, "", NAME)
+    key = policy.rules[1].origin.removeprefix(f"{NAME} ")
+    assert refused.value.subject.endswith(f": {key}.paths")
