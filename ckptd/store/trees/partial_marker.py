@@ -7,7 +7,6 @@ loads from it must not take it for everything that was saved.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Final
@@ -16,16 +15,12 @@ import msgspec
 
 from ckptd.model.ids import Digest
 from ckptd.model.manifest import Manifest
-from ckptd.store.files import confined
-from ckptd.store.files.kernel import mapping_os_errors, sync_file
 from ckptd.store.files.layout import PARTIAL_MARKER, inside
 from ckptd.store.files.roots import Root
-from ckptd.store.trees.directories import as_directory
+from ckptd.store.trees.own_files import move_own, remove_own, stage_own
 
 LISTED_MAX: Final = 10_000
 """Units that are listed, at about 100 bytes each; the others are counted."""
-
-_MODE: Final = 0o644
 
 
 def describe_partial(
@@ -76,16 +71,7 @@ def write_marker(tree: Root, content: bytes) -> None:
     Raises:
         StorageError: The system refused.
     """
-    fd = tree.open_file(PARTIAL_MARKER, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, _MODE)
-    try:
-        with mapping_os_errors(tree.absolute(PARTIAL_MARKER)):
-            written = 0
-            while written < len(content):
-                written += os.write(fd, content[written:])
-            os.fchmod(fd, _MODE)
-            sync_file(fd)
-    finally:
-        os.close(fd)
+    stage_own(tree, PARTIAL_MARKER, content)
 
 
 def move_marker(root: Root, tree: Root, target: str) -> None:
@@ -94,14 +80,7 @@ def move_marker(root: Root, tree: Root, target: str) -> None:
     Raises:
         StorageError: The system refused.
     """
-    path = inside(target, PARTIAL_MARKER)
-    with (
-        mapping_os_errors(root.absolute(path)),
-        tree.parent(PARTIAL_MARKER) as old,
-        root.parent(path) as new,
-    ):
-        confined.rename_replacing(*old, *new)
-        sync_file(new[0])
+    move_own(root, tree, PARTIAL_MARKER, target)
 
 
 def remove_marker(root: Root, target: str) -> None:
@@ -110,8 +89,5 @@ def remove_marker(root: Root, target: str) -> None:
     Raises:
         StorageError: The system refused.
     """
-    path = inside(target, PARTIAL_MARKER)
-    if root.stat(path) is not None:
-        root.remove_tree(path)
-        with as_directory(root, target) as fd:
-            sync_file(fd)
+    if root.stat(inside(target, PARTIAL_MARKER)) is not None:
+        remove_own(root, PARTIAL_MARKER, target)

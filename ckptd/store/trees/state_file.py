@@ -8,10 +8,9 @@ stays true when the recovery ends, however that is.
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -19,14 +18,11 @@ from ckptd.errors import Conflict
 from ckptd.model.completeness import is_commit_marker
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.manifest import Manifest
-from ckptd.store.files import confined
-from ckptd.store.files.kernel import mapping_os_errors, sync_file
 from ckptd.store.files.layout import STATE_FILE, inside
 from ckptd.store.files.roots import Root
 from ckptd.store.files.version_state import STATE_FORMAT, PhaseState, VersionState, read_state
-from ckptd.store.trees.directories import as_directory, make_staging
-
-_MODE: Final = 0o644
+from ckptd.store.trees.directories import make_staging
+from ckptd.store.trees.own_files import move_own, remove_own, stage_own
 
 
 class DescribeState(Protocol):
@@ -98,16 +94,7 @@ def stage_state(tree: Root, content: bytes) -> None:
     Raises:
         StorageError: The system refused.
     """
-    fd = tree.open_file(STATE_FILE, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, _MODE)
-    try:
-        with mapping_os_errors(tree.absolute(STATE_FILE)):
-            written = 0
-            while written < len(content):
-                written += os.write(fd, content[written:])
-            os.fchmod(fd, _MODE)
-            sync_file(fd)
-    finally:
-        os.close(fd)
+    stage_own(tree, STATE_FILE, content)
 
 
 def replace_state(root: Root, staging: str, directory: str, content: bytes) -> None:
@@ -135,13 +122,7 @@ def replace_state(root: Root, staging: str, directory: str, content: bytes) -> N
     tree = make_staging(root, staging)
     try:
         stage_state(tree, content)
-        with (
-            mapping_os_errors(root.absolute(path)),
-            tree.parent(STATE_FILE) as old,
-            root.parent(path) as new,
-        ):
-            confined.rename_replacing(*old, *new)
-            sync_file(new[0])
+        move_own(root, tree, STATE_FILE, directory)
     finally:
         tree.close()
 
@@ -170,6 +151,4 @@ def remove_state(root: Root, directory: str) -> None:
         StorageError: The system refused.
     """
     if read_state(root, directory) is not None:
-        root.remove_tree(inside(directory, STATE_FILE))
-        with as_directory(root, directory) as fd:
-            sync_file(fd)
+        remove_own(root, STATE_FILE, directory)
