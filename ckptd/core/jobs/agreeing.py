@@ -81,8 +81,7 @@ def give_way(step: Step, recovery: Recovery) -> None:
 
 def is_quiet(recovery: Recovery) -> bool:
     """Tell whether nothing of a recovery is under way."""
-    is_pending = recovery.local.pending_order is not None or recovery.placing.is_pending
-    return not recovery.work.transfer_count and not is_pending
+    return recovery.is_disk_free and not recovery.work.transfer_count
 
 
 def leave_version(step: Step, recovery: Recovery) -> None:

@@ -14,7 +14,7 @@ on a hard error, which here is an ordinary re-order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ckptd.core.options import Options
 from ckptd.core.state.eligibility import has_room, may_be_asked, must_prove, servable
@@ -122,16 +122,21 @@ def find_race(step: Step, recovery: Recovery, peer: Peer) -> tuple[Transfer, Blo
         return None
     if servable(recovery, peer).meets(_urgent(recovery)):
         return None
-    last: tuple[float, Transfer, BlockRun] | None = None
-    for needs_s, owed in _owed_critical(recovery):
-        run = _able_run(recovery, peer, owed)
-        if run is not None and (last is None or needs_s > last[0]):
-            last = (needs_s, owed, run)
+    critical = recovery.critical_now
+    last = _last_of(
+        recovery,
+        peer,
+        (
+            (ahead_bytes / max(rate, 1.0), known)
+            for ahead_bytes, rate, known in _owed(recovery)
+            if known.blocks.start in critical
+        ),
+    )
     if last is None:
         return None
     space = recovery.content.space
     raced_bytes = recovery.duplicates.raced_bytes + space.run_bytes(last[2])
-    return last[1:] if raced_bytes <= space.set_bytes(recovery.critical_now) else None
+    return last[1:] if raced_bytes <= space.set_bytes(critical) else None
 
 
 def find_straggler(
@@ -156,13 +161,16 @@ def find_straggler(
     critical, end, options = recovery.critical_now, recovery.phasing.end, step.options
     if recovery.is_background or peer.is_own or next_block in critical:
         return None
-    last: tuple[float, Transfer, BlockRun] | None = None
-    for needs_s, owed in _owed(recovery):
-        start = owed.blocks.start
-        is_held_up_by = start < end if next_block >= end else start in critical
-        run = _able_run(recovery, peer, owed) if is_held_up_by else None
-        if run is not None and (last is None or needs_s > last[0]):
-            last = (needs_s, owed, run)
+    is_leaving = next_block >= end
+    last = _last_of(
+        recovery,
+        peer,
+        (
+            (ahead_bytes / rate, known)
+            for ahead_bytes, rate, known in _owed(recovery)
+            if rate and (known.blocks.start < end if is_leaving else known.blocks.start in critical)
+        ),
+    )
     if last is None:
         return None
     needs_ns, size_bytes = int(last[0] * SECOND), recovery.content.space.run_bytes(last[2])
@@ -171,32 +179,40 @@ def find_straggler(
     return last[1:] if is_worth_it and is_within_budget(recovery, size_bytes, options) else None
 
 
-def _owed(recovery: Recovery) -> Iterator[tuple[float, Transfer]]:
-    """Yield ranges that one source owes whose rate is known, and how long it will need for each."""
+def _last_of(
+    recovery: Recovery, peer: Peer, owed: Iterable[tuple[float, Transfer]]
+) -> tuple[float, Transfer, BlockRun] | None:
+    """Return of some ranges the one that would be here last, and what of it a source can bring.
+
+    Args:
+        recovery: Whose ranges they are.
+        peer: The source.
+        owed: How long each will take, and the range.
+    """
+    last: tuple[float, Transfer, BlockRun] | None = None
+    for needs_s, known in owed:
+        run = _able_run(recovery, peer, known)
+        if run is not None and (last is None or needs_s > last[0]):
+            last = (needs_s, known, run)
+    return last
+
+
+def _owed(recovery: Recovery) -> Iterator[tuple[int, float, Transfer]]:
+    """Yield ranges that one source owes.
+
+    Yields:
+        How much its lane has to bring until all of the range is here, how fast that delivers (0
+        while that is not known), and the range.
+    """
     for lane in recovery.work.lanes.values():
-        ahead_bytes, lane_rate = 0, _rate_of(recovery, lane)
-        if not lane_rate or lane.is_closing or lane.source == OWN_DISKS:
+        if lane.is_closing or lane.source == OWN_DISKS:
             continue
+        active_count = max(recovery.work.bundles[lane.source].active_count, 1)
+        ahead_bytes, lane_rate = 0, lane.link.rate.bytes_per_s / active_count
         for known in lane.transfers:
             ahead_bytes += known.size_bytes - known.received_bytes
             if not known.is_hedged:
-                yield ahead_bytes / lane_rate, known
-
-
-def _rate_of(recovery: Recovery, lane: Lane) -> float:
-    """Return how fast one of several lanes to a source delivers; 0 while that is not known."""
-    return lane.link.rate.bytes_per_s / max(recovery.work.bundles[lane.source].active_count, 1)
-
-
-def _owed_critical(recovery: Recovery) -> Iterator[tuple[float, Transfer]]:
-    """Yield critical ranges that one source owes, and how long it will need for each."""
-    critical = recovery.critical_now
-    for lane in recovery.work.lanes.values():
-        ahead_bytes, lane_rate = 0, _rate_of(recovery, lane)
-        for known in () if lane.is_closing or lane.source == OWN_DISKS else lane.transfers:
-            ahead_bytes += known.size_bytes - known.received_bytes
-            if known.blocks.start in critical and not known.is_hedged:
-                yield ahead_bytes / max(lane_rate, 1.0), known
+                yield ahead_bytes, lane_rate, known
 
 
 def losers(recovery: Recovery) -> Iterator[Lane]:

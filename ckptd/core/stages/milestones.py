@@ -110,8 +110,7 @@ def _is_wanted(recovery: Recovery, phase: PhaseExtent) -> bool:
 
 
 def _meets(blocks: BlockSet, phase: PhaseExtent) -> bool:
-    start, end = phase.blocks
-    return start < end and blocks.count_within(start, end) > 0
+    return blocks.count_within(*phase.blocks) > 0
 
 
 def _has_whole_unit(recovery: Recovery, new: BlockSet | None) -> bool:

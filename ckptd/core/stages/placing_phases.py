@@ -71,11 +71,10 @@ def on_phase_placed(step: Step, recovery: Recovery, event: PhasePlaced) -> None:
     placing.obstacle = ""
     if recovery.ending is not None or recovery.local.is_staging_lost:
         return
-    phases = recovery.content.space.phases
-    for position, phase in enumerate(phases):
-        if phase.phase == event.phase and position == placing.position:
-            placing.position += 1
-            note_phase_placed(step, recovery, phase)
+    phases, position = recovery.content.space.phases, placing.position
+    if position < len(phases) and phases[position].phase == event.phase:
+        placing.position += 1
+        note_phase_placed(step, recovery, phases[position])
 
 
 def on_phase_held(step: Step, recovery: Recovery, event: PhaseHeld) -> None:

@@ -87,8 +87,7 @@ def on_choice_widened(step: Step, recovery: Recovery, event: ChoiceWidened) -> N
 def widen(step: Step, recovery: Recovery) -> None:
     """Order room for what is wanted by now and was not before, as soon as the disk is free."""
     local = recovery.local
-    is_free = local.pending_order is None and not recovery.placing.is_pending
-    if recovery.coverage.widened and is_free and local.retry_at_ns is None:
+    if recovery.coverage.widened and recovery.is_disk_free and local.retry_at_ns is None:
         local.pending_order = LocalOrder.WIDENING
         step.order(WidenStaging(recovery.id, recovery.coverage.widened))
 

@@ -176,10 +176,14 @@ class Recovery:
         return self.described
 
     @property
+    def is_disk_free(self) -> bool:
+        """This node's disk does nothing for it now."""
+        return self.local.pending_order is None and not self.placing.is_pending
+
+    @property
     def is_quiet(self) -> bool:
         """Nothing of it is under way, on this node or elsewhere."""
-        is_waiting = self.local.pending_order is not None or self.placing.is_pending
-        return not is_waiting and not self.work.lanes
+        return self.is_disk_free and not self.work.lanes
 
     @property
     def critical(self) -> BlockSet:
