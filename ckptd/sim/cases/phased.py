@@ -56,24 +56,18 @@ class FirstPhase(Check):
 
 def phased(seed: int) -> Case:
     """Of a version with ten times as much behind its first phase, that comes as if it were all."""
-    return _case("phased", seed, 256 * MIB, equal_sources_of(4))
+    return _case("phased", seed, 256 * MIB, (RATE,) * 4)
 
 
 def unequal(seed: int) -> Case:
     """As ``phased``, and one of four sources has a fiftieth of the rate of the others."""
-    rates = (RATE, RATE, RATE, RATE // 50)
-    return _case("phased, one slow", seed, 256 * MIB, rates)
+    return _case("phased, one slow", seed, 256 * MIB, (*(RATE,) * 3, RATE // 50))
 
 
 def draw_phased(rng: Random, seed: int) -> Case:
     """Draw the same in small."""
     rates = [RATE // rng.choice((1, 1, 2, 20)) for _ in range(rng.randint(1, 4))]
     return _case("phased", seed, rng.randint(128, 384) * MIB, [RATE, *rates])
-
-
-def equal_sources_of(count: int) -> tuple[int, ...]:
-    """Return the rates of sources that are alike."""
-    return (RATE,) * count
 
 
 def _case(name: str, seed: int, first_bytes: int, rates: Sequence[int]) -> Case:
@@ -103,13 +97,12 @@ def _scenario(
     units = []
     size_bytes = first_bytes
     for phase in range(phase_count):
-        critical_bytes = size_bytes // 4 // MIB * MIB
-        deferred_bytes = size_bytes // 4 // MIB * MIB
-        normal_bytes = size_bytes - critical_bytes - deferred_bytes
+        quarter_bytes = size_bytes // 4 // MIB * MIB
+        normal_bytes = size_bytes - 2 * quarter_bytes
         units += [
-            UnitPlan(Criticality.CRITICAL, critical_bytes, phase=phase),
+            UnitPlan(Criticality.CRITICAL, quarter_bytes, phase=phase),
             UnitPlan(Criticality.NORMAL, normal_bytes, phase=phase),
-            UnitPlan(Criticality.DEFERRED, deferred_bytes, phase=phase),
+            UnitPlan(Criticality.DEFERRED, quarter_bytes, phase=phase),
         ]
         size_bytes *= TENFOLD
     version = SavedVersion("llama/a", 100, units, MIB)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 from ckptd.core.effects import DiscardStaging, Effect, EndRecovery, PlacePhase, PlaceVersion
 from ckptd.core.events import Event, PhasePlaced
 from ckptd.model.blocks import BlockSet
@@ -21,24 +19,24 @@ class VisibleInOrder(Check):
     """
 
     def __init__(self) -> None:
-        self._ordered: dict[tuple[NodeId, RecoveryId], bool] = defaultdict(bool)
+        self._ordered: set[tuple[NodeId, RecoveryId]] = set()
 
     def at_order(self, book: NodeBook, effect: Effect) -> None:
         """Look at what is about to be seen, and at what is taken away."""
         match effect:
             case PlacePhase():
-                self._ordered[book.name, effect.recovery] = True
+                self._ordered.add((book.name, effect.recovery))
                 self._look(book, effect)
             case PlaceVersion():
                 _check_not_kept_back(book, book.recoveries[effect.recovery])
             case DiscardStaging():
                 ending = book.node.scheduler.inspect().recoveries[effect.recovery].ending
                 is_cancelled = ending is not None and ending.result is Result.CANCELLED
-                due = is_cancelled and self._ordered[book.name, effect.recovery]
+                due = is_cancelled and (book.name, effect.recovery) in self._ordered
                 if effect.withdraws_placed is not due:
                     raise CheckFailed(book, f"{effect.recovery}: whose is what it placed?")
             case EndRecovery():
-                self._ordered.pop((book.name, effect.recovery), None)
+                self._ordered.discard((book.name, effect.recovery))
             case _:
                 pass
 
@@ -77,8 +75,7 @@ class VisibleInOrder(Check):
 def _required(recovery: RecoveryAccount, phase: PhaseExtent) -> BlockSet:
     """Return the blocks of a phase that are wanted, but for optional ones."""
     version = recovery.known_version()
-    of_phase = BlockSet.of_run(phase.blocks) if phase.blocks[0] < phase.blocks[1] else BlockSet()
-    return of_phase - recovery.unchosen - version.optional
+    return BlockSet.of_run(phase.blocks) - recovery.unchosen - version.optional
 
 
 def _check_not_kept_back(book: NodeBook, recovery: RecoveryAccount) -> None:

@@ -415,9 +415,8 @@ class SimulatedRunner:
         staging, disk = self._around.stagings[order.recovery], self._around.disk
         version = staging.known_version()
         phases = [each for each in version.space.phases if each.phase <= order.phase]
-        upto = BlockSet.of_run((0, phases[-1].blocks[1])) if phases[-1].blocks[1] else BlockSet()
+        upto = BlockSet.full(phases[-1].blocks[1])
         blocks = upto & version.space.of_whole_units(order.missing)
-
         staging.has_placed = True  # in the journal, before anything can be seen
 
         def placed() -> None:
