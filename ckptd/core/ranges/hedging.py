@@ -207,8 +207,7 @@ def _owed(recovery: Recovery) -> Iterator[tuple[int, float, Transfer]]:
     for lane in recovery.work.lanes.values():
         if lane.is_closing or lane.source == OWN_DISKS:
             continue
-        active_count = max(recovery.work.bundles[lane.source].active_count, 1)
-        ahead_bytes, lane_rate = 0, lane.link.rate.bytes_per_s / active_count
+        ahead_bytes, lane_rate = 0, recovery.work.rate_of(lane)
         for known in lane.transfers:
             ahead_bytes += known.size_bytes - known.received_bytes
             if not known.is_hedged:

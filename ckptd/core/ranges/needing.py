@@ -73,7 +73,7 @@ def _hasten(step: Step, recovery: Recovery, run: BlockRun) -> None:
         return
     lane, owed, ahead_bytes = found
     space, options = recovery.content.space, step.options
-    rate = lane.link.rate.bytes_per_s / max(recovery.work.bundles[lane.source].active_count, 1)
+    rate = recovery.work.rate_of(lane)
     if lane.source == OWN_DISKS or not rate:
         return
     late_ns = int(ahead_bytes * SECOND / rate)

@@ -53,7 +53,7 @@ def _late(step: Step, recovery: Recovery) -> list[tuple[int, Lane]]:
         is_left = is_left_to(recovery, step.state.source(lane.source))
         if lane.is_closing or not lane.transfers or is_left:
             continue
-        rate = lane.link.rate.bytes_per_s / max(recovery.work.bundles[lane.source].active_count, 1)
+        rate = recovery.work.rate_of(lane)
         needs_ns = _needs_ns(lane, rate, step.options, now=step.now)
         if needs_ns > step.options.stealing.floor_ns:
             late.append((needs_ns, lane))

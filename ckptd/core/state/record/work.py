@@ -34,6 +34,10 @@ class SourceWork:
         """When one of the lanes brought something last; 0 if none did."""
         return max((lane.heard_ns for lane in self.lanes.values() if lane.has_body), default=0)
 
+    def rate_of(self, lane: Lane) -> float:
+        """Return how fast one of several lanes to a source delivers; 0 while that is not known."""
+        return lane.link.rate.bytes_per_s / max(self.bundles[lane.source].active_count, 1)
+
 
 @dataclass(slots=True)
 class LocalWork:
