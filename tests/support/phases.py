@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from ckptd.limits import KIB
 from ckptd.model.ids import Digest
 from ckptd.model.manifest import Manifest, urgency
-from ckptd.store.trees.state_file import DescribeState, describe_state
+from ckptd.store.trees.state_file import describe_state
 from tests.support.manifests import make_manifest
 from tests.support.stagings import content_of
 
@@ -55,10 +55,10 @@ def phased_manifest(contents: Mapping[str, bytes] = PHASED_CONTENTS) -> Manifest
     )
 
 
-def describing(manifest: Manifest) -> DescribeState:
+def describing(manifest: Manifest) -> Callable[..., bytes]:
     """Return what says how far a version is."""
 
-    def describe(is_here: object, phases_placed: int, *, is_under_way: bool) -> bytes:
+    def describe(is_here: object, phases_placed: int, *, is_under_way: bool = True) -> bytes:
         assert callable(is_here)
         return describe_state(manifest, DIGEST, is_here, phases_placed, is_under_way=is_under_way)
 

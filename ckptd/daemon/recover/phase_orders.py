@@ -65,7 +65,7 @@ class PhaseOrders:
             digest: What is recovered.
         """
         staging, manifest = recovery.known_staging(), recovery.known_space().manifest
-        describe = partial(describe_state, manifest, digest)
+        describe = partial(describe_state, manifest, digest, is_under_way=True)
         try:
             new = await asyncio.to_thread(staging.absent_units, effect.missing, effect.phase)
             makes_target = not staging.target.stands and bool(new)

@@ -215,9 +215,8 @@ class StagingOrders:
             if not staging.is_placed or staging.target.is_begun:
                 self._seek_attributes(recovery, effect, staging)
             is_progressive = recovery.record.place is PlaceMode.PROGRESSIVE
-            if (
-                not staging.target.stands or is_progressive
-            ):  # else what stands at the target is served from there
+            # What stands at the target is served from there, unless it appears phase by phase.
+            if not staging.target.stands or is_progressive:
                 self._advertise(recovery, effect, staging)
         except CkptdError as error:
             return StagingRefused(

@@ -230,12 +230,12 @@ class Target:
             with kept_times(root, target, paths, finishing):
                 try:
                     if read_state(root, target) is None:
-                        said = describe(standing.files.has, 0, is_under_way=True)
+                        said = describe(standing.files.has, 0)
                         replace_state(root, self._staging, target, said)
                     wrong = self._to_put(standing, order)
                     replace_files(root, tree, manifest, wrong, put, kept_in=self._kept_in)
                     here = standing.with_files(put).files
-                    said = describe(here.has, phase + 1, is_under_way=True)
+                    said = describe(here.has, phase + 1)
                     replace_state(root, self._staging, target, said)
                 except Conflict as error:
                     obstacle = error

@@ -42,9 +42,9 @@ def withdraw_units(
     with Names(root) as names:
         for unit in units:
             file, path = hashed.files[unit], hashed.path_of(unit)
-            facts = names.stat(path)
             if file is None:
                 continue
+            facts = names.stat(path)
             if facts is not None:
                 if not (stat.S_ISREG(facts.st_mode) and is_unchanged(facts, file.fingerprint)):
                     continue

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable
-from typing import Protocol
+from typing import TypeAlias
 
 import msgspec
 
@@ -24,14 +24,8 @@ from ckptd.store.files.version_state import STATE_FORMAT, PhaseState, VersionSta
 from ckptd.store.trees.directories import make_staging
 from ckptd.store.trees.own_files import move_own, remove_own, stage_own
 
-
-class DescribeState(Protocol):
-    """Says how far one version is, as :func:`describe_state` does."""
-
-    def __call__(
-        self, is_here: Callable[[int], bool], phases_placed: int, *, is_under_way: bool
-    ) -> bytes:
-        """Return what the file says."""
+DescribeState: TypeAlias = Callable[[Callable[[int], bool], int], bytes]
+"""Says how far one version is while its recovery goes on, as :func:`describe_state` does."""
 
 
 def describe_state(
