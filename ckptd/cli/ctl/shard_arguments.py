@@ -1,4 +1,4 @@
-"""Which shards of a job a recovery, or a plan of one, is for."""
+"""Which shards of a job a recovery, a plan of one, or a wait is for."""
 
 from __future__ import annotations
 

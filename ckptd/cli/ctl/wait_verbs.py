@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from ckptd.cli.ctl.shard_arguments import typed_shards
 from ckptd.cli.ctl.verb import Verb, client_of, duration_s, say, utf8
 from ckptd.cli.render.live import PlainLines, Show, showing, silence
 from ckptd.cli.render.text import Picture, json_line, printable, reference
@@ -85,7 +86,7 @@ def _wait(arguments: Namespace) -> ExitCode:
         checkpoint=checkpoint,
         version=version,
         goal=str(goal),
-        shards=utf8(arguments.shards or ""),
+        shards=typed_shards(arguments),
         through_failures=arguments.through_failures,
     )
     timeout_s = duration_s(arguments.timeout)

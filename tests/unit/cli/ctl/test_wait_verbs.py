@@ -77,6 +77,16 @@ def test_a_stream_that_ends_is_asked_for_again_with_what_was_under_way(
     assert {request.goal for request in daemon.asked} == {"phase=core"}
 
 
+def test_which_shards_is_said_as_for_a_recovery(monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = Daemon([WAIT_RESULT], [WAIT_RESULT])
+    asking(monkeypatch, daemon)
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    for typed in ("auto", "0-1"):
+        assert ckptctl([*WAIT, "--shards", typed]) == ExitCode.DONE
+    assert [request.shards for request in daemon.asked] == ["3/8", "0-1"]
+
+
 @pytest.mark.parametrize(
     ("streams", "code", "said"),
     [
