@@ -6,11 +6,16 @@ import time
 from argparse import Namespace
 from collections.abc import Sequence
 
-from ckptd.cli.ctl.verb import client_of, print_answer, say, terminal_width
+from ckptd.cli.ctl.verb import (
+    client_of,
+    command_of,
+    print_answer,
+    print_result,
+    say,
+    terminal_width,
+)
 from ckptd.cli.render.live import follow_recoveries
 from ckptd.cli.render.recoveries_text import recovery_lines
-from ckptd.cli.render.rivals_text import conflict_lines
-from ckptd.cli.render.text import result_lines
 from ckptd.control.messages.recovery_results import RecoveryResult, exit_code_of_all
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.errors import ExitCode
@@ -61,14 +66,9 @@ def _follow(
         say(f"interrupted, but not the recoveries: {_again(arguments)}")
         return ExitCode.INTERRUPTED
     for result in results:
-        lines = conflict_lines(result) if result.rivals else result_lines(result)
-        if not result.result.is_success:
-            say("\n".join(lines))
-        elif not as_json:
-            print("\n".join(lines))
+        print_result(arguments, result)
     return exit_code_of_all(results)
 
 
 def _again(arguments: Namespace) -> str:
-    socket_option = f"--socket {arguments.socket} " if arguments.is_socket_given else ""
-    return f"they go on; see them with: ckptctl {socket_option}recoveries"
+    return f"they go on; see them with: {command_of(arguments, 'recoveries')}"

@@ -13,8 +13,10 @@ from ckptd.cli.ctl.verb import (
     Verb,
     absolute,
     client_of,
+    command_of,
     duration_s,
     print_answer,
+    print_result,
     print_rows,
     say,
     terminal_width,
@@ -23,11 +25,9 @@ from ckptd.cli.ctl.verb import (
 from ckptd.cli.render.explanation_text import explanation_lines
 from ckptd.cli.render.live import follow_recovery
 from ckptd.cli.render.recoveries_text import recovery_lines
-from ckptd.cli.render.rivals_text import conflict_lines
 from ckptd.cli.render.text import (
     printable,
     reference,
-    result_lines,
     status_lines,
 )
 from ckptd.control.messages.recovery_results import exit_code_of
@@ -322,8 +322,7 @@ def _act(arguments: Namespace, act: Callable[[str], RecoveryView], done: str) ->
 def follow(arguments: Namespace, recovery: str, timeout_s: float | None) -> ExitCode:
     """Wait for a recovery; whatever ends the wait, the recovery goes on."""
     as_json = arguments.output == "json"
-    socket_option = f"--socket {arguments.socket} " if arguments.is_socket_given else ""
-    again = f"it goes on; watch it with: ckptctl {socket_option}watch {recovery}"
+    again = f"it goes on; watch it with: {command_of(arguments, f'watch {recovery}')}"
     try:
         result = follow_recovery(
             client_of(arguments), recovery, as_json=as_json, timeout_s=timeout_s
@@ -334,11 +333,7 @@ def follow(arguments: Namespace, recovery: str, timeout_s: float | None) -> Exit
     except KeyboardInterrupt:
         say(f"interrupted, but not recovery {recovery}: {again}")
         return ExitCode.INTERRUPTED
-    lines = conflict_lines(result) if result.rivals else result_lines(result)
-    if not result.result.is_success:
-        say("\n".join(lines))
-    elif not as_json:
-        print("\n".join(lines))
+    print_result(arguments, result)
     return exit_code_of(result)
 
 

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ckptd.cli.render.text import json_line, printable
+from ckptd.cli.render.rivals_text import conflict_lines
+from ckptd.cli.render.text import json_line, printable, result_lines
 from ckptd.control.client import ControlClient
+from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.errors import ExitCode, UsageError
 from ckptd.limits import SECOND
 from ckptd.model.quantities import parse_duration
@@ -67,6 +69,12 @@ def client_of(arguments: Namespace) -> ControlClient:
     return ControlClient(arguments.socket)
 
 
+def command_of(arguments: Namespace, typed: str) -> str:
+    """Return a command as a person types it, for the daemon that was named."""
+    socket_option = f"--socket {arguments.socket} " if arguments.is_socket_given else ""
+    return f"ckptctl {socket_option}{typed}"
+
+
 def duration_s(text: str | None) -> float | None:
     """Read a duration that may have been left out.
 
@@ -112,6 +120,15 @@ def absolute(path: str, *, is_resolved: bool = False) -> str:
 def print_answer(arguments: Namespace, answer: object, lines: Sequence[str]) -> None:
     """Print an answer as JSON, or the lines that show it to a person."""
     print(json_line(answer) if arguments.output == "json" else "\n".join(lines))
+
+
+def print_result(arguments: Namespace, result: RecoveryResult) -> None:
+    """Print how a recovery ended that was followed; say it apart from that if it has failed."""
+    lines = conflict_lines(result) if result.rivals else result_lines(result)
+    if not result.result.is_success:
+        say("\n".join(lines))
+    elif arguments.output != "json":  # else its events were printed
+        print("\n".join(lines))
 
 
 def print_rows(
