@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar, get_type_hints
 
 import msgspec
@@ -107,7 +108,7 @@ class Document:
             ConfigurationError: It is no table.
         """
         known = len(self._problems)
-        fields = msgspec.structs.fields(kind)
+        fields = _fields_of(kind)
         self.check_keys(f"{name}.", self.table(name), [field.encode_name for field in fields])
         values = self.keys(name, kind)
         return kind(**values) if len(self._problems) == known else None
@@ -120,10 +121,39 @@ class Document:
         Raises:
             ConfigurationError: It is no table.
         """
-        table = self.table(name)
-        hints = get_type_hints(kind, include_extras=True)
+        return self._read(name, self.table(name), kind, _fields_of(kind))
+
+    def special(
+        self, place: str, table: Mapping[str, object], kind: type[_S], section: msgspec.Struct
+    ) -> _S:
+        """Read what counts for some in place of a section, whose keys are read as there.
+
+        That one cannot be used is kept.
+
+        Args:
+            place: The table, by its keys.
+            table: What it says; what it does not say counts as in the section.
+            kind: Has those fields of the section that it may say.
+            section: What counts for all others.
+        """
+        fields = [
+            field for field in _fields_of(type(section)) if field.name in kind.__struct_fields__
+        ]
+        self.check_keys(f"{place}.", table, [field.encode_name for field in fields])
+        values = {field.name: getattr(section, field.name) for field in fields}
+        return kind(**values | self._read(place, table, type(section), fields))
+
+    def _read(
+        self,
+        name: str,
+        table: Mapping[str, object],
+        kind: type[msgspec.Struct],
+        fields: Iterable[msgspec.structs.FieldInfo],
+    ) -> dict[str, Any]:
+        """Read some keys of a table as a struct says, by the names of their fields."""
+        hints = _hints_of(kind)
         values: dict[str, Any] = {}
-        for field in msgspec.structs.fields(kind):
+        for field in fields:
             key = field.encode_name
             for read in getattr(hints[field.name], "__metadata__", ()):
                 with self.collecting():
@@ -170,6 +200,17 @@ class Document:
     def _place_of(self, key: str) -> str:
         """Return where a key stands; of one that is missing, the file."""
         return self._stated.get(_INDEX.sub("", key).replace("'", ""), self.path)
+
+
+@cache
+def _fields_of(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Return the fields of a struct; hundreds of tables can be read by one section's."""
+    return msgspec.structs.fields(kind)
+
+
+@cache
+def _hints_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
 
 
 def read_toml(path: str) -> dict[str, object]:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
 import msgspec
 
 from ckptd.config.document import Document
 from ckptd.config.sections import RecoverySection, RootRecovery
-from ckptd.config.values import account_or_none, file_mode
-from ckptd.model.toml_text import kind_of, text
-
-_READERS: Final = {"mode": text(file_mode), "owner": account_or_none, "group": account_or_none}
+from ckptd.model.toml_text import kind_of
 
 
 def read_recovery(document: Document) -> RecoverySection | None:
@@ -46,10 +41,4 @@ def _read_root(
         document.fail(place, "is no root", f"Known: {', '.join(known)}.")
     if not isinstance(values, dict):
         document.fail(place, f"is {kind_of(values)}, not a table", f"Begin it with [{place}].")
-    document.check_keys(f"{place}.", values, _READERS)
-    said: dict[str, Any] = {key: getattr(default, key) for key in _READERS}
-    for key, reader in _READERS.items():
-        if key in values:
-            with document.collecting():
-                said[key] = document.parse(f"{place}.{key}", values[key], reader)
-    return RootRecovery(**said)
+    return document.special(place, values, RootRecovery, default)

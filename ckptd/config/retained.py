@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from ckptd.config.document import Document
-from ckptd.config.retention_values import kept_copies, kept_newest, retention_interval
 from ckptd.config.sections import CheckpointRetention, RetentionSection
 from ckptd.config.values import patterns
-from ckptd.model.toml_text import kind_of, one_of, text
-from ckptd.model.words import RemovableKind
+from ckptd.model.toml_text import kind_of
 
 RULES_MAX: Final = 256
-
-_READERS: Final = {
-    "newest": ("newest", kept_newest),
-    "every": ("every_s", text(retention_interval)),
-    "copies": ("copies", kept_copies),
-    "remove": ("remove", one_of(RemovableKind)),
-}
 
 
 def read_retention(document: Document) -> RetentionSection | None:
@@ -57,10 +48,4 @@ def _read_rule(
         document.fail(
             place, f"is {kind_of(values)}, not a table", 'Put quotes around the pattern: "llama/*".'
         )
-    document.check_keys(f"{place}.", values, _READERS)
-    said: dict[str, Any] = {field: getattr(default, field) for field, _ in _READERS.values()}
-    for key, (field, reader) in _READERS.items():
-        if key in values:
-            with document.collecting():
-                said[field] = document.parse(f"{place}.{key}", values[key], reader)
-    return CheckpointRetention(**said)
+    return document.special(place, values, CheckpointRetention, default)
