@@ -28,7 +28,7 @@ def said_of(outlook: Outlook) -> SaidOfUnits:
     Cost: O(units); not for an event loop.
     """
     files, assignment = outlook.files, outlook.files.assignment
-    summary = summary_of_assignment(assignment, files.all_paths, files.sizes)
+    summary = summary_of_assignment(assignment, files.paths, files.sizes)
     return SaidOfUnits(
         phases=phase_rows(summary),
         folds=fold_rows(summary),
@@ -44,7 +44,7 @@ def _proposal(files: Candidates, proposed: Proposed | None) -> ProposalView | No
         return None
     phases: tuple[PhaseRow, ...] = ()
     if proposed.assignment is not None:
-        summary = summary_of_assignment(proposed.assignment, files.all_paths, files.sizes)
+        summary = summary_of_assignment(proposed.assignment, files.paths, files.sizes)
         phases = phase_rows(summary)
     return ProposalView(
         format=proposed.format,
@@ -56,7 +56,7 @@ def _proposal(files: Candidates, proposed: Proposed | None) -> ProposalView | No
 
 def unit_pages(files: Candidates) -> Iterator[PublishUnits]:
     """Yield what would be said of each unit, in urgency order."""
-    assignment, paths = files.assignment, files.all_paths
+    assignment, paths = files.assignment, files.paths
     order = iter(files.in_urgency_order())
     while batch := tuple(islice(order, UNITS_IN_ANSWER_MAX)):
         rows: list[UnitRow] = []

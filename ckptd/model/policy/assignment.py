@@ -127,7 +127,7 @@ def assign(
     assigning = _Assigning(policies)
     for number, path in enumerate(paths):
         names = also_called.get(path, ()) if also_called else ()
-        assigning.take(number, path, (path, *names))
+        assigning.take(number, (path, *names))
     unresolved = assigning.check(is_part=is_part)
     return assigning.finish(paths, merged_phases(policies), unresolved)
 
@@ -189,8 +189,8 @@ class _Assigning:
         self._examples: list[int] = []
         self._kind_of = array("I")
 
-    def take(self, number: int, path: str, names: Sequence[str]) -> None:
-        """Take the next unit."""
+    def take(self, number: int, names: Sequence[str]) -> None:
+        """Take the next unit; its path is the first of its names."""
         needed_by: set[int] = set()
         for at, glob in self._after.matching(names):
             self._rules[at].unresolved.discard(glob)
@@ -216,12 +216,12 @@ class _Assigning:
         said = _Said(phase, criticality, after, is_optional, waits)
         kind = self._kinds.get(said)
         if kind is None:
-            self._check_optional(said, path, names)
+            self._check_optional(said, names)
             kind = self._kinds[said] = len(self._kinds)
             self._examples.append(number)
         self._kind_of.append(kind)
 
-    def _check_optional(self, said: _Said, path: str, names: Sequence[str]) -> None:
+    def _check_optional(self, said: _Said, names: Sequence[str]) -> None:
         """Refuse a unit that one policy calls critical and optional."""
         if _NOTHING in (said.criticality, said.is_optional):
             return
@@ -231,7 +231,7 @@ class _Assigning:
         if urgent.source == optional.source:
             one, other = _first_match(urgent.rule, names), _first_match(optional.rule, names)
             raise UsageError(
-                f"file {path!r}",
+                f"file {names[0]!r}",
                 f"matches {one!r} and is critical, and {other!r} and is optional",
                 "A critical unit cannot be optional: make one of the patterns narrower.",
             )

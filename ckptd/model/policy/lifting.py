@@ -88,7 +88,7 @@ def _lifted(own: Dependent, needs: Sequence[Dependent]) -> Lifted | None:
         criticality = min(own.place.criticality, urgent.place.criticality)
         place, because = Class(urgent.place.phase, criticality), urgent.unit
     is_required = own.is_required or required is not None
-    if because is None and is_required and not own.is_required and required is not None:
+    if because is None and required is not None and not own.is_required:
         because = required.unit
     return None if because is None else Lifted(place, is_required, because)
 

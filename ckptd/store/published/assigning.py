@@ -57,7 +57,7 @@ def assigned(
         UsageError: Patterns do not fit these files.
     """
     return assign(
-        files.all_paths,
+        files.paths,
         policies,
         also_called=inner.also_called,
         is_part=split_shard(request.checkpoint) is not None,

@@ -139,13 +139,9 @@ class Candidates(Sequence[Candidate]):
         return self._sizes
 
     @property
-    def all_paths(self) -> Sequence[str]:
+    def paths(self) -> Sequence[str]:
         """Their paths, relative to the directory."""
         return self._paths
-
-    def paths(self) -> Iterator[str]:
-        """Yield their paths, relative to the directory."""
-        return iter(self._paths)
 
     def places(self) -> Places:
         """Return where they lie."""

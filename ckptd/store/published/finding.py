@@ -100,7 +100,7 @@ def found_files(
     candidates.describe(assigned(request, policies, candidates, inner))
     if not (request.only or request.allows_incomplete or is_waited_for):
         places = inner.places(candidates.places())
-        paths = chain(candidates.paths(), inner.names_of_files())
+        paths = chain(candidates.paths, inner.names_of_files())
         check_complete(root, relative, paths, places)
     return Found(relative, request, candidates, inner, len(closed), policies, proposal)
 

@@ -32,7 +32,7 @@ def recognised(root: Root, files: Candidates, inner: InnerNames) -> Proposal | N
     """
     if len(files) > RECOGNISED_FILES_MAX:
         return None
-    sizes = dict(zip(files.paths(), files.sizes, strict=True))
+    sizes = dict(zip(files.paths, files.sizes, strict=True))
     for path, names in inner.also_called.items():
         sizes.update(dict.fromkeys(names, sizes[path]))
     places = inner.places(files.places())

@@ -255,7 +255,7 @@ def find_files(
         )
     for pattern in request.require:
         compiled = compile_pattern(pattern)
-        if not any(map(compiled.match, chain(kept, candidates.paths()))):
+        if not any(map(compiled.match, chain(kept, candidates.paths))):
             raise ContentChanged(
                 subject, f"is not complete yet: no file matches {pattern!r}", STILL_WRITTEN
             )
@@ -297,7 +297,7 @@ def check_same_files(
         StorageError: The file system refused.
     """
     kept, kept_count = inner.link_paths, 0
-    known = candidates.paths()
+    known = iter(candidates.paths)
     for found in _walk(root, relative, request):
         if found.path in kept:
             kept_count += 1
@@ -318,7 +318,7 @@ def _difference(
 ) -> ContentChanged:
     """Return the error that there are other files than before."""
     relative = candidates.directory
-    before = kept.union(candidates.paths())
+    before = kept.union(candidates.paths)
     seen = {found.path for found in _walk(root, relative, request)}
     path = min(seen ^ before, default="")
     if not path:
@@ -340,7 +340,7 @@ def changed_at_ns(
         NotFound: One of them is gone.
         StorageError: The file system refused.
     """
-    paths = chain(candidates.paths(), inner.link_paths, inner.directories)
+    paths = chain(candidates.paths, inner.link_paths, inner.directories)
     parents = {inside(relative, path).rpartition("/")[0] for path in paths}
     changed_ns = 0
     for path in {relative, *parents}:

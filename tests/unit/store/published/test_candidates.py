@@ -50,7 +50,7 @@ def test_what_was_added_comes_back(drawn: list[Candidate], more: int) -> None:
     assert list(made) == found
     assert [made[number] for number in range(len(made))] == found
     assert made[-1:] == tuple(found[-1:])
-    assert list(made.paths()) == [each.path for each in found]
+    assert list(made.paths) == [each.path for each in found]
     assert made.size_bytes == sum(each.size_bytes for each in found)
 
 
