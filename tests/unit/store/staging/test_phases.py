@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,11 +14,11 @@ import pytest
 from ckptd.errors import Conflict, StagingLost, VerificationFailed
 from ckptd.model.attributes import decode_attributes, encode_attributes
 from ckptd.model.blocks import BlockSet, union
-from ckptd.store.files import confined
 from ckptd.store.staging.area import Staging
 from ckptd.store.staging.phases import AllBut, placing_order, units_upto
 from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.standing_files import OnDisk
+from tests.support.killing import Killed, kill_at
 from tests.support.phases import (
     DIGEST,
     PHASED_CONTENTS,
@@ -67,8 +67,8 @@ def looks(site: Site) -> Finishing:
 def begin_placing(site: Site, staging: Staging) -> None:
     """Let there be the directory and the state file, and no unit yet."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ckptd.store.staging.target.replace_files", _Killed.happen)
-        with pytest.raises(_Killed):
+        patch.setattr("ckptd.store.staging.target.replace_files", Killed.happen)
+        with pytest.raises(Killed):
             place_phase(site, staging, 0)
     site.placed("model").rmdir()
 
@@ -293,14 +293,6 @@ class TestForeignFiles:
         assert visible(site.placed()) == set(PHASED_CONTENTS)
 
 
-class _Killed(BaseException):
-    """The process is gone."""
-
-    @classmethod
-    def happen(cls, *_: object, **__: object) -> None:
-        raise cls
-
-
 class TestKilledAnywhere:
     """At whatever call to the kernel a process ends: all is in order, and the next one goes on."""
 
@@ -313,28 +305,6 @@ class TestKilledAnywhere:
         "make_directories",
         "create_file",
     )
-
-    def kill_at(self, monkeypatch: pytest.MonkeyPatch, calls_left: int) -> Callable[[], bool]:
-        left = calls_left
-
-        def wrapped(call: Callable[..., object]) -> Callable[..., object]:
-            def count(*args: object, **named: object) -> object:
-                nonlocal left
-                left -= 1
-                if left < 0:
-                    raise _Killed
-                done = call(*args, **named)
-                if left == 0:
-                    raise _Killed
-                return done
-
-            return count
-
-        for name in self.CALLS:
-            monkeypatch.setattr(confined, name, wrapped(getattr(confined, name)))
-        monkeypatch.setattr(os, "fsync", wrapped(os.fsync))
-        monkeypatch.setattr(os, "fchmod", wrapped(os.fchmod))
-        return lambda: left <= 0
 
     @pytest.mark.parametrize("first", range(6))
     def test_every_step_leaves_order_and_the_next_run_ends_the_same(
@@ -361,14 +331,14 @@ class TestKilledAnywhere:
         staging.finishing = looks(site)
         was_killed = False
         with monkeypatch.context() as killing:
-            killed = self.kill_at(killing, calls)
+            killed = kill_at(killing, calls, self.CALLS, ("fsync", "fchmod"))
             try:
                 for phase in range(2):
                     site.deliver(staging, of_phase(site, phase))
                     place_phase(site, staging, phase)
                 site.deliver(staging, of_phase(site, 2))
                 finish(site, staging)
-            except _Killed:
+            except Killed:
                 was_killed = True
             assert killed() is was_killed
         with contextlib.suppress(Exception):

@@ -7,7 +7,7 @@ import errno
 import mmap
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from ckptd.store.staging.area import Staging
 from ckptd.store.trees import unit_hashing
 from ckptd.store.trees.equal_blocks import SimilarPlace
 from ckptd.store.trees.standing_files import KnownPlace, OnDisk
+from tests.support.killing import Killed, kill_at
 from tests.support.stagings import NOTHING, SHARD_CONTENTS, TARGET, Site
 from tests.support.standing import flip, inode, known, stand
 from tests.support.stores import open_descriptors
@@ -353,34 +354,10 @@ def _refuse(code: int) -> None:
     raise OSError(code, os.strerror(code))
 
 
-class _Killed(BaseException):
-    """The process is gone."""
-
-
 class TestKilledAnywhere:
     """At whatever call to the kernel: each path has the old file or the new one, and it goes on."""
 
     CALLS = ("rename_noreplace", "rename_replacing", "link", "remove_tree", "make_directories")
-
-    def kill_at(self, monkeypatch: pytest.MonkeyPatch, calls_left: int) -> None:
-        left = calls_left
-
-        def wrapped(call: Callable[..., object]) -> Callable[..., object]:
-            def count(*args: object, **named: object) -> object:
-                nonlocal left
-                left -= 1
-                if left < 0:
-                    raise _Killed
-                done = call(*args, **named)
-                if left == 0:
-                    raise _Killed
-                return done
-
-            return count
-
-        for name in self.CALLS:
-            monkeypatch.setattr(confined, name, wrapped(getattr(confined, name)))
-        monkeypatch.setattr(os, "fsync", wrapped(os.fsync))
 
     @pytest.mark.parametrize("calls", range(1, 60, 2))
     def test_old_or_new_and_on_it_goes(
@@ -395,8 +372,8 @@ class TestKilledAnywhere:
         here = OnDisk(place, is_overwriting=True)
         staging = site.staging()
         with monkeypatch.context() as killing:
-            self.kill_at(killing, calls)
-            with contextlib.suppress(_Killed):
+            kill_at(killing, calls, self.CALLS)
+            with contextlib.suppress(Killed):
                 staging.prepare(NOTHING, here)
                 site.deliver(staging, site.everything - staging.local)
                 staging.place(NOTHING)
