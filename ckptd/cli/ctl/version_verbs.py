@@ -35,7 +35,8 @@ List what this node and its peers hold, newest first. A version of a job is one
 line: how many of its shards somebody has, and how many nodes have each.
 -o wide also says what of each version that is here has to be there first (its
 first phase), how long its critical units are, in which time a peer would have
-the first phase from here, and the digest.
+the first phase from here, and the digest; of a job only the phase, as shards
+may have files alike: 'ckptctl plan' adds them up.
 
 examples:
   ckptctl checkpoints

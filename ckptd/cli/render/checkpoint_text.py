@@ -77,7 +77,9 @@ def _cells(row: CheckpointRow | JobVersion, contents: Counter[tuple[str, int]]) 
 def _wide_cells(row: CheckpointRow | JobVersion) -> tuple[str, ...]:
     """Return what is shown in more columns; of a job what is known of all of its shards."""
     if isinstance(row, JobVersion):
-        return (*(_first_cells(row.minimal_sets())), _size(row.critical_bytes()), "-")
+        found = row.minimal_sets()
+        first = _first_cells(found) if row.count == 1 else (_phases(found), "-")
+        return (*first, _size(row.critical_bytes()), "-")
     found = () if row.minimal_set is None else (row.minimal_set,)
     return (*_first_cells(found), _size(row.critical_bytes), shortened(row.digest))
 
@@ -90,9 +92,21 @@ def _first_cells(found: Sequence[MinimalSetView]) -> tuple[str, str]:
     predicted = format_duration(sum(times)) if len(times) == len(found) else "-"
     if all(each.is_everything for each in found):
         return "all of it", predicted
-    phases = "+".join(dict.fromkeys(each.phase for each in found))
     amount = format_size(sum(each.bytes for each in found))
-    return f"{printable(phases)}: {sum(each.units for each in found)} units, {amount}", predicted
+    units = sum(each.units for each in found)
+    return f"{_phases(found)}: {units} units, {amount}", predicted
+
+
+def _phases(found: Sequence[MinimalSetView]) -> str:
+    """Name what has to be there first; how much that is nobody knows who adds up shards.
+
+    Names that several have come once, and which those are is only in their manifests.
+    """
+    if not found:
+        return "-"
+    if all(each.is_everything for each in found):
+        return "all of it"
+    return printable("+".join(dict.fromkeys(each.phase for each in found)))
 
 
 def _size(size_bytes: int | None) -> str:

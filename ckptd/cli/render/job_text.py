@@ -75,11 +75,15 @@ class JobVersion:
         return tuple(sets) if len(sets) == self.count else ()
 
     def critical_bytes(self) -> int | None:
-        """Return how long the critical units are; ``None``: not known of all shards."""
+        """Return how long the critical units are; ``None``: not known.
+
+        Of several shards it is known only if none has any: what they have alike counts once.
+        """
         found = [self._known(number) for number in range(self.count)]
         sizes = [row.critical_bytes for row in found if row is not None]
         known = [size for size in sizes if size is not None]
-        return sum(known) if len(known) == self.count else None
+        is_known = len(known) == self.count and (self.count == 1 or not any(known))
+        return sum(known) if is_known else None
 
     def _known(self, number: int) -> CheckpointRow | None:
         """Return what is known of a shard: the first content whose manifest is here."""

@@ -103,7 +103,14 @@ def test_wide_a_job_needs_first_what_all_its_shards_do_together() -> None:
     first = MinimalSetView(phase="core", units=3, bytes=GIB, is_everything=False, predicted_s=1.5)
     rows = [shard(number, "a", minimal_set=first, critical_bytes=7) for number in range(2)]
     line = checkpoint_lines(rows, is_wide=True)[1]
-    assert line.endswith("core: 6 units, 2 GiB  3.0s  14 B      -")
+    assert line.split()[-4:] == ["core", "-", "-", "-"], "what both have alike counts once"
+    alone = [shard(0, "a", count=1, minimal_set=first, critical_bytes=7)]
+    line = checkpoint_lines(alone, is_wide=True)[1]
+    assert line.endswith("core: 3 units, 1 GiB  1.5s  7 B       -")
+    everything = replace(first, is_everything=True)
+    whole = [replace(row, minimal_set=everything, critical_bytes=0) for row in rows]
+    line = checkpoint_lines(whole, is_wide=True)[1]
+    assert line.split()[-7:] == ["all", "of", "it", "-", "0", "B", "-"]
     line = checkpoint_lines([rows[0], shard(1, "a")], is_wide=True)[1]
     assert line.split()[-4:] == ["-", "-", "-", "-"]
     assert shard_lines(rows, is_wide=True)[2].split()[-4:] == ["1.5s", "7", "B", "abababababab"]
