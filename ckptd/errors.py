@@ -7,6 +7,7 @@
     ├── InvalidFormat           a file is not in the format that its name says
     ├── ProtocolViolation       what a peer sent is not the protocol
     ├── NotFound                no such checkpoint, version, recovery or directory
+    │   ├── Missing             … that anybody has, here or at peers
     │   └── Withdrawn           … a version that an operator took off offer
     ├── Conflict                the request contradicts what is already there
     ├── OutsideRoots            a path that leads out of the configured roots
@@ -185,6 +186,12 @@ class NotFound(CkptdError):
     """No such checkpoint, version, recovery or directory."""
 
     code = "not_found"
+
+
+class Missing(NotFound):
+    """Nobody has what was asked for: neither this node nor a peer that answers."""
+
+    exit_code = ExitCode.MISSING
 
 
 class Withdrawn(NotFound):

@@ -100,7 +100,7 @@ def test_what_is_shown_before_is_what_the_manifest_says(
     assert ckptctl([*receiver_socket, "manifest", "llama", "-o", "json"]) == ExitCode.DONE
     assert json.loads(capsys.readouterr().out)["phases"][0]["name"] == "core"
     for missing in ("llama@7", "gemma"):
-        assert ckptctl([*receiver_socket, "manifest", missing]) == ExitCode.FAILED
+        assert ckptctl([*receiver_socket, "manifest", missing]) == ExitCode.MISSING
 
     command = ["--socket", source.client.socket_path, "publish", str(directory), "--dry-run"]
     named = ["--checkpoint", "llama", "--version", "1"]
@@ -141,5 +141,6 @@ def test_what_cannot_be_used_is_refused_and_named(cluster: Cluster) -> None:
         asking.client.manifest(ManifestRequest(checkpoint="llama"))
     chosen = ManifestRequest(checkpoint="llama", digest=second.digest[:8])
     assert asking.client.manifest(chosen).units == 1
-    with pytest.raises(NotFound, match="is not known; there are"):
+    with pytest.raises(NotFound, match="is not known; there are") as nobody_has:
         asking.client.manifest(ManifestRequest(checkpoint="llama", digest="0" * 8))
+    assert nobody_has.value.exit_code is ExitCode.MISSING

@@ -16,7 +16,7 @@ from ckptd.daemon.answer.found_manifests import FoundManifests
 from ckptd.daemon.answer.said_rows import fold_rows, phase_rows, unit_row
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recovering import Recovering
-from ckptd.errors import Conflict, NotFound, UsageError
+from ckptd.errors import Conflict, Missing, NotFound, UsageError
 from ckptd.model.ids import (
     CheckpointName,
     Digest,
@@ -96,7 +96,7 @@ class ManifestAnswers:
         found = [each for each in digests if each.startswith(prefix)]
         some = ", ".join(each[:_DIGITS_SHOWN] for each in (found or digests)[:_SHOWN_MAX])
         if not found:
-            raise NotFound(f"content {prefix[:_DIGITS_SHOWN]}", f"is not known; there are {some}")
+            raise Missing(f"content {prefix[:_DIGITS_SHOWN]}", f"is not known; there are {some}")
         if len(found) > 1:
             raise Conflict(
                 f"{checkpoint}@{version}",
@@ -115,7 +115,7 @@ class ManifestAnswers:
             return NotFound(
                 subject, "is a job, and each of its shards has a manifest", f"Ask for {shards[0]}."
             )
-        return NotFound(subject, "is not here or at a peer", "See 'ckptctl checkpoints'.")
+        return Missing(subject, "is not here or at a peer", "See 'ckptctl checkpoints'.")
 
 
 def _view(

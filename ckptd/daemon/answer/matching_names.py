@@ -8,7 +8,7 @@ from typing import Final
 
 from ckptd.core.peers.following import SETTLED_AFTER_NS
 from ckptd.daemon.recover.recovering import Recovering
-from ckptd.errors import NotFound, UsageError
+from ckptd.errors import Missing, UsageError
 from ckptd.limits import CHECKPOINT_NAME_BYTES_MAX, MATCHING_NAMES_MAX, SECOND
 from ckptd.model.ids import CheckpointName
 from ckptd.model.nearest import nearest_names
@@ -37,7 +37,7 @@ class MatchingNames:
 
         Raises:
             UsageError: See there.
-            NotFound: See there.
+            Missing: See there.
         """
         names = await heard_names(self._recovering)
         here = {held.holding.checkpoint for held in self._catalog.versions()}
@@ -75,7 +75,7 @@ def checkpoints_matching(pattern: str, known: Collection[CheckpointName]) -> lis
         known: Checkpoints that there are.
 
     Raises:
-        NotFound: It matches nothing.
+        Missing: It matches nothing.
         UsageError: It matches a job, too much, or is longer than any name.
     """
     subject = f"pattern {pattern[:80]!r}"
@@ -86,7 +86,7 @@ def checkpoints_matching(pattern: str, known: Collection[CheckpointName]) -> lis
     if not found:
         near = nearest_names(pattern, known)
         hint = f"Known, and spelled most like it: {', '.join(near)}." if near else ""
-        raise NotFound(subject, "matches no checkpoint here or at a peer that answers", hint)
+        raise Missing(subject, "matches no checkpoint here or at a peer that answers", hint)
     jobs = sorted({job for name in found if (job := job_of(name)) != name})
     if jobs:
         raise UsageError(

@@ -11,7 +11,7 @@ from ckptd.daemon.answer.job_shards import JobShards
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recoveries import OpenRecovery, new_recovery_id, overlap
 from ckptd.daemon.recover.recovering import Recovering
-from ckptd.errors import Conflict, NotFound, UsageError
+from ckptd.errors import Conflict, Missing, NotFound, UsageError
 from ckptd.limits import SECOND
 from ckptd.model.ids import (
     CheckpointName,
@@ -263,7 +263,7 @@ def check_prefix(prefix: str, contents: Sequence[Rival]) -> None:
     found = {rival.digest for rival in contents if rival.digest.startswith(prefix)}
     some = ", ".join(sorted(shortened(rival.digest) for rival in contents)[:5])
     if contents and not found:
-        raise NotFound(f"content {shortened(prefix)}", f"is not known; there are {some}")
+        raise Missing(f"content {shortened(prefix)}", f"is not known; there are {some}")
     if len(found) > 1:
         raise Conflict(f"content {prefix}", f"may be any of {len(found)}", "Give more digits.")
 

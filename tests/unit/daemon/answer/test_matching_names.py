@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ckptd.daemon.answer.matching_names import checkpoints_matching
-from ckptd.errors import NotFound, UsageError
+from ckptd.errors import Missing, UsageError
 from ckptd.limits import CHECKPOINT_NAME_BYTES_MAX, MATCHING_NAMES_MAX
 from ckptd.model.ids import CheckpointName
 
@@ -37,9 +37,9 @@ def test_a_job_is_recovered_as_one(pattern: str) -> None:
 
 
 def test_what_matches_nothing_is_said_with_the_names_most_like_it() -> None:
-    with pytest.raises(NotFound, match=r"matches no checkpoint.*most like it: llama/rank-3"):
+    with pytest.raises(Missing, match=r"matches no checkpoint.*most like it: llama/rank-3"):
         checkpoints_matching("lama/rank-3*", KNOWN)
-    with pytest.raises(NotFound, match=r"matches no checkpoint here or at a peer that answers$"):
+    with pytest.raises(Missing, match=r"matches no checkpoint here or at a peer that answers$"):
         checkpoints_matching("*", known())
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from ckptd.core.report.rivals import Rival
 from ckptd.daemon.answer.recover_requests import check_prefix
-from ckptd.errors import Conflict, NotFound
+from ckptd.errors import Conflict, Missing
 from ckptd.model.ids import Digest
 
 
@@ -16,7 +16,7 @@ def test_the_beginning_of_a_digest_must_mean_one_content() -> None:
     check_prefix("0a0a0a0a", rivals[:1])
     with pytest.raises(Conflict, match=r"content 0a0a0a0a: may be any of 2\. Give more digits"):
         check_prefix("0a0a0a0a", rivals)
-    with pytest.raises(NotFound, match=r"content 0b0b0b0b: is not known; there are 0a0a0a0a0000"):
+    with pytest.raises(Missing, match=r"content 0b0b0b0b: is not known; there are 0a0a0a0a0000"):
         check_prefix("0b0b0b0b", rivals)
 
 
