@@ -749,7 +749,7 @@ def test_a_timeout_ends_the_waiting_for_a_unit(path: str) -> None:
     with serving(StandInDaemon(needing=[NEED_PROGRESS, Hold()]), path):
         returned, out, err = run(path, "need", "model/a", "--timeout", "0.2s")
     assert (returned, out) == (5, "")
-    assert "model/a is not here within 0.2s; it still goes first" in err
+    assert "model/a was not here within 0.2s; it still goes first" in err
 
 
 def test_a_unit_that_does_not_come_ends_the_command_with_the_error(path: str) -> None:

@@ -140,7 +140,7 @@ def _need(arguments: Namespace) -> ExitCode:
             named, wanted = _unit_of_tensor(client, arguments, named, wanted)
         event = follow_need(client, arguments, named, wanted)
     except TimeoutError:
-        say(f"{path} is not here within {arguments.timeout}; {goes_on}")
+        say(f"{path} was not here within {arguments.timeout}; {goes_on}")
         return ExitCode.TIMED_OUT
     except KeyboardInterrupt:
         say(f"interrupted; {path} is not here; {goes_on}")

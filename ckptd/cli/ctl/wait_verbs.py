@@ -96,10 +96,11 @@ def _wait(arguments: Namespace) -> ExitCode:
     try:
         result = _follow(waiting, as_json=arguments.output == "json")
     except TimeoutError:
-        say(f"{what} is not here within {arguments.timeout}; {waiting.reason}")
+        when = f"was not here within {arguments.timeout}" if timeout_s else "is not here"
+        say(f"{what} {when}: {waiting.reason}")
         return ExitCode.TIMED_OUT if waiting.is_answered else ExitCode.UNREACHABLE
     except KeyboardInterrupt:
-        say(f"interrupted; {what} is not here; {waiting.reason}")
+        say(f"interrupted; {what} is not here: {waiting.reason}")
         return ExitCode.INTERRUPTED
     if not result.is_reached:
         say(f"{what} does not come: {result.why}")
@@ -129,7 +130,7 @@ class _Waiting:
 
     Attributes:
         is_answered: The daemon has answered.
-        reason: What is waited for.
+        reason: What is waited for, and what is in the way of that.
     """
 
     def __init__(self, client: ControlClient, request: WaitRequest, *, is_once: bool) -> None:
@@ -167,7 +168,7 @@ class _Waiting:
     def _note(self, event: WaitEvent) -> None:
         self.is_answered = True
         if isinstance(event, WaitProgress):
-            self.reason = f"waiting for {printable(event.waiting_for)}"
+            self.reason = _reason(event)
             if event.recovery is not None:
                 self._request = replace(self._request, recovery=event.recovery)
 
@@ -188,9 +189,13 @@ class _Waiting:
         time.sleep(pause_s)  # noqa: TID251 -- a command has nothing else to do
 
 
+def _reason(event: WaitProgress) -> str:
+    detail = f"; {printable(event.detail)}" if event.detail else ""
+    return f"waiting for {printable(event.waiting_for)}{detail}"
+
+
 def _picture(event: WaitProgress) -> Picture:
-    stage = f"waiting for {printable(event.waiting_for)}"
-    line = f"{stage}; {printable(event.detail)}" if event.detail else stage
+    stage, line = f"waiting for {printable(event.waiting_for)}", _reason(event)
     return Picture(stage, f"ckptctl: {line}", (line,))
 
 

@@ -15,6 +15,9 @@ from ckptd.errors import DaemonUnreachable, ExitCode
 from ckptd.model.words import FailureCause, Result
 from tests.support.control_samples import RESULT, WAIT_PROGRESS, WAIT_RESULT
 
+HELD_UP = msgspec.structs.replace(
+    WAIT_PROGRESS, detail="it waits for file /d/a, which is not its own"
+)
 LOST = DaemonUnreachable("no daemon answers at /s", "No such file or directory")
 WAIT = ["--socket", "/s", "wait", "llama@100"]
 
@@ -92,6 +95,11 @@ def test_which_shards_is_said_as_for_a_recovery(monkeypatch: pytest.MonkeyPatch)
     [
         ([[WAIT_PROGRESS]], ExitCode.TIMED_OUT, "waiting for recovery 01J9QX of llama"),
         ([[WAIT_PROGRESS, LOST]], ExitCode.TIMED_OUT, "waiting for recovery 01J9QX of llama"),
+        (
+            [[WAIT_PROGRESS, HELD_UP]],
+            ExitCode.TIMED_OUT,
+            f"waiting for {WAIT_PROGRESS.waiting_for}; {HELD_UP.detail}",
+        ),
         ([[LOST]], ExitCode.UNREACHABLE, "waiting for the daemon: no daemon answers"),
     ],
 )
@@ -105,7 +113,7 @@ def test_when_the_time_is_up_it_says_what_was_waited_for(
     asking(monkeypatch, Daemon(*streams))
     assert ckptctl([*WAIT, "--timeout", "10m"]) == code
     *_, last = capsys.readouterr().err.splitlines()
-    assert last.startswith(f"ckptctl: llama@100, complete, is not here within 10m; {said}")
+    assert last.startswith(f"ckptctl: llama@100, complete, was not here within 10m: {said}")
 
 
 @pytest.mark.parametrize(
