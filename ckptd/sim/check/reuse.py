@@ -20,7 +20,7 @@ JUDGED_NS: Final = 200 * MS
 class Reuse(Check):
     """Peers are asked for nothing that is copied, or that lies here and is right.
 
-    The latter only where they are faster than the disks, where nobody knows yet how fast a peer
+    The latter only where they are as fast as the disks, where nobody knows yet how fast a peer
     is, or where the disks rest after a failure.
 
     Args:
@@ -41,7 +41,7 @@ class Reuse(Check):
         recovery = book.recoveries[effect.recovery]
         _check_owed_by_disks(book, recovery, effect)
         blocks = BlockSet.of_run(effect.blocks) & recovery.nearby
-        if not blocks or self._copying.get(book.name, 0) < self._peers_rate(book):
+        if not blocks or self._copying.get(book.name, 0) <= self._peers_rate(book):
             return
         state, now = book.node.scheduler.inspect(), book.node.now
         peer = state.peers[effect.source]
