@@ -2,10 +2,11 @@
 
 ``<root>/.ckptd/<recovery>/`` mirrors the version's directory. A recovery goes through
 
-    prepare → deliver, commit, release, widen … → place → close
+    prepare → deliver, commit, release, widen, place_phase … → place → close
 
 and may be discarded at any point. ``deliver`` is called by many lane threads at once, the rest
-by one worker thread at a time; all calls block.
+by one worker thread at a time, but that ``commit`` and ``release`` go on beside ``place_phase``;
+all calls block.
 
 Invariants:
 
@@ -19,6 +20,7 @@ Invariants:
   Failures?*, ATC 2020). What was journaled before stays good.
 * The target is absent or right; an empty directory of that name counts as absent. Where the
   version stands already, in part or with faults, each of its files is the old or the new one.
+  Placed by phases, each is absent or right, and none is there before all of earlier phases are.
 """
 
 from __future__ import annotations
