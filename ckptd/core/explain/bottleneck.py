@@ -72,7 +72,7 @@ def find_bottleneck(
         load: What its lanes did lately.
         now: The moment.
     """
-    if recovery.is_paused or recovery.stage is Stage.DISCARDING:
+    if recovery.is_paused or recovery.stage is Stage.DISCARDING or _is_held(recovery):
         bottleneck = None
     elif recovery.stage is Stage.SEEKING:
         bottleneck = Bottleneck.NO_SOURCE
@@ -95,6 +95,15 @@ def find_bottleneck(
     else:
         bottleneck = _which_disk(recovery, now=now)
     return bottleneck
+
+
+def _is_held(recovery: Recovery) -> bool:
+    """Tell whether a phase waits for what is in its way, and nothing else is left to do.
+
+    Then somebody has to make way for it, and nothing that is faster helps.
+    """
+    is_still = recovery.local.pending_order is None and not recovery.work.transfer_count
+    return bool(recovery.placing.obstacle) and is_still and not recovery.to_order
 
 
 def _which_disk(recovery: Recovery, *, now: int) -> Bottleneck:

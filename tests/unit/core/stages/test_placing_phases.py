@@ -32,6 +32,7 @@ from ckptd.core.events import (
     StagingWidened,
     VersionPlaced,
 )
+from ckptd.core.explain.bottleneck import LocalLoad
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.milestones import Milestone
@@ -139,11 +140,13 @@ def test_what_is_in_the_way_holds_the_phase_and_nothing_else() -> None:
     let_come(script, 4)
     script.tell(PhaseHeld(R, FOREIGN, is_in_the_way=True))
     assert script.in_flight
+    assert script.scheduler.bottleneck(R, LocalLoad(), now=script.now) is not None
     assert "/data/x: is in the way" in script.view().waiting_for
     assert script.view().is_in_the_way
     let_come(script, 16)
     assert script.recovery().stage is Stage.TRANSFERRING
     assert placed_at(script) == []
+    assert script.scheduler.bottleneck(R, LocalLoad(), now=script.now) is None
     retry_ms = script.options.commits.retry_ns // MS + 1
     assert local(script.wait(retry_ms)) == [place_phase(0)]
     assert script.tell(PhaseHeld(R, FOREIGN, is_in_the_way=True)) == []
@@ -164,6 +167,7 @@ def test_what_is_in_the_way_of_the_last_phase_is_waited_for_too() -> None:
     script.tell(PhasePlaced(R, 0), PhasePlaced(R, 1))
     assert script.tell(PlacementFailed(R, FOREIGN, is_in_the_way=True)) == []
     assert script.view().is_in_the_way
+    assert script.scheduler.bottleneck(R, LocalLoad(), now=script.now) is None
     assert script.wait(10_000) == [PlaceVersion(R, BlockSet())]
 
 
