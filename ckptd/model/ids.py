@@ -97,10 +97,14 @@ def parse_checkpoint_name(text: str) -> CheckpointName:
         UsageError: Not a name.
     """
     if len(text) > CHECKPOINT_NAME_BYTES_MAX or not _CHECKPOINT.fullmatch(text):
+        name, at, _ = text[: CHECKPOINT_NAME_BYTES_MAX + 1].partition("@")
+        hint = "Begin each component with a letter or digit, e.g. llama/rank-3."
+        if at and _CHECKPOINT.fullmatch(name):
+            hint = f"Write the name alone, without a version: {name}."
         raise UsageError(
             f"checkpoint name {text[:64]!r}",
             "is not components of letters, digits, '.', '_' and '-' joined by '/'",
-            "Begin each component with a letter or digit, e.g. llama/rank-3.",
+            hint,
         )
     return CheckpointName(text)
 

@@ -78,7 +78,7 @@ def _gc(arguments: Namespace) -> ExitCode:
     request = CollectRequest(
         name=None if arguments.name is None else parse_checkpoint_name(arguments.name),
         is_dry_run=arguments.dry_run,
-        free_bytes=None if arguments.free is None else parse_size(arguments.free),
+        free_bytes=None if arguments.free is None else _free_bytes(arguments.free),
     )
     try:
         rows, result = follow_collecting(client_of(arguments), request, as_json=as_json)
@@ -88,6 +88,21 @@ def _gc(arguments: Namespace) -> ExitCode:
     if not as_json:
         print("\n".join(collected_lines(rows, result)))
     return ExitCode.DONE
+
+
+def _free_bytes(typed: str) -> int:
+    """Read how much is to be free.
+
+    Raises:
+        UsageError: It is no size.
+    """
+    if typed.endswith("%"):
+        raise UsageError(
+            f"--free {typed[:40]}",
+            "is a share of a disk, and not a size like 500GiB",
+            "Shares are for min_free of [retention].",
+        )
+    return parse_size(typed)
 
 
 def _add_let_go(parser: ArgumentParser) -> None:

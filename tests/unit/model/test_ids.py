@@ -58,6 +58,11 @@ def test_what_is_no_checkpoint_name(text: str) -> None:
         parse_checkpoint_name(text)
 
 
+def test_a_version_behind_a_name_is_no_wrong_letter() -> None:
+    with pytest.raises(UsageError, match=r"alone, without a version: llama/rank-3\.$"):
+        parse_checkpoint_name("llama/rank-3@1200")
+
+
 @pytest.mark.parametrize("value", [0, 1, VERSION_MAX])
 def test_a_version(value: int) -> None:
     assert parse_version(value) == value
