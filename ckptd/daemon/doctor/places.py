@@ -74,7 +74,8 @@ def _judge(held: HeldVersion, place: Place, directory: str) -> CheckRow:
         "place",
         directory,
         f"{version} is stale, {count} changed, {left}: {reason}",
-        f"{recover} puts it right, with --overwrite also what somebody changed on purpose.",
+        f"{recover} puts it right, with --overwrite also what somebody changed on purpose; "
+        f"'ckptctl forget {version} --place {directory}' lets go of it, and files stay.",
     )
 
 

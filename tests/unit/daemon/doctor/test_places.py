@@ -87,6 +87,7 @@ def test_what_changed_is_named_with_what_to_do(roots: Roots, tmp_path: Path) -> 
     [row] = judge_places([HeldVersion(FACTS, (some,))], roots)
     assert row.subject == str(tmp_path / "v7")
     assert f"ckptctl recover llama@7 --to {tmp_path}/v7" in row.remedy
+    assert f"ckptctl forget llama@7 --place {tmp_path}/v7" in row.remedy
 
 
 def test_what_was_left_out_is_counted(roots: Roots) -> None:
