@@ -204,6 +204,8 @@ def _show(path: str, config: Config, stated: Mapping[str, str], *, output: str) 
     )
     if config.policy:
         rows["policy"] = "; ".join(map(_policy_words, config.policy))
+    if config.watch:
+        rows["watch"] = "; ".join(f"{each.directory}: {each.checkpoint}" for each in config.watch)
     places = {key: _places_of(key, stated) for key in rows}
     if output == "json":
         print(json.dumps({"file": path, "config": sections, "stated": places}, indent=2))
@@ -228,7 +230,10 @@ def _plain_section(section: object) -> object:
     if isinstance(section, msgspec.Struct | Mapping):
         return _plain_table(section)
     assert isinstance(section, tuple)
-    return [_plain_policy(each) for each in section]
+    return [
+        _plain_policy(each) if isinstance(each, ConfiguredPolicy) else msgspec.to_builtins(each)
+        for each in section
+    ]
 
 
 def _plain_policy(each: ConfiguredPolicy) -> dict[str, object]:

@@ -23,6 +23,7 @@ from ckptd.config.recovered import read_recovery
 from ckptd.config.retained import read_retention
 from ckptd.config.sections import DEFAULT_SOCKET, ENVIRONMENT, Config, TlsSection
 from ckptd.config.values import Advertised, absolute_path, root_name
+from ckptd.config.watched import read_watches
 from ckptd.model.shards import Shard
 from ckptd.model.toml_text import text
 
@@ -79,7 +80,13 @@ def load_stated(
     config = Config(
         **read, environment={name: environ[name] for name in ENVIRONMENT if name in environ}
     )
-    for check in (_check_transport, _check_signatures, _check_overlaps, _check_ports):
+    for check in (
+        _check_transport,
+        _check_signatures,
+        _check_overlaps,
+        _check_watches,
+        _check_ports,
+    ):
         with document.collecting():
             check(document, config)
     document.check()
@@ -130,6 +137,7 @@ _READERS: Final[Mapping[str, Callable[[Document], object]]] = {
     "roots": _roots,
     "limits": read_limits,
     "policy": read_policies,
+    "watch": read_watches,
     "recovery": read_recovery,
     "jobs": read_jobs,
     "retention": read_retention,
@@ -190,6 +198,19 @@ def _check_overlaps(document: Document, config: Config) -> None:
                     f"{config.listen.control} lies in roots.{name}",
                     "Roots are for checkpoints; put the socket below /run.",
                 )
+
+
+def _check_watches(document: Document, config: Config) -> None:
+    """Refuse to watch what cannot be published, and one directory for one checkpoint twice."""
+    known: set[tuple[str, str]] = set()
+    for number, rule in enumerate(config.watch):
+        with document.collecting():
+            place = f"watch[{number}].directory"
+            if not any(is_within(rule.directory, path) for path in config.roots.values()):
+                document.fail(place, f"{rule.directory} is in no root", "Roots stand in [roots].")
+            if (rule.directory, rule.checkpoint) in known:
+                document.fail(place, f"{rule.directory} is watched for {rule.checkpoint} already")
+            known.add((rule.directory, rule.checkpoint))
 
 
 def is_within(path: str, directory: str) -> bool:

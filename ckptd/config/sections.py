@@ -61,6 +61,7 @@ from ckptd.model.rate_limits import RateLimits
 from ckptd.model.retention import FreeRoom
 from ckptd.model.timetable import Span
 from ckptd.model.toml_text import flag, one_of, text
+from ckptd.model.watched_names import WatchRule
 from ckptd.model.words import OnConflict, PlaceMode, RemovableKind, WriteMode
 from ckptd.net.source.congestion import AUTO
 
@@ -376,6 +377,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         jobs: Sections ``[jobs.NAME]``, by the job's name.
         publish: Section ``[publish]``.
         policy: Tables ``[[policy]]``, in order of precedence.
+        watch: Tables ``[[watch]]``.
         serving: Section ``[serving]``.
         store: Section ``[store]``.
         scrub: Section ``[scrub]``.
@@ -398,6 +400,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     jobs: Mapping[str, JobSection] = {}
     publish: PublishSection = PublishSection()
     policy: tuple[ConfiguredPolicy, ...] = ()
+    watch: tuple[WatchRule, ...] = ()
     serving: ServingSection = ServingSection()
     store: StoreSection = StoreSection()
     scrub: ScrubSection = ScrubSection()

@@ -62,6 +62,7 @@ from ckptd.control.messages.retention import CollectEvent, CollectRequest
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.control.messages.verifications import VerifyEvent, VerifyRequest
 from ckptd.control.messages.waiting import WaitEvent, WaitRequest
+from ckptd.control.messages.watched import WatchedRow
 from ckptd.model.words import Role
 
 _Taken = ParamSpec("_Taken")
@@ -215,6 +216,12 @@ class Api:
         "explain",
         Role.VIEWER,
         "why a recovery goes as it does, or went",
+    )
+    watches: Route[[], list[WatchedRow]] = Route(
+        "GET /v1/watches",
+        "watches",
+        Role.VIEWER,
+        "saves in watched directories: what was seen, what was taken, and why something was not",
     )
     events: Route[[FollowQuery], Iterator[EventMessage]] = Route(
         "GET /v1/events", "events", Role.VIEWER, "what happened, and what happens"

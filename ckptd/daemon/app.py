@@ -30,6 +30,7 @@ from ckptd.daemon.host.supervision import feed_watchdog, more_time, reloading, r
 from ckptd.daemon.host.systemd import Notifier
 from ckptd.daemon.keep.keeping import Keeping
 from ckptd.daemon.keep.passed_keeping import PassedKeeping
+from ckptd.daemon.keep.taking_saves import TakingSaves
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.measure.measuring import Measuring
 from ckptd.daemon.measure.rate_memory import RateMemory
@@ -140,6 +141,7 @@ class Daemon:
         self._root_watch = RootWatch(parts.storage.roots)
         self._recovering = Recovering(parts, serving.advertising)
         self._keeping = Keeping(parts, is_busy=self._is_busy)
+        self._taking = TakingSaves(parts, is_busy=self._is_busy)
         storage = parts.storage
         self._passed = PassedKeeping(storage.catalog, storage.roots, storage.passed)
         storage.roots.passed.on_kept = notifier.keep_open
@@ -232,6 +234,7 @@ class Daemon:
             self._root_watch,
             self._passed,
             retention=self._retention,
+            taking=self._taking,
             facts=self._facts,
             reload=self._reloading.reload,
             note_publish=self._measuring.note_publish,
@@ -270,6 +273,7 @@ class Daemon:
             Service("peers", run=self._recovering.peering.run),
             Service("interest", run=self._recovering.asking.run),
             Service("what is on offer", run=self._keeping.run),
+            Service("saves", run=self._taking.run),
             Service("repairs", run=self._recovering.repairing.run),
             Service("what may go", run=self._retention.retaining.run),
             Service("roots", run=self._root_watch.run),

@@ -574,6 +574,19 @@ class PlaceState(enum.StrEnum):
     """An operator took it off offer; its files stay."""
 
 
+class SavedState(enum.StrEnum):
+    """What becomes of a save in a watched directory."""
+
+    TAKEN = "taken"
+    """It was published, and stands as it was."""
+    DUE = "due"
+    """It is published next, or being published."""
+    WAITS = "waits"
+    """It is not quiet or complete yet."""
+    NOT_TAKEN = "not taken"
+    """It is not published; why says more."""
+
+
 class ReadReason(enum.StrEnum):
     """Why something on offer was read and hashed again."""
 

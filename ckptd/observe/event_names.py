@@ -89,6 +89,11 @@ EVENTS: Final = {
     "version.suspect": "files of a version look different; they are hashed before they are served",
     "version.withheld": "files that were passed are closed by a restart; off offer until published",
     "version.withdrawn": "an operator took a version off offer",
+    "watch.blind": "a watched directory cannot be looked into; why says more",
+    "watch.gone": "a save that was taken was rotated away: its version is not on offer any more",
+    "watch.not_taken": "a save in a watched directory is not published; why says more",
+    "watch.taken": "a save in a watched directory was published",
+    "watch.waits": "a save in a watched directory is not complete or quiet yet; why says more",
     "watchdog.withheld": "the service manager gets no sign of life; why says more",
     # Records of libraries, and of modules that do not know this package.
     "library.complained": "a library logged a warning",

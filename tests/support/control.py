@@ -36,6 +36,7 @@ from ckptd.control.messages.retention import CollectEvent, CollectRequest
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.control.messages.verifications import VerifyEvent, VerifyRequest
 from ckptd.control.messages.waiting import WaitEvent, WaitRequest
+from ckptd.control.messages.watched import WatchedRow
 from ckptd.control.roles import Roles
 from ckptd.control.server.dispatch import Ordered, serve_control
 from ckptd.control.server.handing import Handing
@@ -75,6 +76,7 @@ from tests.support.control_samples import (
     VIEW,
     WAIT_PROGRESS,
     WAIT_RESULT,
+    WATCHED,
 )
 from tests.support.observing import StandInObserving
 
@@ -250,6 +252,9 @@ class StandInDaemon:
 
     def limits(self) -> LimitsView:
         return LIMITS
+
+    def watches(self) -> list[WatchedRow]:
+        return [WATCHED]
 
     def change_limits(self, request: ChangeLimits) -> LimitsView:
         self._act("limits", request)

@@ -35,6 +35,7 @@ from ckptd.control.messages.retention import CollectedRow, CollectResult
 from ckptd.control.messages.running_recoveries import RecoveryView, SourceRow
 from ckptd.control.messages.verifications import BadUnit, VerifyProgress, VerifyResult
 from ckptd.control.messages.waiting import WaitProgress, WaitResult
+from ckptd.control.messages.watched import SaveRow, WatchedRow
 from ckptd.limits import GIB, MIB
 from ckptd.model.words import (
     Confirmation,
@@ -45,8 +46,27 @@ from ckptd.model.words import (
     PeerState,
     PlaceState,
     Result,
+    SavedState,
     SourceState,
     Stage,
+)
+
+WATCHED = WatchedRow(
+    directory="/data/run-7",
+    checkpoint="llama/shard-3-of-8",
+    pattern=r"global_step(\d+)",
+    taken=1,
+    obstacle="",
+    saves=(
+        SaveRow(
+            name="global_step200",
+            version=200,
+            state=SavedState.WAITS,
+            why="changed within the last 5.0s",
+            wait_s=3.2,
+        ),
+        SaveRow(name="global_step100", version=100, state=SavedState.TAKEN, why="", wait_s=0.0),
+    ),
 )
 
 LIMITS = LimitsView(

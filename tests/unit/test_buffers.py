@@ -30,6 +30,7 @@ ELSEWHERE = {
     "store/published/hashed_files.py": {"bytearray", "bytes"},  # likewise columns
     "store/published/completeness.py": {"os.pread"},  # a marker, as it was read
     "store/published/policy_files.py": {"os.pread"},  # a policy, likewise
+    "store/published/saved_listing.py": {"os.pread"},  # the name of a directory, likewise
     "store/published/recognising.py": {"os.pread"},  # files that name others, likewise
     "store/trees/equal_blocks.py": {"bytes"},  # digests
     "store/files/landlock.py": {"os.read"},  # the names of security modules

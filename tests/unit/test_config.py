@@ -492,3 +492,40 @@ def test_intervals_and_rates_out_of_bounds_are_refused(
     tmp_path: Path, change: dict[str, str], problem: str
 ) -> None:
     assert re.search(problem, refusal(tmp_path, toml(**change)))
+
+
+WATCH = """
+[[watch]]
+directory = "/data/checkpoints/run"
+checkpoint = "llama"
+"""
+
+
+def test_a_watched_directory_has_a_preset_or_a_pattern(tmp_path: Path) -> None:
+    text = (
+        toml() + f'{WATCH}preset = "huggingface"\nshard = "3/8"\n{WATCH}pattern = "v{{version}}"\n'
+    )
+    first, second = load(tmp_path, text).watch
+    assert first.checkpoint == "llama/shard-3-of-8"
+    assert first.version_of("checkpoint-7") == second.version_of("v7") == 7
+    assert (first.require, second.require) == (("trainer_state.json",), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (WATCH, "watch[0]: needs a preset or a pattern"),
+        (f'{WATCH}preset = "orbax"\npattern = "v(.)"\n', "watch[0]: needs a preset or a pattern"),
+        (f'{WATCH}preset = "orb"\n', "watch[0].preset: 'orb' is not one of"),
+        (f'{WATCH}pattern = "("\n', "watch[0].pattern: '(' is no regular expression"),
+        (f'{WATCH}preset = "orbax"\nnewest = 0\n', "watch[0].newest: is 0"),
+        (f'{WATCH}preset = "orbax"\nshard = "8/8"\n', "watch[0].shard: shard '8/8' is not"),
+        (f'{WATCH}preset = "orbax"\n' * 2, "watch[1].directory: /data/checkpoints/run is watched"),
+        ('[[watch]]\ndirectory = "/data/x"\ncheckpoint = "a"\npreset = "orbax"\n', "is in no root"),
+        ('[[watch]]\ndirectory = "/data"\npreset = "orbax"\n', "watch[0].checkpoint: is missing"),
+        ("watch = 1\n", "watch: is a whole number, not a list"),
+    ],
+)
+def test_what_cannot_be_watched_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    begin, end = ("", toml()) if text.startswith("watch =") else (toml(), "")
+    assert problem in refusal(tmp_path, begin + end + text if begin else text + end)

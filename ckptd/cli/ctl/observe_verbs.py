@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from ckptd.cli.ctl.verb import Verb, client_of, duration_s, print_answer
-from ckptd.cli.render.text import json_line, printable
+from ckptd.cli.render.text import json_line, printable, table
 from ckptd.control.messages.observation import (
     CheckRow,
     Diagnosis,
@@ -21,6 +21,7 @@ from ckptd.control.messages.observation import (
     Lost,
     exit_code_of_diagnosis,
 )
+from ckptd.control.messages.watched import WatchedRow
 from ckptd.errors import DaemonUnreachable, ExitCode
 from ckptd.model.quantities import format_duration
 from ckptd.model.words import CheckResult
@@ -74,6 +75,16 @@ starts or stops, 7 if it does not answer.
 examples:
   ckptctl health
   ckptctl health -o json | jq .components
+"""
+
+
+_WATCHES: Final = """\
+Show what jobs saved into the directories of [[watch]] in the configuration:
+which saves became versions, which wait for what, and why others are not taken.
+
+examples:
+  ckptctl watches
+  ckptctl watches -o json | jq '.[].saves[] | select(.state != "taken")'
 """
 
 
@@ -144,6 +155,12 @@ def _doctor(arguments: Namespace) -> ExitCode:
     raise DaemonUnreachable("examination", "the daemon stopped before it was through")
 
 
+def _watches(arguments: Namespace) -> ExitCode:
+    rows = client_of(arguments).watches()
+    print_answer(arguments, rows, watch_lines(rows))
+    return ExitCode.DONE
+
+
 def _health(arguments: Namespace) -> ExitCode:
     view = client_of(arguments).health()
     if arguments.output == "json":
@@ -171,6 +188,21 @@ def level_line(view: LevelView) -> str:
         return view.level
     until = "" if view.left_s is None else f" for {format_duration(view.left_s)}"
     return f"{view.level}{until}, configured {view.configured}"
+
+
+def watch_lines(rows: Sequence[WatchedRow]) -> list[str]:
+    """Show each watched directory, and below it what was saved there."""
+    if not rows:
+        return ["nothing is watched: there is no [[watch]] in the configuration"]
+    lines = []
+    for row in rows:
+        lines.append(printable(f"{row.directory} → {row.checkpoint}: {row.taken} taken"))
+        if row.obstacle:
+            lines.append(printable(f"  cannot be looked into: {row.obstacle}"))
+        cells = [(each.name, str(each.version), each.state, each.why) for each in row.saves]
+        if cells:
+            lines += [f"  {line}" for line in table(("SAVE", "VERSION", "STATE", "WHY"), cells)]
+    return lines
 
 
 def check_lines(row: CheckRow) -> list[str]:
@@ -228,6 +260,7 @@ LOG_VERBS: Final = (
     ),
 )
 HEALTH_VERBS: Final = (
+    Verb("watches", "saves in watched directories, and why one is not taken", _watches, _WATCHES),
     Verb("doctor", "look for what could be in the way of a recovery", _doctor, _DOCTOR),
     Verb("health", "whether the daemon is ready, for probes", _health, _HEALTH),
 )

@@ -25,8 +25,10 @@ from ckptd.daemon.answer.minimal_sets import MinimalSets
 from ckptd.daemon.answer.passed_answers import Passing
 from ckptd.daemon.answer.published_shards import PublishedShards
 from ckptd.daemon.answer.said_rows import said_of, unit_pages
+from ckptd.daemon.answer.version_hashing import VersionHashing
 from ckptd.daemon.host.systemd import keeps_descriptors
 from ckptd.daemon.keep.passed_keeping import PassedKeeping
+from ckptd.daemon.keep.taking_saves import TakingSaves
 from ckptd.daemon.parts import Parts, Storage
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import UsageError
@@ -41,7 +43,6 @@ from ckptd.store.files.permission import reading_remedy
 from ckptd.store.published.finding import outlook_of
 from ckptd.store.published.hash_runs import HashingProgress
 from ckptd.store.published.places import HeldVersion
-from ckptd.store.published.publishing import scan_and_hash
 from ckptd.store.published.scanning import PublishOrder, names_beside
 
 _HASHING_PROGRESS_S: Final = 1.0
@@ -60,16 +61,19 @@ class PublishAnswers:
         contents: Returns what peers have under a checkpoint and version.
         passed: Keeps files that publishers passed.
         minimal_sets: Knows what is needed first of what is here.
+        taking: Publishes by this what jobs save into watched directories.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what it works with, each named)
         self,
         parts: Parts,
         now: Callable[[], int],
         note: Callable[[Result, int], None],
         contents: Callable[[CheckpointName, Version], Iterable[Rival]],
+        *,
         passed: PassedKeeping,
         minimal_sets: MinimalSets,
+        taking: TakingSaves,
     ) -> None:
         self._minimal_sets = minimal_sets
         self._node = parts.config.node.id
@@ -87,6 +91,9 @@ class PublishAnswers:
         self._settle_ns = int(parts.config.publish.settle_s * SECOND)
         self._jobs = PublishedShards(parts.storage.catalog)
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="publish")
+        # Of its own: nobody who waits for a publishing waits for what nobody waits for.
+        self._unattended = ThreadPoolExecutor(1, thread_name_prefix="watch")
+        taking.publish = self._publish_unattended
 
     async def publish(
         self, request: PublishRequest, caller: Caller, handing: Handing
@@ -100,7 +107,8 @@ class PublishAnswers:
         started_ns, result = self._now(), Result.CANCELLED  # unless it goes on to its end
         passing = Passing(handing, caller.uid)
         try:
-            async with aclosing(self._publish(request, started_ns, passing)) as events:
+            hashing = VersionHashing(self._hashing, os.cpu_count() or 1)
+            async with aclosing(self._publish(request, started_ns, hashing, passing)) as events:
                 async for event in events:
                     if isinstance(event, PublishResult):
                         result = Result.COMPLETE
@@ -112,14 +120,46 @@ class PublishAnswers:
             passing.settle()
             self._note(result, self._now() - started_ns)
 
+    async def _publish_unattended(
+        self, request: PublishRequest, pace: Callable[[int], None]
+    ) -> PublishResult:
+        """Publish what nobody asked for in a request, in one thread.
+
+        Args:
+            request: What; nothing can be passed.
+            pace: Called by that thread with how many bytes it has read since; it may sleep.
+
+        Raises:
+            CkptdError: As the store raises it.
+        """
+        assert not request.passes_files, "there is nobody to pass them"
+        started_ns, result = self._now(), Result.CANCELLED
+        hashing = VersionHashing(self._unattended, 1, pace)
+        try:
+            async with aclosing(self._publish(request, started_ns, hashing)) as events:
+                async for event in events:
+                    if isinstance(event, PublishResult):
+                        result = Result.COMPLETE
+                        return event
+        except Exception:
+            result = Result.FAILED
+            raise
+        finally:
+            self._note(result, self._now() - started_ns)
+        raise AssertionError("a publishing ends with a result or an error")
+
     async def _publish(
-        self, request: PublishRequest, started_ns: int, passing: Passing
+        self,
+        request: PublishRequest,
+        started_ns: int,
+        how: VersionHashing,
+        passing: Passing | None = None,
     ) -> AsyncGenerator[PublishEvent, None]:
         order = self._order(request)
         self._jobs.check_name(order.checkpoint)
         self._catalog.check_room(order.checkpoint, order.version)
         root, relative = self._roots.locate(request.directory)
-        if request.passes_files:
+        if request.passes_files and passing is not None:
             async with aclosing(passing.ask(root, relative, order)) as wanted:
                 async for each in wanted:
                     yield each
@@ -130,17 +170,7 @@ class PublishAnswers:
             nonlocal progress
             progress = latest
 
-        hashing = asyncio.get_running_loop().run_in_executor(
-            self._hashing,
-            lambda: scan_and_hash(
-                root,
-                relative,
-                order,
-                workers=os.cpu_count() or 1,
-                on_progress=note,
-                is_cancelled=is_cancelled.is_set,
-            ),
-        )
+        hashing = how.begin(root, relative, order, note, is_cancelled.is_set)
         try:
             while not hashing.done():
                 await asyncio.wait({hashing}, timeout=_HASHING_PROGRESS_S)

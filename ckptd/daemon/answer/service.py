@@ -23,9 +23,11 @@ from ckptd.daemon.answer.recovery_views import RecoveryViews
 from ckptd.daemon.answer.remove_answers import RemoveAnswers
 from ckptd.daemon.answer.verify_answers import VerifyAnswers
 from ckptd.daemon.answer.wait_answers import WaitAnswers
+from ckptd.daemon.answer.watched_answers import WatchedAnswers
 from ckptd.daemon.host.root_watch import RootWatch
 from ckptd.daemon.keep.keeping import Keeping
 from ckptd.daemon.keep.passed_keeping import PassedKeeping
+from ckptd.daemon.keep.taking_saves import TakingSaves
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recovering import Recovering
@@ -42,6 +44,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
     passed: PassedKeeping,
     *,
     retention: Retention,
+    taking: TakingSaves,
     facts: Callable[[], DaemonFacts],
     reload: Callable[[], Awaitable[ReloadResult]],
     note_publish: Callable[[Result, int], None],
@@ -56,6 +59,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         root_watch: Whether the roots can be used.
         passed: Keeps files that publishers passed.
         retention: By what versions go.
+        taking: Publishes what jobs save into watched directories, by what answers people.
         facts: What the daemon says of itself.
         reload: Reads the configuration again and applies it.
         note_publish: Given how each publishing ended, and how many nanoseconds it took.
@@ -69,21 +73,22 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         limiting.effective,
         now,
     )
+    publishing = PublishAnswers(
+        parts,
+        now,
+        note_publish,
+        lambda checkpoint, version: recovering.scheduler.contents(checkpoint, version, now=now()),
+        passed=passed,
+        minimal_sets=minimal_sets,
+        taking=taking,
+    )
     return (
         RecoveryAnswers(parts, recovering, views),
         PrioritizeAnswers(recovering, parts.storage, retention.leases),
         PlanAnswers(recovering, parts.storage, parts.policy, proven),
         ManifestAnswers(recovering, parts.storage),
-        PublishAnswers(
-            parts,
-            now,
-            note_publish,
-            lambda checkpoint, version: recovering.scheduler.contents(
-                checkpoint, version, now=now()
-            ),
-            passed,
-            minimal_sets,
-        ),
+        publishing,
+        WatchedAnswers(taking),
         LifeCycleAnswers(parts.storage, retention.standings),
         NewestAnswers(recovering, proven),
         WaitAnswers(parts.storage, recovering, proven),

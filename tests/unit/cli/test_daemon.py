@@ -278,6 +278,22 @@ def test_a_user_that_is_not_known_is_no_configuration(
     assert "user no-such-user: is not known on this machine" in capsys.readouterr().err
 
 
+def test_watched_directories_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    watch = """
+        [[watch]]
+        directory = "/data/checkpoints/run"
+        checkpoint = "llama"
+        preset = "huggingface"
+    """
+    path = write_config(tmp_path, toml() + watch)
+    assert main(["check-config", "--file-only", path]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if " watch " in line]
+    assert row.split()[1:] == ["/data/checkpoints/run:", "llama", path]
+    assert main(["check-config", "--file-only", "-o", "json", path]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)["config"]["watch"]
+    assert (shown["pattern"], shown["quiet_s"]) == (r"checkpoint-(\d+)", 5.0)
+
+
 def test_json_has_the_values_as_the_daemon_uses_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -339,6 +355,7 @@ def test_json_has_the_values_as_the_daemon_uses_them(
                 "recognise": False,
             },
             "policy": [],
+            "watch": [],
             "serving": {"drop_sent": False},
             "store": {"check_every_s": 60, "check_rate_bytes_per_s": 100 * 2**20},
             "scrub": {"every_s": 604800, "rate_bytes_per_s": 50 * 2**20, "repair": False},

@@ -27,6 +27,7 @@ from ckptd.daemon.answer.remove_answers import RemoveAnswers
 from ckptd.daemon.answer.verify_answers import VerifyAnswers
 from ckptd.daemon.answer.wait_answers import WaitAnswers
 from ckptd.daemon.answer.watch_answers import WatchAnswers
+from ckptd.daemon.answer.watched_answers import WatchedAnswers
 from tests.support.control import StandInDaemon
 from tests.support.observing import StandInObserving
 
@@ -53,6 +54,7 @@ def daemon_methods() -> dict[str, Answering]:
         DaemonAnswers,
         WaitAnswers,
         WatchAnswers,
+        WatchedAnswers,
     )
     return methods_by_name(object.__new__(kind) for kind in kinds)
 

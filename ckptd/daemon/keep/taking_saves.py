@@ -1,0 +1,298 @@
+"""The service that publishes what jobs save into watched directories, with no command.
+
+It looks into each directory every second and lets :mod:`ckptd.model.watch_decisions` say what
+becomes of each save. One save is read at a time, at a rate, and slower while bodies move. That
+files of a version have changed or are gone is noticed by ``looking.py``, as of any other version;
+what was rotated away is forgotten here as soon as its name is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from ckptd.control.messages.checkpoints import PublishRequest, PublishResult
+from ckptd.daemon.keep.read_pace import ReadPace
+from ckptd.daemon.parts import Parts
+from ckptd.errors import CkptdError, ContentChanged, NotFound
+from ckptd.model.watch_decisions import (
+    LastChange,
+    Refusal,
+    SavedVerdict,
+    SeenName,
+    Standing,
+    WatchLook,
+    decide,
+    newest_names,
+    rotated_away,
+    to_look_into,
+)
+from ckptd.model.watched_names import WatchRule
+from ckptd.model.words import SavedState
+from ckptd.observe.logs import get_logger
+from ckptd.store.files.layout import inside
+from ckptd.store.files.roots import Root
+from ckptd.store.published.catalog import Catalog
+from ckptd.store.published.saved_listing import (
+    Stamp,
+    is_plain_directory,
+    pointer_text,
+    stamp_of,
+)
+
+SAVES_MAX: Final = 64
+"""So many of the newest saves in a directory are looked at."""
+
+_LOOK_S: Final = 1.0
+_SHARE_MAX: Final = 0.02
+"""Looking takes no more of the time than that."""
+_AGAIN_S: Final = 5.0
+"""A save that was not complete is tried again then."""
+_REFUSED_S: Final = 600.0
+"""One that could not be published otherwise: it may have been read as a whole before."""
+_BUSY_FACTOR: Final = 4
+"""So many times slower saves are read while bodies move."""
+
+_log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    why: str
+    changed_at_s: float
+    until_s: float
+    is_passing: bool
+
+
+@dataclass(slots=True)
+class WatchedDirectory:
+    """What is known of a watched directory. Only the service changes it.
+
+    Attributes:
+        rule: What the configuration says of it.
+        root: Where it lies.
+        relative: Its path below the root.
+        verdicts: What becomes of each save.
+        obstacle: Why it could not be looked into; empty: it was.
+        taken: Saves that were published since the start.
+        stamps: Of saves that are looked into: the last one, and since when it is that.
+        refused: Saves that could not be published.
+        looking: One look at a time.
+    """
+
+    rule: WatchRule
+    root: Root
+    relative: str
+    verdicts: list[SavedVerdict] = field(default_factory=list)
+    obstacle: str = ""
+    taken: int = 0
+    stamps: dict[str, tuple[Stamp, float]] = field(default_factory=dict)
+    refused: dict[str, _Refused] = field(default_factory=dict)
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class TakingSaves:
+    """Publishes what is saved into watched directories.
+
+    Args:
+        parts: What the daemon is made of.
+        is_busy: Tells whether bodies move.
+        clock: Seconds that go on.
+
+    Attributes:
+        publish: Publishes; the function is given the rate at which it reads.
+        watched: All directories, as configured.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        is_busy: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.publish: Callable[[PublishRequest, Callable[[int], None]], Awaitable[PublishResult]]
+        self._catalog: Catalog = parts.storage.catalog
+        self._is_busy = is_busy
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+        self._slowness = 1
+        self.watched = [
+            WatchedDirectory(rule, *parts.storage.roots.locate(rule.directory))
+            for rule in parts.config.watch
+        ]
+
+    async def run(self) -> None:
+        """Look and publish until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            # Each by itself: a disk that does not answer must not hide the others.
+            for watched in self.watched:
+                looked = asyncio.Event()
+                tasks.create_task(self._look_on(watched, looked))
+                tasks.create_task(self._take_on(watched, looked))
+
+    async def _look_on(self, watched: WatchedDirectory, looked: asyncio.Event) -> None:
+        while True:
+            began_s = self._clock()
+            self._slowness = _BUSY_FACTOR if self._is_busy() else 1
+            await self.look(watched)
+            looked.set()
+            took_s = self._clock() - began_s
+            waits_s = [each.wait_s for each in watched.verdicts if each.wait_s > 0]
+            await asyncio.sleep(max(min([_LOOK_S, *waits_s]), took_s / _SHARE_MAX))
+
+    async def _take_on(self, watched: WatchedDirectory, looked: asyncio.Event) -> None:
+        while True:
+            await looked.wait()
+            looked.clear()
+            if _next_due(watched) is None:
+                continue
+            async with self._one_at_a_time:
+                await self.look(watched)  # others may have taken their time
+                due = _next_due(watched)
+                if due is not None:
+                    await self._take(watched, due)
+                    looked.set()  # there may be more
+
+    async def look(self, watched: WatchedDirectory) -> None:
+        """Look into a directory once, and forget what was rotated away."""
+        async with watched.looking:
+            await self._look_once(watched)
+
+    async def _look_once(self, watched: WatchedDirectory) -> None:
+        try:
+            look = await self._look(watched)
+            for known in rotated_away(watched.rule, look):
+                if await self._catalog.forget_if_gone(known.number):
+                    _log.info("watch.gone", **_facts(watched.rule, known.version))
+        except CkptdError as error:
+            self._note_obstacle(watched, str(error))
+            return
+        self._note_obstacle(watched, "")
+        verdicts = decide(watched.rule, look)
+        self._note_verdicts(watched, verdicts)
+        watched.verdicts = verdicts
+
+    async def _look(self, watched: WatchedDirectory) -> WatchLook:
+        rule, root, relative = watched.rule, watched.root, watched.relative
+        standing = self._standing(watched)
+
+        def look() -> tuple[frozenset[str], tuple[SeenName, ...], dict[str, Stamp], str | None]:
+            root.check_in_place()
+            there = frozenset(root.names(relative))
+            names = tuple(
+                SeenName(name, is_plain_directory(root, inside(relative, name)))
+                for name in newest_names(rule, there, SAVES_MAX)
+            )
+            stamps = {
+                name: stamp
+                for name in to_look_into(rule, names, standing)
+                if (stamp := stamp_of(root, inside(relative, name))) is not None
+            }
+            pointer = pointer_text(root, inside(relative, rule.pointer)) if rule.pointer else None
+            return there, names, stamps, pointer
+
+        there, names, stamps, pointer = await asyncio.to_thread(look)
+        now_s = self._clock()
+        watched.stamps = {
+            name: watched.stamps[name]
+            if name in watched.stamps and watched.stamps[name][0] == stamp
+            else (stamp, now_s)
+            for name, stamp in stamps.items()
+        }
+        watched.refused = {name: each for name, each in watched.refused.items() if name in there}
+        return WatchLook(
+            there,
+            names,
+            {
+                name: LastChange(stamp.changed_at_s, now_s - since_s)
+                for name, (stamp, since_s) in watched.stamps.items()
+            },
+            standing,
+            {
+                name: Refusal(
+                    each.why, each.changed_at_s, each.until_s - now_s, is_passing=each.is_passing
+                )
+                for name, each in watched.refused.items()
+            },
+            pointer,
+        )
+
+    def _standing(self, watched: WatchedDirectory) -> dict[str, Standing]:
+        """Return what the catalog has right below a directory."""
+        prefix = f"{watched.relative}/" if watched.relative else ""
+        return {
+            place.directory.removeprefix(prefix): Standing(
+                place.number,
+                held.holding.checkpoint,
+                held.holding.version,
+                place.state,
+                place.added_at_s,
+            )
+            for held, place in self._catalog.places_of(watched.root.name)
+            if place.directory.startswith(prefix)
+            and "/" not in place.directory.removeprefix(prefix)
+        }
+
+    async def _take(self, watched: WatchedDirectory, due: SavedVerdict) -> None:
+        rule = watched.rule
+        ended = threading.Event()
+        pace = ReadPace(rule.rate_bytes_per_s, ended)
+        request = PublishRequest(
+            directory=f"{rule.directory.rstrip('/')}/{due.name}",
+            checkpoint=rule.checkpoint,
+            version=due.version,
+            require=rule.require,
+            settled_s=rule.quiet_s,
+            replace=due.replaces,
+        )
+        try:
+            await self.publish(request, lambda size_bytes: pace(size_bytes * self._slowness))
+        except CkptdError as error:
+            self._note_refusal(watched, due, error)
+        else:
+            watched.taken += 1
+            watched.refused.pop(due.name, None)
+            _log.info("watch.taken", **_facts(rule, due.version), replaces=due.replaces)
+        finally:
+            ended.set()
+
+    def _note_refusal(
+        self, watched: WatchedDirectory, due: SavedVerdict, error: CkptdError
+    ) -> None:
+        is_passing = isinstance(error, ContentChanged | NotFound)  # or it was rotated away
+        stamp = watched.stamps.get(due.name)
+        if stamp is None:
+            return
+        until_s = self._clock() + (_AGAIN_S if is_passing else _REFUSED_S)
+        watched.refused[due.name] = _Refused(str(error), stamp[0].changed_at_s, until_s, is_passing)
+
+    def _note_obstacle(self, watched: WatchedDirectory, why: str) -> None:
+        if why and why != watched.obstacle:
+            _log.warning("watch.blind", directory=watched.rule.directory, why=why)
+        watched.obstacle = why
+        if why:
+            watched.verdicts, watched.stamps = [], {}
+
+    def _note_verdicts(self, watched: WatchedDirectory, verdicts: Iterable[SavedVerdict]) -> None:
+        before = {(each.name, each.state, each.why) for each in watched.verdicts}
+        for each in verdicts:
+            if (each.name, each.state, each.why) in before:
+                continue
+            if each.state is SavedState.WAITS:
+                _log.info("watch.waits", **_facts(watched.rule, each.version), why=each.why)
+            elif each.state is SavedState.NOT_TAKEN:
+                _log.info("watch.not_taken", **_facts(watched.rule, each.version), why=each.why)
+
+
+def _next_due(watched: WatchedDirectory) -> SavedVerdict | None:
+    """Return the newest save that is to be published."""
+    return next((each for each in watched.verdicts if each.state is SavedState.DUE), None)
+
+
+def _facts(rule: WatchRule, version: int) -> dict[str, object]:
+    return {"checkpoint": rule.checkpoint, "version": version, "directory": rule.directory}
