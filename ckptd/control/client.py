@@ -392,7 +392,8 @@ def _error_of(view: ErrorView) -> CkptdError:
     kinds = [CkptdError]
     for kind in kinds:
         kinds += kind.__subclasses__()
-    kind = next((kind for kind in kinds if kind.code == view.code), CkptdError)
+    alike = [kind for kind in kinds if kind.code == view.code] or [CkptdError]
+    kind = next((each for each in alike if each.exit_code == view.exit_code), alike[0])
     error = kind(view.subject, view.problem, view.hint)
     error.code = view.code
     try:
