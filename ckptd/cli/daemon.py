@@ -8,6 +8,7 @@ import os
 import pwd
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ import msgspec
 from ckptd import __version__
 from ckptd.cli.streams import StandardStreams, open_missing_descriptors
 from ckptd.config import Address, Config, load_config, load_stated
+from ckptd.config.recover_tables import RecoverTable
 from ckptd.config.sections import CheckpointRetention, JobSection, LimitSpan, RootRecovery
 from ckptd.errors import CkptdError, ConfigurationError, ExitCode, UsageError
 from ckptd.model.policy.configured import ConfiguredPolicy
@@ -202,6 +204,8 @@ def _show(path: str, config: Config, stated: Mapping[str, str], *, output: str) 
         if isinstance(table, dict)
         for key, value in table.items()
     )
+    if config.recover:
+        rows["recover"] = "; ".join(map(_recover_words, config.recover))
     if config.policy:
         rows["policy"] = "; ".join(map(_policy_words, config.policy))
     if config.watch:
@@ -230,10 +234,14 @@ def _plain_section(section: object) -> object:
     if isinstance(section, msgspec.Struct | Mapping):
         return _plain_table(section)
     assert isinstance(section, tuple)
-    return [
-        _plain_policy(each) if isinstance(each, ConfiguredPolicy) else msgspec.to_builtins(each)
-        for each in section
-    ]
+    return [_plain_entry(each) for each in section]
+
+
+def _plain_entry(each: object) -> object:
+    """Return one of a list of tables by the keys that it has in the file."""
+    if isinstance(each, ConfiguredPolicy):
+        return _plain_policy(each)
+    return _plain_recover(each) if isinstance(each, RecoverTable) else msgspec.to_builtins(each)
 
 
 def _plain_policy(each: ConfiguredPolicy) -> dict[str, object]:
@@ -250,6 +258,25 @@ def _plain_policy(each: ConfiguredPolicy) -> dict[str, object]:
     ]
     phases = each.policy.phases
     return {"checkpoint": each.checkpoint, "place": each.place, "phases": phases, "rule": rules}
+
+
+def _plain_recover(each: RecoverTable) -> dict[str, object]:
+    """Return what is recovered by itself, by the keys that it has in the file."""
+    plain = asdict(each)
+    return plain | {"patience": plain.pop("patience_s")}
+
+
+def _recover_words(each: RecoverTable) -> str:
+    """Return what is recovered by itself, in short."""
+    return ", ".join(
+        (
+            f"{each.checkpoint}: at {each.at}",
+            *((f"shards {each.shards}",) if each.shards else ()),
+            *((f"placed {each.place}",) if each.place else ()),
+            *(("activated",) if each.activate else ()),
+            *((f"patience {each.patience_s:g}s",) if each.patience_s is not None else ()),
+        )
+    )
 
 
 def _policy_words(each: ConfiguredPolicy) -> str:

@@ -19,6 +19,7 @@ from ckptd.config.launcher import shard_of_launcher
 from ckptd.config.layers import read_layers
 from ckptd.config.policies import read_policies
 from ckptd.config.rates import read_limits
+from ckptd.config.recover_tables import read_recover_tables
 from ckptd.config.recovered import read_recovery
 from ckptd.config.retained import read_retention
 from ckptd.config.sections import DEFAULT_SOCKET, ENVIRONMENT, Config, TlsSection
@@ -138,6 +139,7 @@ _READERS: Final[Mapping[str, Callable[[Document], object]]] = {
     "limits": read_limits,
     "policy": read_policies,
     "watch": read_watches,
+    "recover": read_recover_tables,
     "recovery": read_recovery,
     "jobs": read_jobs,
     "retention": read_retention,

@@ -14,6 +14,7 @@ import msgspec
 
 from ckptd.config.addresses import Address, parse_address
 from ckptd.config.document import EnvironmentKey, Key
+from ckptd.config.recover_tables import RecoverTable
 from ckptd.config.retention_values import free_room, kept_copies, kept_newest, retention_interval
 from ckptd.config.values import (
     Advertised,
@@ -374,6 +375,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         signatures: Section ``[signatures]``.
         tls: Section ``[tls]``; ``None`` if there is none, and peers talk in plaintext.
         recovery: Section ``[recovery]``.
+        recover: Tables ``[[recover]]``.
         jobs: Sections ``[jobs.NAME]``, by the job's name.
         publish: Section ``[publish]``.
         policy: Tables ``[[policy]]``, in order of precedence.
@@ -397,6 +399,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     signatures: SignaturesSection = SignaturesSection()
     tls: TlsSection | None = None
     recovery: RecoverySection = RecoverySection()
+    recover: tuple[RecoverTable, ...] = ()
     jobs: Mapping[str, JobSection] = {}
     publish: PublishSection = PublishSection()
     policy: tuple[ConfiguredPolicy, ...] = ()

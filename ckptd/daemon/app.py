@@ -205,6 +205,19 @@ class Daemon:
             wall_clock=parts.wall_clock,
             while_reloading=lambda: reloading(notifier),
         )
+        self._answers = open_answers(
+            parts,
+            self._recovering,
+            self._keeping,
+            self._limiting,
+            self._root_watch,
+            self._passed,
+            retention=self._retention,
+            taking=self._taking,
+            facts=self._facts,
+            reload=self._reloading.reload,
+            note_publish=self._measuring.note_publish,
+        )
         self._watching = WatchAnswers(
             log,
             verbosity,
@@ -220,24 +233,12 @@ class Daemon:
                 paced=serving.paced,
                 retained=lambda: self._retention.retaining.seen,
                 recoveries=self._recovering.snapshots,
+                unmet=self._answers.configured.unmet,
             ),
             obstacle=self._why_not_ready,
             components=lambda: components(
                 self._recovering.peering, parts.storage.catalog, self._root_watch.states()
             ),
-        )
-        self._answers = open_answers(
-            parts,
-            self._recovering,
-            self._keeping,
-            self._limiting,
-            self._root_watch,
-            self._passed,
-            retention=self._retention,
-            taking=self._taking,
-            facts=self._facts,
-            reload=self._reloading.reload,
-            note_publish=self._measuring.note_publish,
         )
 
     async def run(self) -> None:
@@ -263,6 +264,7 @@ class Daemon:
             Service("rates", start=self._rate_memory.load, run=self._rate_memory.run),
             Service("moments", start=self._measuring.load),
             Service("retention", start=self._retention.leases.load),
+            Service("configured recoveries", start=self._answers.configured.load),
             Service("passed files", start=self._passed.load, run=self._passed.run),
             Service("active versions", start=self._recovering.activating.go_on),
             Service("interrupted recoveries", start=self._recovering.go_on),
@@ -279,6 +281,7 @@ class Daemon:
             Service("roots", run=self._root_watch.run),
             Service("measurements", run=self._measuring.run),
             Service("readiness", start=self._be_ready),
+            Service("what is to be here", run=self._answers.configured.run),
             Service("status", run=self._report_status),
             Service("watchdog", run=lambda: feed_watchdog(self._notifier, disk_calls.longest_ns)),
             Service("reload", run=self._reload_on_hang_up),
@@ -300,7 +303,7 @@ class Daemon:
         control = parts.config.listen.control
         await self._stack.enter_async_context(
             serve_control(
-                (*self._answers, self._watching),
+                (*self._answers.rows, self._watching),
                 control,
                 roles=lambda: parts.access.roles,
                 inherited=parts.sockets.get(CONTROL),

@@ -35,6 +35,7 @@ from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.places import HeldVersion
 from ckptd.store.records.attribute_records import AttributeShelf
+from ckptd.store.records.configured_records import ConfiguredRecords
 from ckptd.store.records.database import Database, StateDirectory, move_aside
 from ckptd.store.records.elapsed_times import ElapsedTimes
 from ckptd.store.records.journal import Journal
@@ -67,6 +68,7 @@ class Storage:
         passed: Which places have files that were passed.
         placed_units: What recoveries put where nothing was.
         retention: What is being removed, and who reads what.
+        configured: Which recoveries the daemon asked for itself.
     """
 
     roots: Roots
@@ -81,6 +83,7 @@ class Storage:
     passed: PassedRecords
     placed_units: PlacedUnitRecords
     retention: RetentionRecords
+    configured: ConfiguredRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +207,7 @@ async def open_parts(
             PassedRecords(database),
             PlacedUnitRecords(database),
             RetentionRecords(database),
+            ConfiguredRecords(database),
         ),
         transport=Transport(identity, inquirer, Throttles.create()),
         policy=policy,

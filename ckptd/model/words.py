@@ -125,6 +125,15 @@ class PlaceMode(enum.StrEnum):
     """Each phase as soon as it is complete."""
 
 
+class RecoverAt(enum.StrEnum):
+    """When the daemon recovers by itself what its configuration names."""
+
+    START = "start"
+    """Once for each boot of the machine."""
+    MISSING = "missing"
+    """Whenever nothing of it stands here."""
+
+
 class OnConflict(enum.StrEnum):
     """What a recovery without a person does about several contents of one version."""
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -19,13 +20,14 @@ from ckptd.config import (
     parse_peer,
     sections,
 )
+from ckptd.config.recover_tables import RecoverTable
 from ckptd.errors import ConfigurationError, ExitCode, UsageError
 from ckptd.limits import GIB, MIB, PEERS_MAX
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import CheckpointName, NodeId
 from ckptd.model.rate_limits import LimitKey
 from ckptd.model.retention import FreeRoom
 from ckptd.model.timetable import Span
-from ckptd.model.words import Direction, PlaceMode, RemovableKind, Urgency
+from ckptd.model.words import Direction, PlaceMode, RecoverAt, RemovableKind, Urgency
 from tests.support.configurations import BAD, TLS, Bad, toml, write_config, write_drop_in
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -342,6 +344,8 @@ def test_the_example_shows_every_key_of_the_schema() -> None:
         *msgspec.structs.fields(sections.JobSection),
     ):
         assert re.search(rf"^#   {key.name} = ", text, re.MULTILINE), key.name
+    for each in dataclasses.fields(RecoverTable):
+        assert re.search(rf"^#   {each.name.removesuffix('_s')} = ", text, re.MULTILINE), each.name
     for key in msgspec.structs.fields(sections.CheckpointRetention):
         name = key.name.removesuffix("_s")
         assert re.search(rf"^#   {name} = ", text, re.MULTILINE), name
@@ -529,3 +533,64 @@ def test_a_watched_directory_has_a_preset_or_a_pattern(tmp_path: Path) -> None:
 def test_what_cannot_be_watched_is_refused(tmp_path: Path, text: str, problem: str) -> None:
     begin, end = ("", toml()) if text.startswith("watch =") else (toml(), "")
     assert problem in refusal(tmp_path, begin + end + text if begin else text + end)
+
+
+def test_tables_recover_say_what_comes_by_itself(tmp_path: Path) -> None:
+    text = (
+        toml()
+        + """
+        [[recover]]
+        checkpoint = "llama"
+        at = "start"
+        shards = "3/8"
+        place = "progressive"
+        activate = true
+        patience = "90s"
+        [[recover]]
+        checkpoint = "qwen/rank-3"
+        at = "missing"
+        shards = "mine"
+    """
+    )
+    first, second = load(tmp_path, text).recover
+    assert first == RecoverTable(
+        CheckpointName("llama"),
+        RecoverAt.START,
+        "3/8",
+        PlaceMode.PROGRESSIVE,
+        activate=True,
+        patience_s=90.0,
+    )
+    assert second == RecoverTable(CheckpointName("qwen/rank-3"), RecoverAt.MISSING, "mine")
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "words"),
+    [
+        ('at = "start"', "recover[0].checkpoint", "is missing"),
+        ('checkpoint = "a"', "recover[0].at", "is missing"),
+        ('checkpoint = "a"\nat = "boot"', "recover[0].at", "is not one of start, missing"),
+        ('checkpoint = "a/"\nat = "start"', "recover[0].checkpoint", "'a/'"),
+        ('checkpoint = "a"\nat = "start"\nto = "/x"', "recover[0].to", "is not a key"),
+        ('checkpoint = "a"\nat = "start"\nshards = "x"', "recover[0].shards", "'x'"),
+        ('checkpoint = "a"\nat = "start"\nplace = "x"', "recover[0].place", "is not one of"),
+        ('checkpoint = "a"\nat = "start"\nactivate = "x"', "recover[0].activate", "true or false"),
+        ('checkpoint = "a"\nat = "start"\npatience = "99999d"', "recover[0].patience", "99999d"),
+        (
+            'checkpoint = "a"\nat = "start"\n[[recover]]\ncheckpoint = "a"\nat = "missing"',
+            "recover[1].checkpoint",
+            "another table",
+        ),
+    ],
+)
+def test_a_table_recover_that_cannot_be_used_is_refused(
+    tmp_path: Path, lines: str, key: str, words: str
+) -> None:
+    said = refusal(tmp_path, f"{toml()}[[recover]]\n{lines}\n")
+    assert key in said
+    assert words in said
+
+
+def test_recover_is_a_list_of_tables(tmp_path: Path) -> None:
+    said = refusal(tmp_path, toml(recover='checkpoint = "a"'))
+    assert "recover: is a table, not a list" in said

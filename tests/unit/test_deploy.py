@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import configparser
+import itertools
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ckptd import __version__
+from ckptd.cli.ctl.arguments import parse
 from ckptd.cli.daemon import DEFAULT_CONFIG
 from ckptd.config import load_config
 from ckptd.config.sections import ListenSection, RecoverySection
@@ -18,11 +21,13 @@ from ckptd.daemon.doctor.memory import OWN_BYTES
 from ckptd.daemon.measure.loop_lag import LAG_WINDOW_NS
 from ckptd.errors import ExitCode
 from ckptd.limits import GIB, SECOND
+from tests.support.configurations import toml, write_config
 
 PROJECT = Path(__file__).parents[2]
 UNIT = PROJECT / "deploy/systemd/ckptd.service"
 DROP_INS = PROJECT / "deploy/systemd/ckptd.service.d"
 SYSUSERS = PROJECT / "deploy/sysusers.d/ckptd.conf"
+JOBS = PROJECT / "deploy/jobs"
 TMPFILES = PROJECT / "deploy/tmpfiles.d/ckptd.conf"
 PROMETHEUS = PROJECT / "deploy/prometheus/prometheus.yml"
 EXAMPLE = load_config(str(PROJECT / "configs/ckptd.toml"), {})
@@ -265,3 +270,71 @@ def test_runbook_urls_lead_where_an_operator_says(tmp_path: Path) -> None:
     assert bases == {"https://wiki.example/ckptd"}
     unit = tmp_path / "etc/systemd/system/ckptd.service"
     assert unit.read_text() == UNIT.read_text()
+
+
+JOB_FILES = ("pod.yaml", "slurm-prolog.sh", "train.service")
+
+
+@pytest.mark.parametrize("name", JOB_FILES)
+def test_what_an_example_of_a_job_configures_can_be_used(tmp_path: Path, name: str) -> None:
+    lines = [line.removeprefix("#") for line in (JOBS / name).read_text().splitlines()]
+    first = next(number for number, line in enumerate(lines) if line.strip() == "[[recover]]")
+    table = [line.strip() for line in itertools.takewhile(str.strip, lines[first:])]
+    (tables,) = load_config(write_config(tmp_path, toml() + "\n".join(table)), {}).recover
+    assert table[1] == f'checkpoint = "{tables.checkpoint}"'
+
+
+@pytest.mark.parametrize("name", JOB_FILES)
+def test_an_example_of_a_job_waits_with_a_command_that_there_is(name: str) -> None:
+    said = re.sub(r"[\[\],]|/usr/bin/", " ", (JOBS / name).read_text())
+    (words,) = re.findall(r"^(?! *#).*ckptctl +(wait [^>\n]* --timeout +\w+)", said, re.MULTILINE)
+    arguments = parse(shlex.split(words))
+    assert (arguments.goal, arguments.timeout) == ("complete", "10m")
+
+
+def test_the_unit_of_a_job_is_what_systemd_understands(tmp_path: Path) -> None:
+    daemon = installed(tmp_path)
+    unit = tmp_path / "train.service"
+    unit.write_text(re.sub(r"=/usr/bin/\S+", "=/bin/true", (JOBS / unit.name).read_text()))
+    unit.write_text(re.sub("^User=.*", "User=root", unit.read_text(), flags=re.MULTILINE))
+    result = analyze("verify", str(unit), str(daemon))
+    assert (result.stderr, result.returncode) == ("", 0)
+    read = read_unit(JOBS / unit.name)
+    assert UNIT.name in read["Unit"]["After"].split()
+    assert read["Service"]["ExecStartPre"].split()[1] == "wait"
+
+
+@pytest.mark.parametrize(
+    ("comment", "waited", "expected"),
+    [
+        ("ckptd:llama", 0, 0),
+        ("ckptd:llama", 5, 5),
+        ("ckptd:llama", 7, 7),
+        ("ckptd:llama", 4, 0),
+        ("something else", 5, 0),
+        ("ckptd:llama;reboot", 5, 0),
+    ],
+)
+def test_the_prolog_fails_only_where_another_node_may_do_better(
+    tmp_path: Path, comment: str, waited: int, expected: int
+) -> None:
+    for program, does in (
+        ("scontrol", f"echo '   JobId=7'; echo '   Comment={comment}'"),
+        ("ckptctl", f'echo "$@" >>{tmp_path}/typed; exit {waited}'),
+        ("logger", ":"),
+    ):
+        (tmp_path / program).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / program).chmod(0o755)
+    text = (JOBS / "slurm-prolog.sh").read_text().replace("/usr/bin/ckptctl", "ckptctl")
+    shell = command("sh")
+    subprocess.run([shell, "-n"], input=text, text=True, check=True)
+    result = subprocess.run(
+        [shell], input=text, capture_output=True, text=True, check=False,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"},
+    )  # fmt: skip
+    assert (result.stderr, result.returncode) == ("", expected)
+    typed = tmp_path / "typed"
+    is_asked = comment == "ckptd:llama"
+    assert typed.exists() == is_asked
+    if is_asked:
+        assert typed.read_text().startswith("wait llama --for complete ")

@@ -33,7 +33,7 @@ def test_all_threats_are_there_in_order() -> None:
 
 def test_all_faults_of_configuration_adversaries_process_disk_and_network_are_there() -> None:
     assert [number for number, *_ in FAULTS] == [
-        *(f"C{number}" for number in range(1, 10)),
+        *(f"C{number}" for number in range(1, 11)),
         *(f"A{number}" for number in (1, 2, *range(5, 12), 13, 14)),
         *("X4", "X8", "X9", "X10", "X11", "X12", "X13", "X14"),
         *(f"D{number}" for number in range(12, 46)),

@@ -174,6 +174,7 @@ def status_lines(status: Status, width: int | None = None) -> list[str]:
         ("checkpoints", _versions_here(status)),
         ("peers", f"{status.peers_reachable} of {status.peers} reachable"),
         ("event loop", f"{status.event_loop_lag_s * 1000:.0f}ms late"),
+        *((f"recover {printable(name)}", printable(why)) for name, why in status.unmet.items()),
     ]
     size = max(len(name) for name, _ in facts)
     lines = [

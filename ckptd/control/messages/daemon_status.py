@@ -54,6 +54,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         recoveries: Those that have not ended.
         event_loop_lag_s: How late the event loop is.
         places: How many places of versions there are here in each state.
+        unmet: Why what the configuration asks for (``[[recover]]``) did not come, by checkpoint or
+            job.
     """
 
     node: str
@@ -69,6 +71,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     recoveries: tuple[RecoveryView, ...]
     event_loop_lag_s: float
     places: dict[str, int] = {}
+    unmet: dict[str, str] = {}
 
 
 class VersionDocument(msgspec.Struct, frozen=True, kw_only=True):

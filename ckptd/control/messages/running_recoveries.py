@@ -181,6 +181,8 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
             that needs no more had to wait; ``None``: it does not.
         complete_after_s: Until the version was complete; ``None``: it is not.
         phases: Its phases of which something is wanted, in order.
+        asked_by: ``configuration`` if a table ``[[recover]]`` asked for it, as far as that is kept;
+            empty: somebody did.
     """
 
     recovery: str
@@ -233,3 +235,4 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
     usable_after_s: float | None = None
     complete_after_s: float | None = None
     phases: tuple[PhaseRow, ...] = ()
+    asked_by: str = ""

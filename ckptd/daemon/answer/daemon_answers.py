@@ -42,6 +42,7 @@ class DaemonAnswers:
         root_watch: Whether the roots can be used.
         limiting: What may move in a second.
         reload: Reads the configuration again and applies it.
+        unmet: Returns why what the configuration asks for did not come.
     """
 
     def __init__(  # noqa: PLR0913 (it speaks for all of the daemon)
@@ -54,6 +55,7 @@ class DaemonAnswers:
         root_watch: RootWatch,
         limiting: Limiting,
         reload: Callable[[], Awaitable[ReloadResult]],
+        unmet: Callable[[], dict[str, str]],
     ) -> None:
         self._facts = facts
         self._book = recovering.book
@@ -63,6 +65,7 @@ class DaemonAnswers:
         self._root_watch = root_watch
         self._limiting = limiting
         self._reload = reload
+        self._unmet = unmet
 
     def status(self) -> Status:
         """Return the daemon at this moment."""
@@ -91,6 +94,7 @@ class DaemonAnswers:
             recoveries=tuple(self._views.of(recovery) for recovery in self._book),
             event_loop_lag_s=facts.event_loop_lag_s,
             places=count_by_state(self._catalog.versions()),
+            unmet=self._unmet(),
         )
 
     def limits(self) -> LimitsView:

@@ -29,7 +29,7 @@ from ckptd.daemon.answer.recover_requests import (
     check_apart,
     terms_of,
 )
-from ckptd.daemon.answer.recovery_views import RecoveryViews, result_of, view_of_ended
+from ckptd.daemon.answer.recovery_views import RecoveryViews, result_of
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken
 from ckptd.daemon.recover.recovering import Recovering
@@ -69,13 +69,13 @@ class RecoveryAnswers:
     def recoveries(self) -> list[RecoveryView]:
         """Return those that have not ended and those that have, newest first."""
         active = [self._views.of(recovery) for recovery in self._book]
-        ended = [view_of_ended(record) for record in self._book.ended()]
+        ended = [self._views.of_ended(record) for record in self._book.ended()]
         return [*reversed(active), *ended]
 
     def recovery(self, recovery: str) -> RecoveryView:
         """Return one recovery."""
         found = self._book.get(recovery)
-        return self._views.of(found) if found else view_of_ended(self._book.result(recovery))
+        return self._views.of(found) if found else self._views.of_ended(self._book.result(recovery))
 
     def explain(self, recovery: str) -> ExplanationView:
         """Say why a recovery goes as it does, or went."""
@@ -85,7 +85,7 @@ class RecoveryAnswers:
             if story is None:
                 return explaining.forgotten(ended)
             return explaining.explanation(
-                view_of_ended(ended),
+                self._views.of_ended(ended),
                 story.explanation,
                 taken_at_s=story.taken_at_s,
                 message=ended.message,

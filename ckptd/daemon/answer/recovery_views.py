@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from ckptd.control.messages.milestone_rows import PhaseRow, usable_after_s
 from ckptd.control.messages.recovery_results import RecoveryResult, SourceShare
 from ckptd.control.messages.rivals import RivalRow
@@ -26,6 +28,7 @@ class RecoveryViews:
         recovering: All recoveries.
         limiting: Knows how long they wait for a limit.
         loop_lag_s: How late the event loop is.
+        is_configured: Tells whether the daemon asked for a recovery itself.
     """
 
     def __init__(
@@ -33,11 +36,13 @@ class RecoveryViews:
         recovering: Recovering,
         limiting: Limiting,
         loop_lag_s: Callable[[], float],
+        is_configured: Callable[[str], bool],
     ) -> None:
         self._scheduler = recovering.scheduler
         self._now = recovering.runtime.now
         self._limiting = limiting
         self._loop_lag_s = loop_lag_s
+        self._is_configured = is_configured
 
     def of(self, opened: OpenRecovery) -> RecoveryView:
         """Return a recovery at this moment."""
@@ -104,7 +109,16 @@ class RecoveryViews:
             critical_after_s=_moment(snapshot.critical_ns, before_ns),
             usable_after_s=usable_after_s(phases),
             phases=phases,
+            asked_by=self._who_asked(opened.id),
         )
+
+    def of_ended(self, record: EndedRecovery) -> RecoveryView:
+        """Return a recovery that has ended."""
+        asked_by = self._who_asked(record.recovery)
+        return msgspec.structs.replace(view_of_ended(record), asked_by=asked_by)
+
+    def _who_asked(self, recovery: str) -> str:
+        return "configuration" if self._is_configured(recovery) else ""
 
     def _load(self, opened: OpenRecovery) -> LocalLoad:
         """Return what the lanes of a recovery do with their time."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from ckptd.control.messages.daemon_status import ReloadResult
 from ckptd.daemon.answer.activate_answers import ActivateAnswers
 from ckptd.daemon.answer.collect_answers import CollectAnswers
+from ckptd.daemon.answer.configured_recoveries import ConfiguredRecoveries
 from ckptd.daemon.answer.daemon_answers import DaemonAnswers, DaemonFacts
 from ckptd.daemon.answer.job_answers import JobAnswers
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
@@ -35,6 +37,18 @@ from ckptd.daemon.retain.retention import Retention
 from ckptd.model.words import Result
 
 
+class Answers(NamedTuple):
+    """What answers on the control socket, but for what is about watching the daemon.
+
+    Attributes:
+        rows: All of it.
+        configured: Asks for what the configuration names.
+    """
+
+    rows: tuple[object, ...]
+    configured: ConfiguredRecoveries
+
+
 def open_answers(  # noqa: PLR0913 (what it works with, each named)
     parts: Parts,
     recovering: Recovering,
@@ -48,7 +62,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
     facts: Callable[[], DaemonFacts],
     reload: Callable[[], Awaitable[ReloadResult]],
     note_publish: Callable[[Result, int], None],
-) -> tuple[object, ...]:
+) -> Answers:
     """Return what answers all rows of the control API but those about watching the daemon.
 
     Args:
@@ -64,7 +78,12 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         reload: Reads the configuration again and applies it.
         note_publish: Given how each publishing ended, and how many nanoseconds it took.
     """
-    views = RecoveryViews(recovering, limiting, loop_lag_s=lambda: facts().event_loop_lag_s)
+    views = RecoveryViews(
+        recovering,
+        limiting,
+        loop_lag_s=lambda: facts().event_loop_lag_s,
+        is_configured=parts.storage.configured.is_configured,
+    )
     now = recovering.runtime.now
     proven = ProvenVersions(recovering, parts.storage.catalog)
     minimal_sets = MinimalSets(
@@ -82,8 +101,10 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         minimal_sets=minimal_sets,
         taking=taking,
     )
-    return (
-        RecoveryAnswers(parts, recovering, views),
+    recoveries = RecoveryAnswers(parts, recovering, views)
+    configured = ConfiguredRecoveries(parts, recovering, recoveries)
+    rows = (
+        recoveries,
         PrioritizeAnswers(recovering, parts.storage, retention.leases),
         PlanAnswers(recovering, parts.storage, parts.policy, proven),
         ManifestAnswers(recovering, parts.storage),
@@ -106,5 +127,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
             root_watch=root_watch,
             limiting=limiting,
             reload=reload,
+            unmet=configured.unmet,
         ),
     )
+    return Answers(rows, configured)

@@ -10,7 +10,7 @@ import asyncio
 import ipaddress
 import resource
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -38,6 +38,7 @@ from ckptd.daemon.doctor.readable import look_at_reading
 from ckptd.daemon.doctor.remedies import remedied
 from ckptd.daemon.doctor.retained import look_at_retention
 from ckptd.daemon.doctor.rows import and_also, failed, passed, warned
+from ckptd.daemon.doctor.unmet import look_at_unmet
 from ckptd.daemon.doctor.watched import judge_appeared, judge_watching
 from ckptd.daemon.host.descriptors import descriptors
 from ckptd.daemon.keep.keeping import Keep
@@ -90,6 +91,7 @@ class Doctor:
         paced: Returns with what congestion control is sent, and what it paced without need.
         retained: Returns what retention saw last.
         recoveries: Returns the recoveries under way.
+        unmet: Returns why what the configuration asks for did not come, by checkpoint.
     """
 
     def __init__(  # noqa: PLR0913 (what it looks at)
@@ -106,6 +108,7 @@ class Doctor:
         paced: Callable[[], tuple[Congestion, PacedSending]],
         retained: Callable[[], RetentionSeen],
         recoveries: Callable[[], Sequence[RecoverySnapshot]],
+        unmet: Callable[[], Mapping[str, str]],
     ) -> None:
         self._config = parts.config
         self._confinement, self._owners = parts.confinement, parts.owners
@@ -119,7 +122,7 @@ class Doctor:
         self._note_rate = note_rate
         self._look_for_conflicts = look_for_conflicts
         self._keep, self._scarce, self._paced = keep, scarce, paced
-        self._retained, self._recoveries = retained, recoveries
+        self._retained, self._recoveries, self._unmet = retained, recoveries, unmet
         self._throttles = parts.transport.throttles
         self._is_examining = False
         self._wall_clock = parts.wall_clock
@@ -138,6 +141,7 @@ class Doctor:
             partial(look_at_copies, self._scarce),
             self._phases,
             partial(look_at_retention, self._retained),
+            partial(look_at_unmet, self._unmet),
             self._listeners,
             partial(look_at_congestion, self._paced),
             self._disks,

@@ -417,6 +417,15 @@ CREATE TABLE leases (  -- directories of versions that somebody reads
 ) STRICT
 """
 
+_CONFIGURED: Final = """
+CREATE TABLE configured_recoveries (  -- which the daemon asked for itself, in this order
+    number INTEGER PRIMARY KEY,
+    checkpoint TEXT NOT NULL,  -- or a job
+    boot TEXT NOT NULL,        -- of the machine, in which that was
+    recovery TEXT NOT NULL
+) STRICT;
+"""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -444,6 +453,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _PLACED_UNITS,
     _MILESTONES,
     _RETENTION,
+    _CONFIGURED,
 )
 """What leads from each schema to the next one."""
 

@@ -146,6 +146,37 @@ def test_policies_are_shown_in_short(tmp_path: Path, capsys: pytest.CaptureFixtu
     ]
 
 
+def test_what_comes_by_itself_is_shown_in_short(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = """
+        [[recover]]
+        checkpoint = "llama"
+        at = "start"
+        shards = "mine"
+        place = "progressive"
+        activate = true
+        patience = "90s"
+        [[recover]]
+        checkpoint = "qwen"
+        at = "missing"
+    """
+    path = write_config(tmp_path, toml() + tables)
+    assert main(["check-config", "--file-only", path]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if " recover  " in line]
+    shown = "llama: at start, shards mine, placed progressive, activated, patience 90s"
+    assert f"{shown}; qwen: at missing" in row
+    assert main(["check-config", "--file-only", path, "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["config"]["recover"][1] == {
+        "checkpoint": "qwen",
+        "at": "missing",
+        "shards": "",
+        "place": None,
+        "activate": False,
+        "patience": None,
+    }
+
+
 def test_a_bad_configuration_ends_with_78_and_one_line_on_stderr(tmp_path: Path) -> None:
     path = write_config(tmp_path, toml(log='levl = "debug"'))
     result = ckptd("check-config", path)
@@ -347,6 +378,7 @@ def test_json_has_the_values_as_the_daemon_uses_them(
                 "current": "{checkpoint}/current",
                 "roots": {},
             },
+            "recover": [],
             "jobs": {},
             "publish": {
                 "settle_s": 1.0,

@@ -58,6 +58,7 @@ NEW_TABLES = {
     "placed_units",
     "leases",
     "removals",
+    "configured_recoveries",
 }
 
 

@@ -1,0 +1,200 @@
+"""When the daemon asks for a recovery itself."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from ckptd.config.recover_tables import RecoverTable
+from ckptd.control.messages.running_recoveries import RecoverRequest
+from ckptd.daemon.answer.configured_recoveries import (
+    ConfiguredRecoveries,
+    is_to_ask,
+    pause_s,
+    stands_here,
+)
+from ckptd.daemon.answer.recovery_answers import RecoveryAnswers
+from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.recovering import Recovering
+from ckptd.model.ids import CheckpointName, Version
+from ckptd.model.shards import WantedShards, parse_shards
+from ckptd.model.words import PlaceMode, RecoverAt, Result
+from ckptd.store.published.catalog import Catalog
+from ckptd.store.records.configured_records import ConfiguredRecords
+from ckptd.store.records.database import Database
+
+LLAMA = CheckpointName("llama")
+
+
+@pytest.mark.parametrize(
+    ("at", "is_asked", "is_here", "expected"),
+    [
+        (RecoverAt.START, False, False, True),
+        (RecoverAt.START, False, True, True),  # there may be a newer one
+        (RecoverAt.START, True, False, False),
+        (RecoverAt.START, True, True, False),
+        (RecoverAt.MISSING, False, False, True),
+        (RecoverAt.MISSING, True, False, True),
+        (RecoverAt.MISSING, False, True, False),
+        (RecoverAt.MISSING, True, True, False),
+    ],
+)
+def test_at_the_start_once_for_each_boot_else_whenever_nothing_is_here(
+    at: RecoverAt, *, is_asked: bool, is_here: bool, expected: bool
+) -> None:
+    found = is_to_ask(at, is_asked=is_asked, is_under_way=False, is_here=is_here, wait_s=0.0)
+    assert found is expected
+
+
+def test_never_while_one_is_under_way_and_not_before_the_pause_is_over() -> None:
+    for at, is_asked, is_here in itertools.product(RecoverAt, (False, True), (False, True)):
+        for is_under_way, wait_s in ((True, 0.0), (False, 0.1)):
+            assert not is_to_ask(
+                at, is_asked=is_asked, is_under_way=is_under_way, is_here=is_here, wait_s=wait_s
+            )
+
+
+def test_the_pause_doubles_with_each_failure_up_to_a_quarter_of_an_hour() -> None:
+    assert [pause_s(failures) for failures in (0, 1, 2, 7, 8, 10**9)] == [5, 10, 20, 640, 900, 900]
+
+
+def standing(*names: str, version: int = 7) -> set[tuple[CheckpointName, Version]]:
+    return {(CheckpointName(name), Version(version)) for name in names}
+
+
+def shards(count: int, *numbers: int, version: int = 7) -> set[tuple[CheckpointName, Version]]:
+    names = (f"llama/shard-{number}-of-{count}" for number in numbers)
+    return standing(*names, version=version)
+
+
+def test_a_checkpoint_stands_here_with_any_version_of_it_alone() -> None:
+    assert stands_here(LLAMA, None, standing("llama"))
+    assert not stands_here(LLAMA, None, standing("llama/rank-3", "llama2"))
+    assert not stands_here(LLAMA, None, ())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "expected"),
+    [
+        (parse_shards("0,3/8"), shards(8, 0, 3), True),
+        (parse_shards("0,3/8"), shards(8, 0, 3, 5), True),
+        (parse_shards("0,3/8"), shards(8, 0), False),
+        (parse_shards("0,3/8"), shards(16, 0, 3), False),
+        (parse_shards("0,3"), shards(16, 0, 3), True),
+        (parse_shards("0,3/8"), shards(8, 0) | shards(8, 3, version=8), False),
+        (parse_shards("0,3"), shards(8, 0) | shards(16, 3), False),
+        (parse_shards("all"), shards(2, 0, 1), True),
+        (parse_shards("all"), shards(2, 1), False),
+        (parse_shards("all"), standing("llama"), False),
+    ],
+)
+def test_of_a_job_all_wanted_shards_of_one_version_and_layout_stand_here(
+    wanted: WantedShards, found: set[tuple[CheckpointName, Version]], *, expected: bool
+) -> None:
+    assert stands_here(LLAMA, wanted, found) is expected
+
+
+class Stub:
+    """What it asks: a book of recoveries that fail at once, and who begins them."""
+
+    def __init__(self, tries: int) -> None:
+        self.tries = tries
+        self.asked: list[RecoverRequest] = []
+        self.all_asked = asyncio.Event()
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(())
+
+    def get(self, _: str) -> None:
+        return None
+
+    def result(self, _: str) -> SimpleNamespace:
+        return SimpleNamespace(result=Result.FAILED, message="it is in the way", link_problem="")
+
+    def ended(self) -> tuple[object, ...]:
+        return ()
+
+    async def recover(self, request: RecoverRequest) -> SimpleNamespace:
+        self.asked.append(request)
+        if len(self.asked) >= self.tries:
+            self.all_asked.set()
+        return SimpleNamespace(recovery=f"r-{len(self.asked)}")
+
+
+async def follow(
+    database: Database, catalog: Catalog, stub: Stub, *tables: RecoverTable, boot: str = "boot"
+) -> ConfiguredRecoveries:
+    """Return what asked until the stub was asked as often as it is to be."""
+    records = ConfiguredRecords(database)
+    clock = itertools.count(0.0, 1000.0)
+    parts = SimpleNamespace(
+        config=SimpleNamespace(recover=tables),
+        boot=boot,
+        storage=SimpleNamespace(catalog=catalog, configured=records),
+    )
+    recovering = SimpleNamespace(book=stub, own_shards={})
+    configured = ConfiguredRecoveries(
+        cast(Parts, parts),
+        cast(Recovering, recovering),
+        cast(RecoveryAnswers, stub),
+        clock=lambda: next(clock),
+    )
+    await configured.load()
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(configured.run())
+        waiting = tasks.create_task(stub.all_asked.wait())
+        await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
+        for _ in range(2):  # what was asked last is taken in
+            await database.run(lambda connection: connection.execute("SELECT 1").fetchone())
+            await asyncio.sleep(0)
+        running.cancel()
+        waiting.cancel()
+    return configured
+
+
+async def test_a_reason_is_said_once_however_often_it_is_tried(
+    database: Database,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ckptd.daemon.answer.configured_recoveries._LOOK_S", 0.0)
+    said: list[str] = []
+    log = SimpleNamespace(
+        info=lambda *_, **__: None, warning=lambda event, **facts: said.append(facts["why"])
+    )
+    monkeypatch.setattr("ckptd.daemon.answer.configured_recoveries._log", log)
+    stub = Stub(tries=4)
+    configured = await follow(database, catalog, stub, RecoverTable(LLAMA, RecoverAt.MISSING))
+    assert configured.unmet() == {"llama": "it is in the way"}
+    assert said == ["it is in the way"]
+    assert {request.overwrite for request in stub.asked} == {False}
+
+
+async def test_the_next_life_in_the_same_boot_does_not_ask_at_the_start_another_boot_does(
+    database: Database, catalog: Catalog
+) -> None:
+    table = RecoverTable(
+        LLAMA, RecoverAt.START, "0/8", PlaceMode.PROGRESSIVE, activate=True, patience_s=60.0
+    )
+    first, same, other = Stub(tries=2), Stub(tries=1), Stub(tries=2)
+    await follow(database, catalog, first, table)
+    failed = await follow(database, catalog, same, table)
+    await follow(database, catalog, other, table, boot="another")
+    assert [len(stub.asked) for stub in (first, same, other)] == [1, 0, 1]
+    assert failed.unmet() == {"llama": "it is in the way"}
+    assert first.asked == [
+        RecoverRequest(
+            checkpoint="llama",
+            patience_s=60.0,
+            is_background=True,
+            is_name_awaited=True,
+            shards="0/8",
+            place="progressive",
+            activate=True,
+        )
+    ]
