@@ -29,7 +29,9 @@ def cases() -> Iterator[tuple[str, list[Policy]]]:
 
 def main() -> None:
     """Measure each case once and print how long it took."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--files", type=int, default=500_000, metavar="N")
     count = parser.parse_args().files
     paths = PackedPaths(f"layers/{each // 1000:04}/shard-{each:07}.bin" for each in range(count))

@@ -23,7 +23,9 @@ from tests.support.coming_and_going import CAPACITY_BYTES, MARK_BYTES, VERSION_B
 
 def main() -> int:
     """Let them come and go, and say what was seen."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--versions", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--readers", type=int, default=8)
