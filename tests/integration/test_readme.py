@@ -37,6 +37,7 @@ SAYS_MORE = {
     "ckptctl forget": "spare@1",
     "ckptctl remove": "spare@2",
     "ckptctl need": RECOVERED + "/model-1.safetensors",
+    "ckptctl wait": "gemma --timeout 1m",
     "setfacl -d": "-m u:nobody:rx /data/checkpoints",
     "ckptd check-config": "--user ckptd",
     "ckptctl tls init": "--dir another",
