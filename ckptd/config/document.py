@@ -123,6 +123,41 @@ class Document:
         """
         return self._read(name, self.table(name), kind, _fields_of(kind))
 
+    def named_tables(
+        self,
+        place: str,
+        placeholder: str,
+        read: Callable[[str, object], _T],
+        *,
+        most: int | None = None,
+    ) -> dict[str, _T]:
+        """Read the tables below a key of a section, by their names; errors of each are kept.
+
+        Args:
+            place: The section and the key.
+            placeholder: Stands for a name in the remedy.
+            read: Reads one: its name, and what it says.
+            most: How many there may be.
+
+        Raises:
+            ConfigurationError: There is something else at the key, or there are too many.
+        """
+        section, _, key = place.partition(".")
+        table = self.table(section).get(key, {})
+        if not isinstance(table, dict):
+            self.fail(
+                place,
+                f"is {kind_of(table)}, not a table",
+                f"Begin it with [{place}.{placeholder}].",
+            )
+        if most is not None and len(table) > most:
+            self.fail(place, f"has {len(table)} rules, more than {most}")
+        found: dict[str, _T] = {}
+        for name, values in table.items():
+            with self.collecting():
+                found[name] = read(name, values)
+        return found
+
     def special(
         self, place: str, table: Mapping[str, object], kind: type[_S], section: msgspec.Struct
     ) -> _S:

@@ -17,17 +17,9 @@ def read_recovery(document: Document) -> RecoverySection | None:
     """
     section = document.section("recovery", RecoverySection)
     default = section or RecoverySection()
-    table = document.table("recovery").get("roots", {})
-    if not isinstance(table, dict):
-        document.fail(
-            "recovery.roots",
-            f"is {kind_of(table)}, not a table",
-            "Begin it with [recovery.roots.NAME].",
-        )
-    roots: dict[str, RootRecovery] = {}
-    for root, values in table.items():
-        with document.collecting():
-            roots[root] = _read_root(document, root, values, default)
+    roots = document.named_tables(
+        "recovery.roots", "NAME", lambda root, values: _read_root(document, root, values, default)
+    )
     return section and msgspec.structs.replace(section, roots=roots)
 
 

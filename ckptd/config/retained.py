@@ -22,19 +22,12 @@ def read_retention(document: Document) -> RetentionSection | None:
     """
     section = document.section("retention", RetentionSection)
     default = section or RetentionSection()
-    table = document.table("retention").get("checkpoints", {})
-    if not isinstance(table, dict):
-        document.fail(
-            "retention.checkpoints",
-            f"is {kind_of(table)}, not a table",
-            'Begin it with [retention.checkpoints."PATTERN"].',
-        )
-    if len(table) > RULES_MAX:
-        document.fail("retention.checkpoints", f"has {len(table)} rules, more than {RULES_MAX}")
-    rules: dict[str, CheckpointRetention] = {}
-    for pattern, values in table.items():
-        with document.collecting():
-            rules[pattern] = _read_rule(document, pattern, values, default)
+    rules = document.named_tables(
+        "retention.checkpoints",
+        '"PATTERN"',
+        lambda pattern, values: _read_rule(document, pattern, values, default),
+        most=RULES_MAX,
+    )
     return section and msgspec.structs.replace(section, checkpoints=rules)
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.model.quantities import format_size, parse_size
@@ -20,8 +25,11 @@ from tests.benchmarks.__main__ import (
     report,
     row_document,
 )
+from tests.benchmarks.memory import kept_warm
+from tests.benchmarks.places import choose_place
 from tests.benchmarks.rows import Number, Row
-from tests.support.cluster import Node
+from tests.support.cluster import Cluster, Node
+from tests.support.namespaces import Switch
 
 PATIENCE_S = 200.0
 
@@ -70,6 +78,42 @@ def measure(
         "rows": [row_document(line) for line in lines],
     }
     print(f"\n{keep_result(document, f'-{group}')}")
+
+
+def measure_on_hosts(
+    group: str,
+    description: str | None,
+    cases: Cases,
+    copies: int,
+    stage: Callable[[Path, Told, Cluster, Switch], object],
+) -> int:
+    """Measure what needs hosts of their own, with files in memory; return the exit code.
+
+    Args:
+        group: Its name.
+        description: For its command line.
+        cases: What it measures; each takes a stage.
+        copies: How many times the size of a version is in memory at once.
+        stage: Makes one: in a directory in memory, of so much, of these daemons on these hosts.
+    """
+    told, names = parse(description, cases)
+    if os.geteuid() != 0 or shutil.which("tc") is None:
+        print("left out: network namespaces need root, ip and tc")
+        return 0
+    size_bytes = copies * told.size_bytes
+
+    def play(name: str) -> list[Line]:
+        with (
+            tempfile.TemporaryDirectory(f"-{group}", dir=choose_place(size_bytes)) as memory,
+            contextlib.redirect_stdout(sys.stderr),
+            Switch() as switch,
+            Cluster(Path(memory)) as cluster,
+        ):
+            return cases[name](stage(Path(memory), told, cluster, switch))
+
+    with kept_warm(size_bytes):
+        measure(group, told, names, cases, play)
+    return 0
 
 
 def line_of(

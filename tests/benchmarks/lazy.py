@@ -10,12 +10,10 @@ for network namespaces.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -30,9 +28,7 @@ from ckptd.limits import KIB, MIB
 from ckptd.model.manifest import block_size_for
 from ckptd.model.quantities import format_size
 from tests.benchmarks.__main__ import Line, Told
-from tests.benchmarks.groups import finish, left_out, line_of, measure, parse
-from tests.benchmarks.memory import kept_warm
-from tests.benchmarks.places import choose_place
+from tests.benchmarks.groups import finish, left_out, line_of, measure_on_hosts
 from tests.benchmarks.shaping import INSECURE, knows
 from tests.support.cluster import Cluster, Node, eventually, make_checkpoint
 from tests.support.namespaces import Host, Switch
@@ -252,27 +248,13 @@ CASES: dict[str, Callable[[Stage], list[Line]]] = {
 }
 
 
-def _play(name: str, told: Told) -> list[Line]:
-    place = choose_place(COPIES * told.size_bytes)
-    with (
-        tempfile.TemporaryDirectory("-lazy", dir=place) as memory,
-        contextlib.redirect_stdout(sys.stderr),
-        Switch() as switch,
-        Cluster(Path(memory)) as cluster,
-    ):
-        ground = Ground(Path(memory), told.size_bytes, told.rounds)
-        return CASES[name](Stage(ground, cluster, switch))
-
-
 def main() -> int:
     """Measure, print one table, write one JSON file."""
-    told, names = parse(__doc__, CASES)
-    if os.geteuid() != 0 or shutil.which("tc") is None:
-        print("left out: network namespaces need root, ip and tc")
-        return 0
-    with kept_warm(COPIES * told.size_bytes):
-        measure("lazy", told, names, CASES, lambda name: _play(name, told))
-    return 0
+
+    def stage(memory: Path, told: Told, cluster: Cluster, switch: Switch) -> Stage:
+        return Stage(Ground(memory, told.size_bytes, told.rounds), cluster, switch)
+
+    return measure_on_hosts("lazy", __doc__, CASES, COPIES, stage)
 
 
 if __name__ == "__main__":

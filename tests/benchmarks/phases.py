@@ -10,10 +10,8 @@ needs root, for network namespaces.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,9 +23,7 @@ from ckptd.control.messages.waiting import WaitRequest, WaitResult
 from ckptd.limits import MIB
 from ckptd.model.quantities import format_size
 from tests.benchmarks.__main__ import Line, Told
-from tests.benchmarks.groups import finish, line_of, measure, parse
-from tests.benchmarks.memory import kept_warm
-from tests.benchmarks.places import choose_place
+from tests.benchmarks.groups import finish, line_of, measure_on_hosts
 from tests.benchmarks.shaping import INSECURE, knows
 from tests.support.cluster import Cluster, Node, make_checkpoint
 from tests.support.namespaces import Switch
@@ -129,26 +125,9 @@ def first(stage: Stage) -> list[Line]:
 CASES: dict[str, Callable[[Stage], list[Line]]] = {"first": first}
 
 
-def _play(name: str, told: Told) -> list[Line]:
-    place = choose_place(COPIES * told.size_bytes)
-    with (
-        tempfile.TemporaryDirectory("-phases", dir=place) as memory,
-        contextlib.redirect_stdout(sys.stderr),
-        Switch() as switch,
-        Cluster(Path(memory)) as cluster,
-    ):
-        return CASES[name](Stage(Path(memory), told, cluster, switch))
-
-
 def main() -> int:
     """Measure, print one table, write one JSON file."""
-    told, names = parse(__doc__, CASES)
-    if os.geteuid() != 0 or shutil.which("tc") is None:
-        print("left out: network namespaces need root, ip and tc")
-        return 0
-    with kept_warm(COPIES * told.size_bytes):
-        measure("phases", told, names, CASES, lambda name: _play(name, told))
-    return 0
+    return measure_on_hosts("phases", __doc__, CASES, COPIES, Stage)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from ckptd.store.records.database import Database
 from ckptd.store.records.journal import Journal
 from ckptd.store.records.placed_units import PlacedUnitRecords
 from ckptd.store.trees.standing_files import KnownPlace, OnDisk
+from tests.support.killing import Killed
 from tests.support.phases import PHASED_CONTENTS, check_visible, phased_manifest, visible
 from tests.support.stagings import TARGET, Site
 from tests.support.stores import journaled
@@ -41,10 +42,6 @@ DIGEST = Digest(hexdigest_of(encoding_of(MANIFEST)))
 ID = RecoveryId("r-1")
 CORE = {"model/a.bin", "model/b.bin", "model/empty"}
 _T = TypeVar("_T")
-
-
-class _Killed(BaseException):
-    """The process is gone."""
 
 
 class Life:
@@ -127,7 +124,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
         nonlocal left
         left -= 1
         if left <= 0:
-            raise _Killed
+            raise Killed
 
     run, note, replaced = Database.run, confined.rename_noreplace, confined.rename_replacing
 
@@ -156,7 +153,7 @@ async def was_killed(site: Site, database: Database, steps: int) -> bool:
         kill_at(killing, steps)
         try:
             await life.run()
-        except _Killed:
+        except Killed:
             return True
         finally:
             with contextlib.suppress(Exception):
