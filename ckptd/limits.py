@@ -73,6 +73,10 @@ RECOVERING_MAX: Final = 64
 """Versions of jobs that a node says it recovers; it recovers a few at once."""
 PLACED_JOBS_MAX: Final = 64
 """Versions of jobs that a node says it placed last."""
+KEEPS_MAX: Final = 32
+"""Patterns of names of which a node says that it keeps copies."""
+KEEPS_CHARACTERS_MAX: Final = 200
+"""In one of them."""
 SHARDS_MAX: Final = 16_384
 """Of one version of a job. The largest published runs train on as many accelerators."""
 VERSION_MAX: Final = 2**63 - 1

@@ -88,6 +88,8 @@ class Holdings:
         holdings: One for each manifest, in no particular order.
         recovering: The versions of jobs that it recovers, so that others take the same.
         placed: The versions of jobs that it placed last, so that others learn if theirs differ.
+        keeps: Patterns of the names of which it keeps copies.
+        is_full: It takes no more copies than it has.
     """
 
     node: NodeId
@@ -96,6 +98,8 @@ class Holdings:
     holdings: tuple[Holding, ...]
     recovering: tuple[JobVersion, ...] = ()
     placed: tuple[JobVersion, ...] = ()
+    keeps: tuple[str, ...] = ()
+    is_full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,8 @@ class HoldingsDelta:
         gone: Manifests of which the node has nothing any more.
         recovering: What it recovers by now, not only what changed of it.
         placed: Likewise, what it placed last.
+        keeps: Likewise, of which names it keeps copies.
+        is_full: Likewise, whether it takes no more of them.
     """
 
     node: NodeId
@@ -123,6 +129,8 @@ class HoldingsDelta:
     gone: tuple[Digest, ...]
     recovering: tuple[JobVersion, ...] = ()
     placed: tuple[JobVersion, ...] = ()
+    keeps: tuple[str, ...] = ()
+    is_full: bool = False
 
 
 def run_count(holdings: Iterable[Holding]) -> int:
@@ -163,6 +171,8 @@ def delta_between(old: Holdings, new: Holdings) -> HoldingsDelta:
         gone=tuple(before),
         recovering=new.recovering,
         placed=new.placed,
+        keeps=new.keeps,
+        is_full=new.is_full,
     )
 
 
@@ -217,6 +227,8 @@ def apply_delta(holdings: Holdings, delta: HoldingsDelta) -> Holdings:
         holdings=tuple(after.values()),
         recovering=delta.recovering,
         placed=delta.placed,
+        keeps=delta.keeps,
+        is_full=delta.is_full,
     )
 
 

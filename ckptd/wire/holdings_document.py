@@ -22,6 +22,8 @@ from ckptd.limits import (
     HOLDINGS_BYTES_MAX,
     HOLDINGS_MAX,
     HOLDINGS_VALUES_MAX,
+    KEEPS_CHARACTERS_MAX,
+    KEEPS_MAX,
     MANIFEST_BLOCKS_MAX,
     PLACED_JOBS_MAX,
     RECOVERING_MAX,
@@ -38,6 +40,10 @@ from ckptd.model.ids import (
 )
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=VERSION_MAX)]
+_Keeps = Annotated[
+    list[Annotated[str, msgspec.Meta(min_length=1, max_length=KEEPS_CHARACTERS_MAX)]],
+    msgspec.Meta(max_length=KEEPS_MAX),
+]
 
 
 _NONE: Final = msgspec.Raw()
@@ -68,6 +74,8 @@ class _Document(msgspec.Struct, frozen=True, omit_defaults=True):
     gone: list[str] = []
     recovering: list[tuple[str, _Count]] = []
     placed: list[tuple[str, _Count]] = []
+    keeps: _Keeps = []
+    is_full: bool = False
 
 
 OPTIONAL_RUNS_MAX: Final = 256
@@ -96,6 +104,8 @@ def encode_holdings(holdings: Holdings) -> bytes:
         entries,
         recovering=list(holdings.recovering),
         placed=list(holdings.placed),
+        keeps=list(holdings.keeps),
+        is_full=holdings.is_full,
     )
     return _ENCODER.encode(document)
 
@@ -113,6 +123,8 @@ def encode_delta(delta: HoldingsDelta) -> bytes:
         gone=list(delta.gone),
         recovering=list(delta.recovering),
         placed=list(delta.placed),
+        keeps=list(delta.keeps),
+        is_full=delta.is_full,
     )
     return _ENCODER.encode(document)
 
@@ -179,10 +191,20 @@ def _checked(document: _Document) -> Holdings | HoldingsDelta:
     if len(document.placed) > PLACED_JOBS_MAX:
         raise _violation(f"says that it placed more than {PLACED_JOBS_MAX} versions of jobs")
     recovering, placed = _job_versions(document.recovering), _job_versions(document.placed)
+    keeps = tuple(document.keeps)
     if document.since is None:
         if grown or gone:
             raise _violation("changes something and does not say what")
-        return Holdings(node, epoch, document.revision, changed, recovering, placed)
+        return Holdings(
+            node,
+            epoch,
+            document.revision,
+            changed,
+            recovering,
+            placed,
+            keeps,
+            is_full=document.is_full,
+        )
     if document.since >= document.revision:
         raise _violation(f"leads from revision {document.since} to {document.revision}")
     return HoldingsDelta(
@@ -195,6 +217,8 @@ def _checked(document: _Document) -> Holdings | HoldingsDelta:
         gone=tuple(parse_digest(digest) for digest in gone),
         recovering=recovering,
         placed=placed,
+        keeps=keeps,
+        is_full=document.is_full,
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Final, NamedTuple
 
-from ckptd.limits import HOLDING_RUNS_MAX, HOLDINGS_MAX, PLACED_JOBS_MAX, RECOVERING_MAX
+from ckptd.limits import HOLDING_RUNS_MAX, HOLDINGS_MAX, KEEPS_MAX, PLACED_JOBS_MAX, RECOVERING_MAX
 from ckptd.model.holdings import Holding, Holdings, JobVersion, delta_between, run_count
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, RecoveryId, Version
 from ckptd.store.published.catalog import Catalog
@@ -51,6 +51,8 @@ class Advertising:
         self._cataloged = {each.digest: each for each in catalog.holdings()}
         self._incoming: dict[RecoveryId, tuple[Incoming, ...]] = {}
         self._recovering: tuple[JobVersion, ...] = ()
+        self._keeps: tuple[str, ...] = ()
+        self._is_full = False
         self._holdings = Holdings(node, epoch, 1, tuple(self._cataloged.values()))
         self._past: OrderedDict[int, Holdings] = OrderedDict()
         self._document: bytes | None = None
@@ -127,6 +129,18 @@ class Advertising:
             self._recovering = found
             self._revise()
 
+    def note_keeping(self, keeps: Iterable[str], *, is_full: bool) -> None:
+        """Say of which names this node keeps copies.
+
+        Args:
+            keeps: Patterns of them.
+            is_full: It takes no more copies than it has.
+        """
+        said = (tuple(keeps)[:KEEPS_MAX], is_full)
+        if said != (self._keeps, self._is_full):
+            self._keeps, self._is_full = said
+            self._revise()
+
     def _read_catalog(self) -> None:
         """Announce what changed in the catalog: at once, or with what else changes meanwhile."""
         self._is_catalog_read = False
@@ -157,7 +171,12 @@ class Advertising:
         listed = tuple(current.values())[:HOLDINGS_MAX]
         before = self._holdings
         changed = replace(
-            before, holdings=listed, recovering=self._recovering, placed=self._placed()
+            before,
+            holdings=listed,
+            recovering=self._recovering,
+            placed=self._placed(),
+            keeps=self._keeps,
+            is_full=self._is_full,
         )
         if changed != before:
             self._announce(before, changed)

@@ -186,9 +186,11 @@ def test_applying_what_lies_between_leads_to_the_later_state(
     old: list[Holding], new: list[Holding]
 ) -> None:
     jobs = ((CheckpointName("llama"), Version(len(new))),)
-    change = delta_between(at(3, *old), replace(at(7, *new), recovering=jobs, placed=jobs))
+    later = replace(at(7, *new), recovering=jobs, placed=jobs, keeps=("llama*",), is_full=bool(old))
+    change = delta_between(at(3, *old), later)
     found = apply_delta(at(3, *old), change)
     assert (found.recovering, found.placed) == (jobs, jobs)
+    assert (found.keeps, found.is_full) == (("llama*",), bool(old))
     assert found.revision == 7
     assert {each.digest: each for each in found.holdings} == {each.digest: each for each in new}
     assert len(found.holdings) == len(new)

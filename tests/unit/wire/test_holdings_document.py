@@ -16,6 +16,8 @@ from ckptd.limits import (
     HOLDINGS_BYTES_MAX,
     HOLDINGS_MAX,
     HOLDINGS_VALUES_MAX,
+    KEEPS_CHARACTERS_MAX,
+    KEEPS_MAX,
     MANIFEST_BLOCKS_MAX,
     MIB,
     PLACED_JOBS_MAX,
@@ -481,3 +483,31 @@ def test_what_cannot_be_recovered_or_placed_is_a_violation(versions: object) -> 
     for field in ("recovering", "placed"):
         with pytest.raises(ProtocolViolation):
             decode(document(**{field: versions}))
+
+
+def test_what_a_node_keeps_copies_of_is_said_in_every_document() -> None:
+    whole = decode_whole(document(keeps=["llama*", "evals/*"], is_full=True))
+    assert (whole.keeps, whole.is_full) == (("llama*", "evals/*"), True)
+    change = decode(delta(keeps=["llama*"], is_full=True))
+    assert (change.keeps, change.is_full) == (("llama*",), True)
+    silent = decode_whole(document())  # of a node that knows nothing of copies
+    assert (silent.keeps, silent.is_full) == ((), False)
+    assert decode_holdings(encode_holdings(whole)) == whole
+    assert b"keeps" not in encode_holdings(silent)
+
+
+def test_what_is_kept_is_as_long_as_said_and_no_longer() -> None:
+    longest = ["x" * KEEPS_CHARACTERS_MAX] * KEEPS_MAX
+    assert decode_whole(document(keeps=longest)).keeps == tuple(longest)
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    ["llama", [1], [""], ["x" * (KEEPS_CHARACTERS_MAX + 1)], ["x"] * (KEEPS_MAX + 1)],
+    ids=["no list", "no text", "empty", "too long", "too many"],
+)
+def test_what_cannot_be_kept_is_a_violation(patterns: object) -> None:
+    with pytest.raises(ProtocolViolation):
+        decode(document(keeps=patterns))
+    with pytest.raises(ProtocolViolation):
+        decode(document(is_full=1))

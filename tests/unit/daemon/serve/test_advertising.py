@@ -374,3 +374,17 @@ async def test_what_was_placed_is_looked_at_again_when_it_expires(
     monkeypatch.setattr(catalog.placed_jobs, "counting", tuple)
     await advertising.wait_change(advertising.holdings.revision)
     assert not advertising.holdings.placed
+
+
+async def test_of_which_names_copies_are_kept_is_said_when_that_changes(
+    catalog: Catalog, advertising: Advertising
+) -> None:
+    revision = advertising.holdings.revision
+    advertising.note_keeping(["llama*"], is_full=False)
+    found = said(advertising)
+    assert (found.keeps, found.is_full, found.revision) == (("llama*",), False, revision + 1)
+    advertising.note_keeping(["llama*"], is_full=False)
+    assert advertising.holdings.revision == revision + 1
+    advertising.note_keeping(["llama*"], is_full=True)
+    change = changed_since(advertising, revision + 1)
+    assert (change.keeps, change.is_full) == (("llama*",), True)
