@@ -102,15 +102,16 @@ class Awaited:
         if self.goal.kind is not GoalKind.NEWEST:
             return
         scheduler, catalog = self._recovering.scheduler, self._catalog
+        is_settled = scheduler.is_settled  # of what is looked at now, not of who comes later
         wanted = self._wanted_shards()
         if wanted is not None or self._is_job_of_peers():
             found = await self._proven.choose(self.name, None, wanted or WantedShards())
-            seen = NewestSeen(found.version, found.why, is_settled=scheduler.is_settled)
+            seen = NewestSeen(found.version, found.why, is_settled=is_settled)
         else:
             own = self._recovering.own.holdings(self.name)
             choice = scheduler.explain_choice(self.name, None, catalog.newest_ever(self.name), own)
             version = None if choice.chosen is None else choice.chosen[0]
-            seen = NewestSeen(version, choice.why, is_settled=scheduler.is_settled)
+            seen = NewestSeen(version, choice.why, is_settled=is_settled)
         self._newest_seen = seen
 
     async def look(self) -> tuple[Sight, VersionSeen]:

@@ -68,33 +68,27 @@ class JobPlans:
             NotFound: There are no such units.
         """
         wanted = parse_shards(await self._shards.wanted(job, typed) or "all")
+        is_settled = self._scheduler.is_settled  # of what is looked at now, not of who comes later
         try:
             async with asyncio.timeout(_CHOICE_S):
                 found = await self._proven.choose(job, version, wanted)
                 members = await self._members(found, wanted)
         except TimeoutError:
-            return self._nothing(job, None, f"manifests did not come within {_CHOICE_S:.0f}s")
+            why = f"manifests did not come within {_CHOICE_S:.0f}s"
+            return _nothing(job, None, why, is_settled=is_settled)
         if found.version is None:
-            return self._nothing(job, found, found.why or f"nobody has shards of {job}")
+            why = found.why or f"nobody has shards of {job}"
+            return _nothing(job, found, why, is_settled=is_settled)
         lacking = [index for index, manifest in members.items() if manifest is None]
         if lacking:
             why = f"the manifest of shard {lacking[0]} of {found.version} cannot be had now"
-            return self._nothing(job, found, why)
+            return _nothing(job, found, why, is_settled=is_settled)
         joined = await join(
             job,
             found.version,
             {found.contents[index]: each for index, each in members.items() if each is not None},
         )
-        return await self._describe(found, joined, str(wanted), units)
-
-    def _nothing(self, job: CheckpointName, found: NewestOfJob | None, why: str) -> Plan:
-        return Plan(
-            checkpoint=job,
-            version=None,
-            why=why,
-            passed_over=passed_over_rows(found.passed_over if found else ()),
-            is_settled=self._scheduler.is_settled,
-        )
+        return await self._describe(found, joined, str(wanted), units, is_settled=is_settled)
 
     async def _members(
         self, found: NewestOfJob, wanted: WantedShards
@@ -115,7 +109,13 @@ class JobPlans:
         return {index: each.result() for index, each in coming.items()}
 
     async def _describe(
-        self, found: NewestOfJob, joined: Joined, shards: str, units: Choice | None
+        self,
+        found: NewestOfJob,
+        joined: Joined,
+        shards: str,
+        units: Choice | None,
+        *,
+        is_settled: bool,
     ) -> PlannedVersion:
         joint, space = joined.joint, joined.joint.space
         job, version = CheckpointName(joint.manifest.checkpoint), Version(joint.manifest.version)
@@ -151,6 +151,7 @@ class JobPlans:
             version=version,
             digest=None,
             why=found.why + (_dispute(found.disputed) if found.disputed else ""),
+            is_settled=is_settled,
             passed_over=passed_over_rows(found.passed_over),
             rivals=tuple(map(rival_row, found.disputed.contents)) if found.disputed else (),
             problem="",
@@ -176,6 +177,16 @@ class JobPlans:
             standing = await asyncio.to_thread(place.standing, space)
             blocks |= joined.joint.from_member(digest, standing)
         return blocks
+
+
+def _nothing(job: CheckpointName, found: NewestOfJob | None, why: str, *, is_settled: bool) -> Plan:
+    return Plan(
+        checkpoint=job,
+        version=None,
+        why=why,
+        passed_over=passed_over_rows(found.passed_over if found else ()),
+        is_settled=is_settled,
+    )
 
 
 def _holding(joined: Joined, blocks: BlockSet) -> Holding:

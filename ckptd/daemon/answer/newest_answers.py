@@ -42,9 +42,10 @@ class NewestAnswers:
         return view
 
     async def _look(self, job: CheckpointName) -> NewestView:
+        # Of what is looked at now: who is heard while manifests come is in the next look.
+        is_settled, silent = self._recovering.scheduler.is_settled, self._silent()
         found = await self._proven.choose(job)
         differing = _rows(found.others)
-        is_settled = self._recovering.scheduler.is_settled
         by_node = self._recovering.placed().get(job, {})
         is_apart = len(set(by_node.values())) > 1
         return NewestView(
@@ -55,7 +56,7 @@ class NewestAnswers:
             why=found.why,
             differing=differing,
             placed=_rows(by_node) if is_apart else (),
-            silent=tuple(sorted(self._silent())),
+            silent=tuple(sorted(silent | self._silent())),
         )
 
     def _silent(self) -> set[str]:

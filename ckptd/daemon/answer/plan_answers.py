@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from msgspec import structs
 
-from ckptd.control.messages.plans import HereRow, Plan, PlanRequest
+from ckptd.control.messages.plans import HereRow, PassedOverRow, Plan, PlanRequest
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.core.report.choice import ExplainedChoice
 from ckptd.core.report.rivals import Rival
@@ -83,7 +83,6 @@ class PlanAnswers:
         plan = plan_of(
             planned,
             figures,
-            is_settled=self._scheduler.is_settled,
             promised_bytes=self._promised_bytes(planned.root),
             size_problem=self._terms.size_problem(planned.content.facts.size_bytes),
             now=self._now(),
@@ -99,19 +98,14 @@ class PlanAnswers:
         units = Choice.parse(request.units, request.min_criticality)
         if request.shards:
             return await self._jobs.planned(checkpoint, wanted, request.shards, units)
+        is_settled = self._scheduler.is_settled  # of what is looked at now, not of who comes later
         own = self._own.holdings(checkpoint)
         choice, unchosen = await self._choose(checkpoint, wanted, own, units)
         if choice.chosen is None and self._is_job(checkpoint):
             return await self._jobs.planned(checkpoint, wanted, "", units)
         passed_over = passed_over_rows(choice.passed_over)
         if choice.chosen is None:
-            return Plan(
-                checkpoint=checkpoint,
-                version=None,
-                why=choice.why,
-                passed_over=passed_over,
-                is_settled=self._scheduler.is_settled,
-            )
+            return _nothing(checkpoint, choice.why, passed_over, is_settled=is_settled)
         version, digest = choice.chosen
         contents = self._contents_of(checkpoint, wanted, own)
         why = choice.why
@@ -124,6 +118,9 @@ class PlanAnswers:
         holders = self._scheduler.holders(digest, now=self._now())
         sources = tuple((holder, holding_of(holder, digest)) for holder in holders)
         mine = next((holding for holding in own if holding.digest == digest), None)
+        if mine is None and not sources:  # lost since it was chosen
+            why = f"whoever had version {version} does not answer any more"
+            return _nothing(checkpoint, why, passed_over, is_settled=is_settled)
         facts = mine or sources[0][1]
         space, problem = await self._found.find((checkpoint, version, digest), holders)
         if units is not None and space is not None and digest not in unchosen:
@@ -151,6 +148,7 @@ class PlanAnswers:
             version=version,
             digest=digest,
             why=why,
+            is_settled=is_settled,
             passed_over=passed_over,
             rivals=rivals,
             problem=problem,
@@ -235,6 +233,22 @@ class PlanAnswers:
             for other in self._book
             if other.staging is not None and other.root.device == root.device
         )
+
+
+def _nothing(
+    checkpoint: CheckpointName,
+    why: str,
+    passed_over: tuple[PassedOverRow, ...],
+    *,
+    is_settled: bool,
+) -> Plan:
+    return Plan(
+        checkpoint=checkpoint,
+        version=None,
+        why=why,
+        passed_over=passed_over,
+        is_settled=is_settled,
+    )
 
 
 def _has_all(place: Place, space: AddressSpace | None, not_wanted: BlockSet) -> bool:

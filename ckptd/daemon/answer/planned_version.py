@@ -45,6 +45,7 @@ class PlannedVersion:
         version: Which version.
         digest: Its identity; ``None``: it is of a job.
         why: Why this one.
+        is_settled: Every peer had been asked before the first look at what they have.
         passed_over: The newest others.
         rivals: What a person would have to choose from; empty if nothing.
         problem: Why the manifest could not be had; empty if it could.
@@ -63,6 +64,7 @@ class PlannedVersion:
     version: Version
     digest: Digest | None
     why: str
+    is_settled: bool
     passed_over: tuple[PassedOverRow, ...]
     rivals: tuple[RivalRow, ...]
     problem: str
@@ -81,7 +83,6 @@ def plan_of(
     planned: PlannedVersion,
     figures: PlanFigures,
     *,
-    is_settled: bool,
     promised_bytes: int,
     size_problem: str,
     now: int,
@@ -91,7 +92,6 @@ def plan_of(
     Args:
         planned: What a recovery would bring.
         figures: The numbers of that.
-        is_settled: Every peer was asked.
         promised_bytes: Room that recoveries under way will need there.
         size_problem: Why a version of that length would be refused, if it is not there already.
         now: The moment, in nanoseconds.
@@ -102,7 +102,7 @@ def plan_of(
         version=planned.version,
         why=planned.why,
         passed_over=planned.passed_over,
-        is_settled=is_settled,
+        is_settled=planned.is_settled,
         rivals=planned.rivals,
         digest=planned.digest,
         bytes_total=figures.size_bytes,
