@@ -29,9 +29,9 @@ _CONFIG: Final = """\
 [node]
 id = {node}
 state_dir = {state_dir}
-[roots]
+{zone}[roots]
 main = {root}
-[listen]
+{roots}[listen]
 data = "{host}:{port}"
 metrics = {metrics}
 control = {control}
@@ -91,7 +91,7 @@ class LocalDaemon:
     Args:
         directory: Exists; everything of the daemon but its root goes there.
         node: Its name.
-        root: Its only root; exists.
+        root: Its first root; exists.
         peers: Addresses of other daemons.
         buffers: As in the configuration.
         metrics: As in the configuration.
@@ -99,7 +99,9 @@ class LocalDaemon:
 
     Attributes:
         node: Its name.
-        root: Its only root.
+        root: Its first root.
+        roots: Its other roots by name; as with ``sections``.
+        zone: What fails together with it; empty: not known. As with ``sections``.
         sections: More of the configuration, as TOML; a change counts from the next start on.
         client: Talks to it.
         data_port: Where peers reach it; 0 until it was ready once, and then the same for ever.
@@ -134,6 +136,8 @@ class LocalDaemon:
         self._process: Process | None = None
         self._is_asked_to_end = False
         self.sections = ""
+        self.roots: dict[str, str] = {}
+        self.zone = ""
         self.host = "127.0.0.1"
         self.connections_per_address = 512
         self.prefix: tuple[str, ...] = ()
@@ -207,9 +211,12 @@ class LocalDaemon:
     def _write_config(self) -> None:
         # Strings and lists of JSON are the same in TOML.
         settings = {name: json.dumps(value) for name, value in self._settings.items()}
+        roots = "".join(f"{name} = {json.dumps(path)}\n" for name, path in self.roots.items())
         with open(self.config_path, "w", encoding="utf-8") as file:
             file.write(
                 _CONFIG.format(
+                    zone=f"zone = {json.dumps(self.zone)}\n" if self.zone else "",
+                    roots=roots,
                     host=self.host,
                     port=self.data_port,
                     per_address=self.connections_per_address,
