@@ -134,6 +134,7 @@ class RecoveryRequested:
         digest_prefix: Which content was asked for: the beginning of its digest; empty: any.
         from_node: Whose content was asked for; ``None``: anybody's.
         had: What this node has or had of the checkpoint; goes before other contents.
+        copied: What stands here only as a copy for others: ``own``, and before no other content.
         withdrawn: What stands here and an operator took off offer: it counts only where nothing
             else does.
         allow_partial: What can be had is placed when patience ends, though required units are
@@ -163,6 +164,7 @@ class RecoveryRequested:
     digest_prefix: str = ""
     from_node: NodeId | None = None
     had: frozenset[Digest] = frozenset()
+    copied: frozenset[Digest] = frozenset()
     withdrawn: frozenset[Digest] = frozenset()
     allow_partial: bool = False
     is_name_awaited: bool = False

@@ -45,13 +45,14 @@ class RetainingNode:
         nodes: RetainingNodes,
         name: str,
         database: Database,
-        root: Root,
+        roots: Roots,
         section: RetentionSection,
         *,
         clock: Callable[[], float],
     ) -> None:
         self.id = NodeId(name)
-        self.root, self.database = root, database
+        self.roots, self.database = roots, database
+        self.root = roots.default()
         self.state = State()
         self.asked: list[NodeId] = []
         self.is_mute = False
@@ -65,7 +66,7 @@ class RetainingNode:
 
     async def open(self) -> None:
         """Begin a life: read what the database has."""
-        roots = Roots([self.root])
+        roots = self.roots
         self.catalog = Catalog(self.database, roots, lambda: self.placed_at_s)
         await self.catalog.load()
         self.advertising = Advertising(self.id, Epoch(1), self.catalog)
@@ -108,15 +109,19 @@ class RetainingNode:
         await self.retention.leases.load()
 
     async def save(
-        self, version: int, *, content: bytes | None = None, is_published: bool = False
+        self,
+        version: int,
+        *,
+        content: bytes | None = None,
+        is_published: bool = False,
+        as_copy: bool = False,
     ) -> Digest:
         """Let a version stand here; the same content everywhere."""
+        root = self.roots["copies"] if as_copy else self.root
         relative = f"{NAME}/{version}"
         text = b"%d " % version * 20 if content is None else content
-        await asyncio.to_thread(write_files, Path(self.root.path, relative), {"w": text})
-        hashed = await asyncio.to_thread(
-            publish, self.root, relative, checkpoint=NAME, version=version
-        )
+        await asyncio.to_thread(write_files, Path(root.path, relative), {"w": text})
+        hashed = await asyncio.to_thread(publish, root, relative, checkpoint=NAME, version=version)
         await self.catalog.add(hashed, is_published=is_published)
         return hashed.digest
 
@@ -206,12 +211,16 @@ class RetainingNodes:
         """Add a node."""
         directory = self._directory / name
         (directory / "root").mkdir(parents=True)
+        (directory / "copies").mkdir()
         database = Database(str(directory / "ckptd.db"))
         await database.open()
         self._stack.push_async_callback(database.close)
         root = Root.open("data", str(directory / "root"))
         self._stack.callback(root.close)
-        node = RetainingNode(self, name, database, root, section, clock=self._clock)
+        copies = Root.open("copies", str(directory / "copies"))
+        self._stack.callback(copies.close)
+        roots = Roots([root, copies], for_copies="copies")
+        node = RetainingNode(self, name, database, roots, section, clock=self._clock)
         self.by_id[node.id] = node
         await node.open()
         return node

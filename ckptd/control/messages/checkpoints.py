@@ -30,6 +30,7 @@ class PlaceRow(msgspec.Struct, frozen=True, kw_only=True):
         age_s: How long ago it was recorded first; ``None``: not known.
         checked_age_s: How long ago all of it was found right last; ``None``: not known.
         active_link: The link that leads to it, because it is active; empty if none does.
+        is_copy: It is a copy for others, by ``[copies]``.
     """
 
     root: str
@@ -46,6 +47,7 @@ class PlaceRow(msgspec.Struct, frozen=True, kw_only=True):
     checked_age_s: float | None = None
     wrong_names: int = 0
     active_link: str = ""
+    is_copy: bool = False
 
 
 class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,6 +39,7 @@ def has_alternative(step: Step, recovery: Recovery) -> bool:
     ]
     contents = contents_among(recovery, claims, is_whole=True)
     own = recovery.request.had.union(held.digest for held in recovery.own)
+    own -= recovery.request.copied
     return len(contents) == 1 or len([digest for _, digest in contents if digest in own]) == 1
 
 

@@ -95,7 +95,7 @@ def settle_rivals(
         return None
     if len(genuine) == 1:
         return Settled(genuine[0], f"the only one of {count} contents that could be seen")
-    own |= recovery.request.had
+    own = (own | recovery.request.had) - recovery.request.copied
     rivals = [_rival(recovery, by_digest.get(digest, []), digest, own) for digest in genuine]
     return _settle(step, recovery, version, rivals)
 

@@ -85,7 +85,12 @@ class ActivateAnswers:
             if all(standing.place.state is PlaceState.HERE for standing in standings)
         }
         linked = {row.root for row in self._records.of(checkpoint)}
-        for better in (right, {each for each in directories if each[0] in linked}):
+        for_readers = {
+            each
+            for each, standings in directories.items()
+            if not any(standing.place.is_copy for standing in standings)
+        }
+        for better in (for_readers, right, {each for each in directories if each[0] in linked}):
             found = found & better or found
         if len(found) > 1:
             paths = ", ".join(sorted(self._roots.absolute(*each) for each in found))

@@ -27,6 +27,7 @@ from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import CkptdError, UsageError
 from ckptd.model.goals import GoalUnits, parse_goal
 from ckptd.model.ids import (
+    CheckpointName,
     Digest,
     Version,
     parse_checkpoint_name,
@@ -183,6 +184,8 @@ class Awaited:
         withdrawn: set[Version] = set()
         for held in self._catalog.versions():
             name = held.holding.checkpoint
+            if held.is_copy:
+                continue  # it is for others, and goes when it is too much
             if name == self.name or (is_job and is_shard_of(name, self.name)):
                 is_withdrawn = all(place.is_withdrawn for place in held.places)
                 (withdrawn if is_withdrawn else offered).add(held.holding.version)
@@ -204,9 +207,8 @@ class Awaited:
         """Yield where a version stands; of a job all its shards together, for each layout."""
         wanted = self._wanted_shards()
         if wanted is None:
-            for held in self._catalog.find(self.name, version):
-                for place in held.places:
-                    yield await self._look_at(held, place)
+            for held, place in self._standing_as(self.name, version):
+                yield await self._look_at(held, place)
             return
         for count in self._layouts(version) if wanted.count is None else (wanted.count,):
             numbers = range(count) if wanted.numbers is None else sorted(wanted.numbers)
@@ -221,7 +223,7 @@ class Awaited:
             splits = (
                 split_shard(held.holding.checkpoint)
                 for held in self._catalog.versions()
-                if held.holding.version == version
+                if held.holding.version == version and not held.is_copy
             )
             here = {split[1] for split in splits if split is not None and split[0] == self.name}
             known = here | self._catalog.known_shards(self.name).keys()
@@ -234,8 +236,7 @@ class Awaited:
         for shard in shards:
             seen = [
                 await self._look_at(held, place)
-                for held in self._catalog.find(shard_name(self.name, shard), version)
-                for place in held.places
+                for held, place in self._standing_as(shard_name(self.name, shard), version)
             ]
             right = next((place for place in seen if not place.obstacle), None)
             if right is not None:
@@ -247,6 +248,17 @@ class Awaited:
             how = "not all here" if seen else "not here"
             return PlaceSeen("", "", f"of which shard {shard} is {how}", is_lacking=True)
         return PlaceSeen(next(iter(directories)) if len(directories) == 1 else "")
+
+    def _standing_as(
+        self, name: CheckpointName, version: Version
+    ) -> list[tuple[HeldVersion, Place]]:
+        """Return where a version stands for who reads it: a copy does not."""
+        return [
+            (held, place)
+            for held in self._catalog.find(name, version)
+            for place in held.places
+            if not place.is_copy
+        ]
 
     async def _look_at(self, held: HeldVersion, place: Place) -> PlaceSeen:
         looked = self._looked.get(place.number)

@@ -255,6 +255,6 @@ class ConfiguredRecoveries:
         standing = (
             (held.holding.checkpoint, held.holding.version)
             for held in self._catalog.versions()
-            if held.places
+            if not held.is_copy
         )
         return stands_here(table.checkpoint, wanted, standing)

@@ -150,6 +150,7 @@ class _Places:
             changed_units=len(place.changed),
             wrong_names=len(place.wrong_names),
             is_published=place.is_published,
+            is_copy=place.is_copy,
             added_at_s=place.added_at_s,
             checked_at_s=place.checked_at_s,
             age_s=self._age_s(moment.added_s),

@@ -215,7 +215,11 @@ class PlanAnswers:
         contents = self._scheduler.rivals_of_choice(
             checkpoint, wanted, self._catalog.newest_ever(checkpoint), own, now=self._now()
         )
-        return [replace(each, is_own=each.is_own or each.digest in had) for each in contents]
+        copied = self._catalog.copied(checkpoint)
+        return [
+            replace(each, is_own=(each.is_own or each.digest in had) and each.digest not in copied)
+            for each in contents
+        ]
 
     def _here(self, held: HeldVersion) -> HereRow:
         place = held.main

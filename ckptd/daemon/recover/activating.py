@@ -358,6 +358,9 @@ def _check_ready(held: HeldVersion, place: Place, path: str, *, allow_partial: b
         Conflict: It is not, or not known to be.
     """
     name, subject = _name(held), f"{_name(held)} in {path}"
+    if place.is_copy:
+        problem = "is a copy for others, which goes when it is too much"
+        raise Conflict(subject, problem, f"Recover it for readers: ckptctl recover {name}")
     life = life_at_place(is_active=False, is_withdrawn=place.is_withdrawn)
     if not is_permitted(life, LifeCause.ACTIVATE):
         raise Conflict(subject, f"is {life}", "Publish the directory again, then activate it.")

@@ -248,6 +248,7 @@ class Recovering:
                 digest_prefix=record.digest_prefix,
                 from_node=record.from_node,
                 had=frozenset().union(*map(catalog.had, family)),
+                copied=frozenset().union(*map(catalog.copied, family)),
                 withdrawn=frozenset().union(*map(catalog.withdrawn, family)),
                 allow_partial=record.allow_partial,
                 is_name_awaited=record.is_name_awaited,

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Container, Iterable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from random import Random
 from typing import Final
 
@@ -19,18 +18,17 @@ from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.retain.asking_holders import AskingHolders
 from ckptd.daemon.retain.deciding import Deciding, View
 from ckptd.daemon.retain.leases import Leases
-from ckptd.daemon.retain.named_places import NamedPlace, NamedPlaces
+from ckptd.daemon.retain.letting_go import CHANGED, LetGo, LettingGo
+from ckptd.daemon.retain.named_places import NamedPlaces
 from ckptd.daemon.retain.outcomes import Outcome, RetentionSeen
-from ckptd.daemon.retain.removing import Doomed, Removing
+from ckptd.daemon.retain.removing import Removing
 from ckptd.daemon.retain.survey import AS_WANTED, Survey, Surveyed
 from ckptd.daemon.serve.advertising import Advertising
-from ckptd.errors import CkptdError, Conflict
+from ckptd.errors import CkptdError
 from ckptd.model.ids import CheckpointName, Digest
 from ckptd.model.retention import is_to_wait
 from ckptd.model.words import GoesBecause, KeptBecause
 from ckptd.observe.logs import get_logger
-from ckptd.store.published.places import Place
-from ckptd.store.published.removing import Removed
 from ckptd.store.records.retention_records import RetentionRecords
 
 _ROUND_S: Final = 60.0
@@ -41,10 +39,6 @@ _BUSY_S: Final = 600.0
 """So long all other work goes first; then one version goes, however busy a node is."""
 _YIELD_S: Final = 600.0
 """So long a node waits for others that may remove a version, too, and are to go first."""
-_OFF_OFFER_S: Final = 10.0
-"""So long it may take until peers would hear that a version is off offer; usually milliseconds."""
-
-_CHANGED: Final = "it changed since it was decided on; it is looked at again soon"
 
 _log = get_logger()
 
@@ -65,6 +59,7 @@ class Retaining:
     Attributes:
         rule_of: Says which rule counts for a checkpoint or a job.
         could_free: Says what it would free on the disk of a root.
+        letting_go: Removes what was decided on.
         seen: What it did, and what it saw last.
     """
 
@@ -84,12 +79,13 @@ class Retaining:
         self._node = parts.config.node.id
         self._catalog = parts.storage.catalog
         self._records: RetentionRecords = parts.storage.retention
-        self._advertising = advertising
-        self._removing = removing
         self._leases = leases
         self._is_busy = is_busy
         self._clock = clock
         self._survey = Survey(parts.storage, recovering, standings, leases, clock)
+        self.letting_go = LettingGo(
+            parts.storage.catalog, parts.storage.retention, advertising, self._survey, removing
+        )
         self.seen = RetentionSeen(is_on=self._section.is_on)
         self._deciding = Deciding(
             self._section, parts.storage.roots, self._survey, self.seen, clock
@@ -98,7 +94,6 @@ class Retaining:
         self.could_free = self._deciding.could_free
         self._asking = AskingHolders(recovering, parts.transport.inquirer)
         self._rng = Random(parts.epoch)  # noqa: S311 (no secret)
-        self._lock = asyncio.Lock()
         self._due_s: dict[Digest, float] = {}
         self._last_s = clock()
 
@@ -107,7 +102,7 @@ class Retaining:
         is_first = True
         while True:
             try:
-                async with self._lock:
+                async with self.letting_go.lock:
                     await self._finish_begun()
                 await self._leases.end_old()
                 if self._section.is_on and not is_first:  # peers are not heard yet
@@ -131,7 +126,7 @@ class Retaining:
             self._deciding.forget_failed()
         gone: list[Outcome] = []
         while True:
-            async with self._lock:
+            async with self.letting_go.lock:
                 view = await self._deciding.decide(free_bytes)
                 going = view.going(name)
                 if not is_dry_run:
@@ -152,7 +147,7 @@ class Retaining:
         """Remove a few versions; all other work goes first unless room is short."""
         done = 0
         for _ in range(_TOGETHER_MAX):
-            async with self._lock:
+            async with self.letting_go.lock:
                 view = await self._deciding.decide()
                 going = view.going()
                 self._note_due(chosen for chosen, _ in going)
@@ -174,9 +169,14 @@ class Retaining:
     async def _remove(self, view: View, chosen: Surveyed, goes: GoesBecause) -> Outcome:
         """Remove a version unless something turns out to be in the way."""
         if self._stand(view.newest(chosen.standing.name)):
-            outcome = await self._try_to_remove(chosen, goes)
+            done = await self.letting_go.let_go(chosen, lambda: self._have_others(chosen))
         else:
-            outcome = _stays(chosen, None)
+            done = LetGo(KeptBecause.REFUSED, CHANGED)
+        outcome = (
+            Outcome(chosen, goes=goes, freed_bytes=done.freed_bytes)
+            if done.kept is None
+            else Outcome(chosen, kept=done.kept, why=done.why)
+        )
         if outcome.kept is not None:
             self._deciding.note_failed(chosen.standing.key, outcome.kept, outcome.why)
         else:
@@ -190,55 +190,6 @@ class Retaining:
             )
         return outcome
 
-    async def _try_to_remove(self, chosen: Surveyed, goes: GoesBecause) -> Outcome:
-        kept = self._survey.what_came_between(chosen)
-        if kept is not None or not self._is_as_it_was(chosen):
-            return _stays(chosen, kept)
-        try:
-            try:
-                shared = await self._removing.check(chosen.places)
-            except Conflict as error:
-                return Outcome(chosen, kept=KeptBecause.SHARED, why=str(error))
-            doomed = await self._examine(chosen.places, shared)
-            if any(each.examined.foreign_count for each in doomed):
-                return Outcome(chosen, kept=KeptBecause.CHANGED)
-            return await self._take_off_and_remove(chosen, goes, doomed)
-        except Conflict as error:
-            return Outcome(chosen, kept=KeptBecause.RECOVERED_HERE, why=str(error))
-        except CkptdError as error:
-            _log.warning("retention.not_removed", version=_name(chosen), why=str(error))
-            return Outcome(chosen, kept=KeptBecause.REFUSED, why=str(error))
-
-    async def _take_off_and_remove(
-        self, chosen: Surveyed, goes: GoesBecause, doomed: Sequence[Doomed]
-    ) -> Outcome:
-        """Take a version off offer, ask who else has it, and remove it if enough have."""
-        numbers = [each.place.number for each in chosen.places]
-        is_begun = False
-        for number in numbers:
-            self._catalog.hold_back(number)
-        try:
-            kept = await self._what_forbids(chosen)
-            if kept is not None or not self._is_as_it_was(chosen):
-                return _stays(chosen, kept)
-            await self._records.begin_removal(numbers)
-            is_begun = True
-        finally:
-            if not is_begun:
-                self._put_back(numbers)
-        try:
-            return Outcome(chosen, goes=goes, freed_bytes=await self._remove_files(doomed))
-        except Conflict:  # it came to be in use; a place that is not gone was not touched
-            self._put_back(numbers)
-            await self._records.end_removal(numbers)
-            raise
-
-    def _is_as_it_was(self, chosen: Surveyed) -> bool:
-        """Tell whether the places of a version are as they were when it was decided on."""
-        known = [self._catalog.held(digest) for digest in chosen.digests]
-        now = [place for held in known if held is not None for place in held.places]
-        return list(map(_looks, now)) == [_looks(each.place) for each in chosen.places]
-
     def _stand(self, newest: Sequence[Surveyed]) -> bool:
         """Tell whether the newest versions of a checkpoint are still here as wanted."""
         known = [self._catalog.held(digest) for each in newest for digest in each.digests]
@@ -247,67 +198,25 @@ class Retaining:
             for held in known
         )
 
-    def _put_back(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            self._catalog.release(number)
-
-    async def _what_forbids(self, chosen: Surveyed) -> KeptBecause | None:
-        """Ask who else has a version that is off offer here; return why it stays all the same."""
-        try:
-            async with asyncio.timeout(_OFF_OFFER_S):
-                await self._until_off_offer(frozenset(chosen.digests))
-        except TimeoutError:
-            return KeptBecause.RECOVERED_HERE  # a recovery offers it, too
-        counts = await self._asking.count(each.holding for each in chosen.held)
-        wanted = self.rule_of(chosen.standing.name).copies
-        if any(counts.get(digest, 0) < wanted for digest in chosen.digests):
-            return KeptBecause.COPIES
-        return self._survey.what_came_between(chosen)
-
-    async def _until_off_offer(self, digests: frozenset[Digest]) -> None:
-        while True:
-            offered = self._advertising.holdings
-            if digests.isdisjoint(each.digest for each in offered.holdings):
-                return
-            await self._advertising.wait_change(offered.revision)
-
-    async def _examine(self, places: Sequence[NamedPlace], shared: Container[int]) -> list[Doomed]:
-        """Look at every file of some places, as :meth:`Removing.examine` does."""
-        doomed: list[Doomed] = []
-        async with aclosing(self._removing.examine(places, shared, doomed)) as looks:
-            async for _ in looks:
-                pass
-        return doomed
-
-    async def _remove_files(self, doomed: Sequence[Doomed]) -> int:
-        """Remove places that were taken off offer; return how many bytes that frees."""
-        removed: list[Removed] = []
-        for each in doomed:
-            async with aclosing(
-                self._removing.remove(each, removed, with_foreign=False)
-            ) as removing:
-                async for _ in removing:
-                    pass
-        return sum(each.size_bytes for each in removed)
-
     async def _finish_begun(self) -> None:
         """Bring removals to their end that a crash interrupted."""
         numbers = await self._records.removals()
-        for surveyed in await self._survey.look() if numbers else ():
-            found = [each for each in surveyed.places if each.place.number in numbers]
-            begun = [each for each in found if each.place.is_withdrawn]
+        if not numbers:
+            return
+        for surveyed in [*await self._survey.look(), *await self._survey.look(of_copies=True)]:
             try:
-                await self._records.end_removal(
-                    each.place.number for each in found if each not in begun
-                )
-                if not begun:
-                    continue
-                await self._catalog.see_family(begun[0].held.holding.checkpoint)
-                shared = await self._removing.check(begun)
-                doomed = await self._examine(begun, shared)
-                self.seen.freed_bytes += await self._remove_files(doomed)
+                freed_bytes = await self.letting_go.finish(numbers, surveyed)
             except CkptdError as error:
-                _log.warning("retention.not_removed", version=_name(surveyed), why=str(error))
+                _log.warning("retention.not_removed", version=surveyed.text, why=str(error))
+                continue
+            if not any(each.place.is_copy for each in surveyed.places):
+                self.seen.freed_bytes += freed_bytes
+
+    async def _have_others(self, chosen: Surveyed) -> bool:
+        """Ask who else has a version that is off offer here; return whether they are enough."""
+        counts = await self._asking.count(each.holding for each in chosen.held)
+        wanted = self.rule_of(chosen.standing.name).copies
+        return all(counts.get(digest, 0) >= wanted for digest in chosen.digests)
 
     def _note_due(self, going: Iterable[Surveyed]) -> None:
         """Remember since when versions may go; forget those that may not any more."""
@@ -323,27 +232,3 @@ class Retaining:
         if not is_to_wait(digest, self._node, others, copies):
             return False
         return self._clock() - self._due_s.get(digest, self._clock()) < _YIELD_S
-
-
-def _looks(place: Place) -> tuple[object, ...]:
-    """Return what of a place counts for removing it."""
-    return (
-        place.number,
-        place.directory,
-        place.is_published,
-        place.is_withdrawn,
-        place.suspect,
-        place.changed,
-        place.absent,
-    )
-
-
-def _stays(chosen: Surveyed, kept: KeptBecause | None) -> Outcome:
-    """Return that a version stays; without a reason: it is not what was decided on any more."""
-    if kept is None:
-        return Outcome(chosen, kept=KeptBecause.REFUSED, why=_CHANGED)
-    return Outcome(chosen, kept=kept)
-
-
-def _name(surveyed: Surveyed) -> str:
-    return f"{surveyed.standing.name}@{surveyed.standing.version}"

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ckptd.daemon.parts import Storage
@@ -49,6 +49,11 @@ class Surveyed:
         return [NamedPlace(each, place) for each in self.held for place in each.places]
 
     @property
+    def text(self) -> str:
+        """The version as a person writes it."""
+        return f"{self.standing.name}@{self.standing.version}"
+
+    @property
     def digests(self) -> list[Digest]:
         """The identities of its contents."""
         return [each.holding.digest for each in self.held]
@@ -86,12 +91,18 @@ class Survey:
         """Return the name of the disk on which a root is: that of the first root there."""
         return next(each.name for each in self._roots if each.device == root.device)
 
-    async def look(self) -> list[Surveyed]:
-        """Return everything that stands here. Others have turns meanwhile."""
+    async def look(self, *, of_copies: bool = False) -> list[Surveyed]:
+        """Return everything that stands here but copies. Others have turns meanwhile.
+
+        Args:
+            of_copies: Copies, and nothing else.
+        """
         groups: dict[tuple[CheckpointName, Version], list[HeldVersion]] = {}
-        for held in self._catalog.versions():
-            holding = held.holding
-            groups.setdefault((job_of(holding.checkpoint), holding.version), []).append(held)
+        for standing in self._catalog.versions():
+            held = with_some_places(standing, are_copies=of_copies)
+            if held is not None:
+                holding = held.holding
+                groups.setdefault((job_of(holding.checkpoint), holding.version), []).append(held)
         disks = {root.name: self.disk_of(root) for root in self._roots}
         used = self._used_here()
         found: list[Surveyed] = []
@@ -106,6 +117,16 @@ class Survey:
     def what_came_between(self, surveyed: Surveyed) -> KeptBecause | None:
         """Return what is in the way of removing a version by now that may pass; the rest stays."""
         return min(self._in_use(surveyed.held, self._used_here()), default=None)
+
+    def copy_of(self, digest: Digest) -> Surveyed | None:
+        """Return a version as it stands here as a copy; ``None``: it does not."""
+        standing = self._catalog.held(digest)
+        held = None if standing is None else with_some_places(standing, are_copies=True)
+        if held is None:
+            return None
+        disks = {root.name: self.disk_of(root) for root in self._roots}
+        name = job_of(held.holding.checkpoint)
+        return self._surveyed(name, held.holding.version, (held,), disks, self._used_here())
 
     def copies(self, held: HeldVersion) -> int:
         """Return how many other nodes have a version, as far as this node knows."""
@@ -171,9 +192,9 @@ class Survey:
         found: set[KeptBecause] = set()
         for held in together:
             digest, holding = held.holding.digest, held.holding
-            if self._catalog.is_active(digest):
-                found.add(KeptBecause.ACTIVE)
             for place in held.places:
+                if self._catalog.active.is_active(place.root, place.directory):
+                    found.add(KeptBecause.ACTIVE)
                 if self._leases.is_read(ReadDirectory(place.root, place.directory)):
                     found.add(KeptBecause.READ)
                 if self._standings.is_target(place):
@@ -209,6 +230,24 @@ class Survey:
                 seen = self._parts[key] = (count, now_s)
             is_growing |= now_s - seen[1] < _STILL_S
         return is_growing
+
+
+def with_some_places(held: HeldVersion, *, are_copies: bool) -> HeldVersion | None:
+    """Return a version where it stands as a copy, or where it does not: each goes by its own rules.
+
+    What it has is still what this node has of it altogether.
+
+    Args:
+        held: The version.
+        are_copies: Which places.
+
+    Returns:
+        ``None`` if it has no such place.
+    """
+    places = tuple(place for place in held.places if place.is_copy is are_copies)
+    if len(places) == len(held.places):
+        return held
+    return replace(held, places=places) if places else None
 
 
 def _bytes_at(holding: Holding, place: Place) -> int:

@@ -415,10 +415,16 @@ class Roots:
 
     Attributes:
         passed: Files below them that their owners opened.
+        for_copies: Name of the one in which copies stand; empty: none is for them.
+
+    Args:
+        roots: In their order.
+        for_copies: As above.
     """
 
-    def __init__(self, roots: Sequence[Root]) -> None:
+    def __init__(self, roots: Sequence[Root], for_copies: str = "") -> None:
         assert roots, "configuration asks for at least one root"
+        self.for_copies = for_copies
         self._roots = tuple(roots)
         self._by_name = {root.name: root for root in roots}
         self.passed = PassedFiles({root.device for root in roots})

@@ -121,7 +121,8 @@ class Catalog:
         left_bytes, soon = SEEN_AT_ONCE_BYTES, []
         for listed in await self._records.listed():
             stored = listed.stored
-            self._held.put(facts_of(stored.row), tuple(map(unseen, stored.places)), no_starts())
+            places = tuple(unseen(row, self._roots.for_copies) for row in stored.places)
+            self._held.put(facts_of(stored.row), places, no_starts())
             if listed.record_bytes <= left_bytes:
                 left_bytes -= listed.record_bytes
                 soon.append(stored.row.digest)
@@ -277,10 +278,21 @@ class Catalog:
         return found
 
     def had(self, checkpoint: CheckpointName) -> frozenset[Digest]:
-        """Return what is here of a checkpoint and not withdrawn, and the newest that ever was."""
+        """Return what is here of a checkpoint and not withdrawn, and the newest that ever was.
+
+        Copies are none of it: who has one for others did not choose among several contents.
+        """
         newest = self._newest.digest_of(checkpoint)
-        known = self._held.digests_of(checkpoint) | ({newest} if newest else set())
-        return known - self._held.withdrawn_of(checkpoint)
+        known = self._held.digests_of(checkpoint) - self.copied(checkpoint)
+        return (known | ({newest} if newest else set())) - self._held.withdrawn_of(checkpoint)
+
+    def copied(self, checkpoint: CheckpointName) -> frozenset[Digest]:
+        """Return the versions of a checkpoint that stand here only as copies."""
+        return frozenset(
+            held.holding.digest
+            for held in map(self._held.get, self._held.digests_of(checkpoint))
+            if held is not None and held.is_copy
+        )
 
     def withdrawn(self, checkpoint: CheckpointName) -> frozenset[Digest]:
         """Return what stands here of a checkpoint and is off offer at every place."""
@@ -328,7 +340,8 @@ class Catalog:
             replace: Other content of the same checkpoint and version that was published here
                 is forgotten.
             is_published: Published here, and not recovered.
-            is_newest_counted: It counts for :meth:`newest_ever`, if all required units are here.
+            is_newest_counted: It counts for :meth:`newest_ever`, if all required units are here and
+                it is no copy.
             is_by_choice: Nobody asked for the units that are left out.
 
         Returns:
@@ -361,7 +374,8 @@ class Catalog:
             if present is None and self._held.count_without(superseded) >= HOLDINGS_MAX:
                 raise full(HOLDINGS_MAX)
             newest = []
-            if is_newest_counted and hashed.is_whole:
+            is_copy = hashed.root == self._roots.for_copies and not is_published
+            if is_newest_counted and hashed.is_whole and not is_copy:
                 newest.append((row.checkpoint, row.version, row.digest))
             (number,) = await self._record(
                 [(packed, hashed)],
@@ -461,7 +475,8 @@ class Catalog:
         numbers = await self._records.add(rows, superseded, note)
         is_seen = self._drop(superseded)
         for (packed, hashed), (_, place_row), number in zip(added, rows, numbers, strict=True):
-            place = place_of(place_row._replace(place=number), packed.space, hashed.files)
+            row = place_row._replace(place=number)
+            place = place_of(row, packed.space, hashed.files, self._roots.for_copies)
             is_seen |= self._note_added(packed, place)
         if is_seen:
             self.on_change()
@@ -629,7 +644,8 @@ class Catalog:
     async def note_choice(self, number: int, *, is_by_choice: bool) -> None:
         """Take note of whether what a place lacks was asked for; durable.
 
-        What lacks nothing any more counts for :meth:`newest_ever`, as if it had come at once.
+        What lacks nothing any more counts for :meth:`newest_ever`, as if it had come at once; a
+        copy does not.
 
         Args:
             number: Which place; one that was forgotten is left alone.
@@ -641,10 +657,10 @@ class Catalog:
         known = self._held.place(number)
         if known is None:
             return
-        holding, is_lacking = known[0].holding, bool(known[1].lacking)
+        holding, is_counted = known[0].holding, not (known[1].lacking or known[1].is_copy)
 
         def note(connection: Connection) -> None:
-            if not is_lacking:
+            if is_counted:
                 self._newest.note(connection, holding.checkpoint, holding.version, holding.digest)
 
         await self._records.set_choice(number, note, is_by_choice=is_by_choice)

@@ -65,8 +65,17 @@ def facts_of(row: VersionRow, space: AddressSpace | None = None) -> Holding:
     )
 
 
-def place_of(row: StoredPlace, space: AddressSpace, files: UnitFiles) -> Place:
-    """Return a place at which nothing is known to be wrong."""
+def place_of(
+    row: StoredPlace, space: AddressSpace, files: UnitFiles, for_copies: str = ""
+) -> Place:
+    """Return a place at which nothing is known to be wrong.
+
+    Args:
+        row: What the database has of it.
+        space: What the version consists of.
+        files: Which files stand there.
+        for_copies: Name of the root in which copies stand.
+    """
     absent = files.absent()
     units = space.manifest.units
     return Place(
@@ -85,13 +94,14 @@ def place_of(row: StoredPlace, space: AddressSpace, files: UnitFiles) -> Place:
         links=len(space.manifest.links),
         empty_directories=len(space.manifest.directories),
         is_by_choice=bool(row.is_by_choice),
+        is_copy=row.root == for_copies and not row.is_published,
     )
 
 
-def unseen(row: StoredPlace) -> Place:
+def unseen(row: StoredPlace, for_copies: str = "") -> Place:
     """Return a place that is to be looked at."""
     nothing = AddressSpace(_NO_MANIFEST)
-    return replace(place_of(row, nothing, UnitFiles()), is_unseen=True)
+    return replace(place_of(row, nothing, UnitFiles(), for_copies), is_unseen=True)
 
 
 def no_starts() -> UnitStarts:
@@ -114,7 +124,8 @@ def inspect(stored: StoredVersion, roots: Roots, database: str) -> Inspected:
     except CkptdError as error:
         nothing = AddressSpace(_NO_MANIFEST)
         lost = tuple(
-            _unreadable(place_of(row, nothing, UnitFiles()), str(error)) for row in stored.places
+            _unreadable(place_of(row, nothing, UnitFiles(), roots.for_copies), str(error))
+            for row in stored.places
         )
         facts = facts_of(stored.row)
         return Inspected(facts, UnitStarts(nothing), lost, frozenset(), frozenset())
@@ -128,9 +139,10 @@ def inspect(stored: StoredVersion, roots: Roots, database: str) -> Inspected:
             hashed = unpack_place(row, manifest, database)
         except CkptdError as error:
             no_files = UnitFiles.of_none(len(manifest.units))
-            places.append(_unreadable(place_of(row, space, no_files), str(error)))
+            lost_place = place_of(row, space, no_files, roots.for_copies)
+            places.append(_unreadable(lost_place, str(error)))
             continue
-        place = place_of(row, space, hashed.files)
+        place = place_of(row, space, hashed.files, roots.for_copies)
         try:
             root = roots[row.root]
         except CkptdError as error:

@@ -90,6 +90,7 @@ class Place:
         is_unseen: It was not looked at since the daemon started: nothing else is known of it than
             what it is called, and nothing is served from it.
         is_held_back: It is off offer while others are asked whether it may go from here.
+        is_copy: It stands in the root for copies, and was not published there: no job placed it.
     """
 
     number: int
@@ -113,6 +114,7 @@ class Place:
     is_by_choice: bool = False
     is_unseen: bool = False
     is_held_back: bool = False
+    is_copy: bool = False
 
     @property
     def is_off_offer(self) -> bool:
@@ -287,8 +289,13 @@ class HeldVersion:
 
     @property
     def main(self) -> Place:
-        """The place to name when one has to be: the best, and of several the first."""
-        return min(self.places, key=lambda place: _BEST_FIRST.index(place.state))
+        """The place to name when one has to be: the best, of several no copy, and the first."""
+        return min(self.places, key=lambda place: (_BEST_FIRST.index(place.state), place.is_copy))
+
+    @property
+    def is_copy(self) -> bool:
+        """It stands here only as a copy."""
+        return all(place.is_copy for place in self.places)
 
     def at(self, root: str, directory: str) -> Place | None:
         """Return the place in a directory."""

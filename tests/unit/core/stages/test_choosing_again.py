@@ -340,7 +340,11 @@ def test_of_several_alternatives_just_one_must_have_been_here() -> None:
     step = offering(one, two)
     the(step).request = replace(the(step).request, own=(holding(one),))
     assert has_alternative(step, the(step))
-    the(step).request = replace(the(step).request, had=frozenset({one.digest, two.digest}))
+    the(step).request = replace(the(step).request, copied=frozenset({one.digest}))
+    assert not has_alternative(step, the(step))
+    the(step).request = replace(
+        the(step).request, had=frozenset({one.digest, two.digest}), copied=frozenset()
+    )
     assert not has_alternative(step, the(step))
 
 

@@ -298,6 +298,16 @@ def test_a_content_that_is_here_is_taken_and_need_not_be_looked_at() -> None:
     assert chosen(script.tell(examined(OTHER, B))) == [ONE.digest]
 
 
+def test_a_content_that_is_here_only_as_a_copy_for_others_settles_nothing() -> None:
+    request = replace(wanted(ONE), own=(holding(ONE),), copied=frozenset({ONE.digest}))
+    script, effects = begun((A, OTHER), request=request)
+    assert asked(effects) == [(A, OTHER.digest)]
+    assert chosen(script.tell(examined(OTHER, A))) == []
+    [end] = script.tell(StagingDiscarded(R))
+    assert isinstance(end, EndRecovery)
+    assert {rival.digest for rival in end.rivals} == {ONE.digest, OTHER.digest}
+
+
 def test_a_signed_content_goes_before_one_that_this_node_had() -> None:
     request = replace(wanted(ONE), had=frozenset({ONE.digest}))
     script, _ = begun((A, ONE), (B, OTHER), request=request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -19,6 +20,7 @@ from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.life import LifeCause
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
+from ckptd.store.records.database import Database
 from tests.support.stores import publish, write_files
 
 NAME = CheckpointName("llama/rank-0")
@@ -87,6 +89,21 @@ async def test_of_several_directories_one_that_is_right_is_meant(
     assert (await here.activate(place=root.absolute("two"))).directory == root.absolute("two")
     catalog.mark_changed(first, (0,), "changed")
     assert (await here.activate()).directory == root.absolute("two")
+
+
+async def test_a_copy_for_others_is_never_what_readers_find(
+    here: Answering, root: Root, database: Database
+) -> None:
+    here.roots.for_copies = root.name
+    copied = Catalog(database, here.roots)
+    await asyncio.to_thread(write_files, Path(root.path, "copy"), {"weights": bytes([100])})
+    hashed = await asyncio.to_thread(publish, root, "copy", checkpoint=NAME, version=100)
+    await copied.add(hashed, is_published=False)
+    alone = Answering(copied, root)
+    with pytest.raises(Conflict, match="is a copy for others"):
+        await alone.activate()
+    await put(copied, root, "published")
+    assert (await alone.activate()).directory == root.absolute("published")
 
 
 async def test_what_stands_nowhere_and_what_is_not_active_is_not_found(here: Answering) -> None:

@@ -499,3 +499,38 @@ async def test_what_cannot_go_is_not_tried_again_at_once_and_others_go_for_room(
     outcomes = await node.collect(free_bytes=80)
     assert kept(outcomes)[1] is KeptBecause.COPIES
     assert gone(outcomes) == [2]
+
+
+async def test_a_copy_is_none_of_the_newest_and_does_not_go(nodes: RetainingNodes) -> None:
+    node = await two(nodes)
+    for version in (1, 5, 6):  # what others saved since, and what the job has as well
+        await node.save(version, as_copy=True)
+    outcomes = await node.collect()
+    assert gone(outcomes) == [1, 2]
+    assert kept(outcomes) == {3: KeptBecause.NEWEST, 4: KeptBecause.NEWEST}
+    assert node.on_disk == [3, 4]
+    assert node.versions == node.offered == [1, 3, 4, 5, 6]
+
+
+async def test_what_is_a_copy_as_well_goes_where_the_job_placed_it(nodes: RetainingNodes) -> None:
+    node = await two(nodes)
+    for version in (1, 2, 3, 4):
+        await node.save(version, as_copy=True)
+    assert gone(await node.collect()) == [1, 2]
+    assert node.on_disk == [3, 4]
+    assert node.offered == [1, 2, 3, 4]
+    assert [len(held.places) for held in node.catalog.versions()] == [1, 1, 2, 2]
+
+
+async def test_a_copy_whose_removal_a_crash_interrupts_goes_after_the_next_start(
+    nodes: RetainingNodes,
+) -> None:
+    node = await nodes.add("a", NOBODY)
+    digest = await node.save(1, as_copy=True)
+    (place,) = node.catalog.versions()[0].places
+    await node.catalog.withdraw(digest)
+    await node.retaining._records.begin_removal([place.number])
+    await node.open()
+    await node.retaining._finish_begun()
+    assert node.versions == []
+    assert node.roots["copies"].names(NAME) == []

@@ -1042,3 +1042,50 @@ async def test_a_version_is_active_where_a_link_leads_to_any_of_its_places(
     again, _ = await reload(database, root)
     assert again.is_active(hashed.digest)
     assert not again.is_active(UNKNOWN)
+
+
+async def test_a_copy_is_nothing_that_this_node_had(
+    database: Database, root: Root, hashed: HashedDirectory
+) -> None:
+    roots = Roots([root], for_copies=root.name)
+    catalog = Catalog(database, roots, lambda: NOW_S)
+    held = await catalog.add(without_unit(hashed, 2), is_published=False, is_by_choice=True)
+    assert held.is_copy
+    file = hashed.files[2]
+    assert file is not None
+    await catalog.settle(held.main.number, {2: file}, {})
+    await catalog.note_choice(held.main.number, is_by_choice=False)
+    assert catalog.newest_ever(CHECKPOINT) is None
+    assert catalog.had(CHECKPOINT) == frozenset()
+    assert catalog.copied(CHECKPOINT) == {hashed.digest}
+    assert [each.is_complete for each in catalog.standing(CHECKPOINT)] == [True]
+    for found, is_copy in ((roots, True), (Roots([root]), False)):
+        again = Catalog(database, found, lambda: NOW_S)
+        await again.load()
+        (held,) = again.versions()
+        assert held.is_copy is held.main.is_copy is is_copy
+        assert again.had(CHECKPOINT) == (frozenset() if is_copy else {hashed.digest})
+
+
+async def test_what_was_published_in_the_root_for_copies_is_none(
+    database: Database, root: Root, hashed: HashedDirectory
+) -> None:
+    catalog = Catalog(database, Roots([root], for_copies=root.name), lambda: NOW_S)
+    held = await catalog.add(hashed)
+    assert not held.is_copy
+    assert catalog.newest_ever(CHECKPOINT) == 100
+
+
+async def test_where_a_copy_and_a_version_stand_the_version_is_named(
+    database: Database, root: Root, hashed: HashedDirectory
+) -> None:
+    catalog = Catalog(database, Roots([root], for_copies=root.name), lambda: NOW_S)
+    await catalog.add(hashed, is_published=False)
+    await asyncio.to_thread(write_files, Path(root.path, "v100-too"))
+    there = await asyncio.to_thread(publish, root, "v100-too")
+    held = await catalog.add(there)
+    assert [place.is_copy for place in held.places] == [True, False]
+    assert held.main.directory == "v100-too"
+    assert not held.is_copy
+    catalog.mark_changed(held.places[1].number, (0,), "changed")
+    assert catalog.versions()[0].main.directory == "v100"
