@@ -103,6 +103,31 @@ class RateLearned:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimAudited:
+    """It was looked, for no recovery, whether a peer has what it claims of a version.
+
+    Attributes:
+        path: On which path it was asked.
+        origin: Who answered.
+        epoch: Which life of it.
+        holding: What it claims.
+        block: Which block was drawn; ``None``: none, for its manifest is another one.
+        unit: Path of that block's unit …
+        unit_block: … and which block of the unit it is, from 0.
+        is_right: What came has the digest that it must have.
+    """
+
+    path: PathId
+    origin: Origin
+    epoch: Epoch
+    holding: Holding
+    block: int | None
+    unit: str
+    unit_block: int
+    is_right: bool
+
+
+@dataclass(frozen=True, slots=True)
 class JobRequest:
     """Which shards of a job are wanted.
 
@@ -671,6 +696,7 @@ Event: TypeAlias = (
     | PeerLost
     | DiscoverySettled
     | RateLearned
+    | ClaimAudited
     | RecoveryRequested
     | RecoveryPaused
     | RecoveryResumed

@@ -30,7 +30,13 @@ from ckptd.core.jobs.newest import NewestOfJob, newest_of
 from ckptd.core.jobs.placed import placed_versions
 from ckptd.core.jobs.seeking import advance_jobs
 from ckptd.core.options import Options
-from ckptd.core.peers import blame, claims, troubles
+from ckptd.core.peers import audits, blame, claims, troubles
+from ckptd.core.peers.audits import (
+    AuditableClaim,
+    claim_moments,
+    claims_of,
+    doubted_blocks,
+)
 from ckptd.core.peers.copies import copies_of, is_recovered, parts_of
 from ckptd.core.ranges import lane_trials, needing, ordering, prioritizing, stealing, transfers
 from ckptd.core.report.choice import ExplainedChoice
@@ -51,7 +57,16 @@ from ckptd.core.state.peer import Peer, once_for_each_node
 from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import CheckpointName, Digest, NodeId, Origin, PathId, RecoveryId, Version
+from ckptd.model.ids import (
+    CheckpointName,
+    Digest,
+    Epoch,
+    NodeId,
+    Origin,
+    PathId,
+    RecoveryId,
+    Version,
+)
 from ckptd.model.joint import Joint
 from ckptd.model.words import Bottleneck, Criticality, Stage
 
@@ -324,6 +339,26 @@ class Scheduler:
         peer = self._state.peers.get(path)
         return peer.holdings.get(digest) if peer is not None and peer.is_live else None
 
+    def claim_moments(self, *, now: int) -> dict[PathId, tuple[Epoch, int]]:
+        """Return of each path that may be audited which life answers, and when it said what."""
+        return claim_moments(self._state, now=now)
+
+    def claims_of(self, path: PathId) -> list[AuditableClaim]:
+        """Return what a live peer said last that it has, as it can be audited."""
+        return claims_of(self._state, path)
+
+    def doubted_blocks(self, path: PathId, digest: Digest) -> BlockSet:
+        """Return which blocks of a version a peer sent wrongly, and not rightly since."""
+        return doubted_blocks(self._state, path, digest)
+
+    def claims_of_node(self, node: NodeId, digest: Digest) -> list[tuple[Origin, Holding]]:
+        """Return what a node says that it has of a version, by who says so on each live path."""
+        return [
+            (peer.origin, peer.holdings[digest])
+            for path in self._state.paths.get(node, ())
+            if (peer := self._state.peers[path]).is_live and digest in peer.holdings
+        ]
+
     def recovering(self) -> tuple[tuple[CheckpointName, Version], ...]:
         """Return the versions of jobs that are recovered here, for peers that recover them, too."""
         return tuple(
@@ -356,6 +391,7 @@ class Scheduler:
 _ROOMS: Final = (
     transfers,
     claims,
+    audits,
     blame,
     troubles,
     advance,

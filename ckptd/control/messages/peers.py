@@ -66,7 +66,7 @@ class BadBlockRow(msgspec.Struct, frozen=True, kw_only=True):
         version: Version of the checkpoint.
         unit: Path of its unit.
         block: Which block of the unit, from 0.
-        recovery: Id of the recovery that fetched it.
+        recovery: Id of the recovery that fetched it; `audit`: none wanted it.
         answer: What the peer answered when it was asked about the block.
     """
 
