@@ -35,6 +35,7 @@ from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.places import HeldVersion
 from ckptd.store.records.attribute_records import AttributeShelf
+from ckptd.store.records.audit_records import AuditRecords
 from ckptd.store.records.configured_records import ConfiguredRecords
 from ckptd.store.records.database import Database, StateDirectory, move_aside
 from ckptd.store.records.elapsed_times import ElapsedTimes
@@ -69,6 +70,7 @@ class Storage:
         placed_units: What recoveries put where nothing was.
         retention: What is being removed, and who reads what.
         configured: Which recoveries the daemon asked for itself.
+        audits: What came of audits of what peers claim.
     """
 
     roots: Roots
@@ -84,6 +86,7 @@ class Storage:
     placed_units: PlacedUnitRecords
     retention: RetentionRecords
     configured: ConfiguredRecords
+    audits: AuditRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +211,7 @@ async def open_parts(
             PlacedUnitRecords(database),
             RetentionRecords(database),
             ConfiguredRecords(database),
+            AuditRecords(database),
         ),
         transport=Transport(identity, inquirer, Throttles.create()),
         policy=policy,

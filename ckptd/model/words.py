@@ -162,6 +162,28 @@ class RivalVerdict(enum.StrEnum):
     """It did not come in time, or not at all."""
 
 
+class AuditResult(enum.StrEnum):
+    """What came of asking a peer for one block that was drawn from what it claims."""
+
+    RIGHT = "right"
+    """It came, and has the digest that it must have."""
+    WRONG = "wrong"
+    """Another one came, or another manifest than the one that is claimed."""
+    NOT_HELD = "not_held"
+    """It says that it does not have it."""
+    UNUSABLE = "unusable"
+    """Its manifest could not be recovered here, or its signatures do not suffice."""
+    BUSY = "busy"
+    """It has no room for the question now, or this node has none."""
+    NO_ANSWER = "no_answer"
+    """It did not come in time, or not at all."""
+
+    @property
+    def is_failed(self) -> bool:
+        """It speaks against the copy."""
+        return self in {AuditResult.WRONG, AuditResult.NOT_HELD, AuditResult.UNUSABLE}
+
+
 class GoalKind(enum.StrEnum):
     """What somebody waits for of a version on this node; nothing counts that is not placed."""
 

@@ -15,6 +15,7 @@ EVENTS: Final = {
     "attributes.not_kept": "modes and times of a version could not be written down",
     "attributes.not_made": "they could not be found out; publish the version again",
     "attributes.refused": "a source's modes and times are none, or nobody trusted signed them",
+    "audit.not_kept": "what came of audits could not be written down; a restart audits again",
     "certificate.outside_its_time": "no peer takes this node's certificate now; why says more",
     "certificate.valid": "this node's certificate is valid again by this node's clock",
     "config.refused": "a changed configuration could not be taken over; the old one stays",

@@ -426,6 +426,19 @@ CREATE TABLE configured_recoveries (  -- which the daemon asked for itself, in t
 ) STRICT;
 """
 
+_AUDITS: Final = """
+CREATE TABLE audits (  -- what came of the last block that was drawn from each claim of a peer
+    origin TEXT NOT NULL,          -- who answered
+    digest TEXT NOT NULL,          -- of which version
+    block_count INTEGER NOT NULL,  -- so much of it was claimed then
+    is_right INTEGER NOT NULL,
+    at_s REAL NOT NULL,
+    boot TEXT NOT NULL,            -- of the machine, in which that was
+    at_ns INTEGER NOT NULL,
+    PRIMARY KEY (origin, digest)
+) STRICT;
+"""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -454,6 +467,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _MILESTONES,
     _RETENTION,
     _CONFIGURED,
+    _AUDITS,
 )
 """What leads from each schema to the next one."""
 

@@ -17,6 +17,7 @@ from ckptd.model.ids import CheckpointName, Version
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.records.attribute_records import AttributeShelf
+from ckptd.store.records.audit_records import AuditRecords
 from ckptd.store.records.configured_records import ConfiguredRecords
 from ckptd.store.records.database import Database
 from ckptd.store.records.elapsed_times import ElapsedTimes
@@ -49,6 +50,7 @@ def storage(database: Database, catalog: Catalog, root: Root) -> Storage:
         PlacedUnitRecords(database),
         RetentionRecords(database),
         ConfiguredRecords(database),
+        AuditRecords(database),
     )
 
 

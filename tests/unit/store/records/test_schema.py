@@ -59,6 +59,7 @@ NEW_TABLES = {
     "leases",
     "removals",
     "configured_recoveries",
+    "audits",
 }
 
 
