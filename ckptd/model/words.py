@@ -715,6 +715,45 @@ class GoesBecause(enum.StrEnum):
     """Only ``every`` kept it, or nothing but room, and that is short."""
 
 
+class CopiedBecause(enum.StrEnum):
+    """Why this node makes a copy of a version."""
+
+    MISSING = "missing"
+    """There are fewer copies than asked."""
+    GROWS = "grows"
+    """It has a part; others have fewer copies of the rest than asked."""
+    ZONES = "zones"
+    """There are enough copies, but in fewer zones than is possible."""
+
+
+class GivenBackBecause(enum.StrEnum):
+    """Why this node gives a copy back."""
+
+    SURPLUS = "surplus"
+    """Without it there are as many as asked, in as many zones."""
+    OLD = "old"
+    """So many newer versions as are kept are whole elsewhere or here."""
+
+
+class ShortBecause(enum.StrEnum):
+    """Why there are fewer copies of a version than asked."""
+
+    SOURCES = "sources"
+    """Nobody who answers has all of it."""
+    LOST = "lost"
+    """A holder is lost; it is replaced after the grace time."""
+    UNPROVEN = "unproven"
+    """Enough nodes claim it; not all are audited yet."""
+    COMING = "coming"
+    """Nodes that are to have it are known, and fetch it."""
+    FULL = "full"
+    """Who would be next takes no more copies."""
+    MEMBERS = "members"
+    """Fewer nodes keep copies of it than are asked."""
+    ZONES = "zones"
+    """There are enough copies, but in fewer zones than is possible."""
+
+
 class Role(enum.IntEnum):
     """What a caller of the control socket may do; a higher one may do more."""
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-MIRRORED: Final = ("core", "model", "net", "store", "traffic", "wire")
+MIRRORED: Final = ("copies", "core", "model", "net", "store", "traffic", "wire")
 """Rooms of which each module has a test file of its own."""
 
 
@@ -30,6 +30,7 @@ class Elsewhere(NamedTuple):
 RECORDS: Final = Elsewhere((), "fields without a line of behaviour")
 
 ELSEWHERE: Final[Mapping[str, Elsewhere]] = {
+    "copies/decided.py": RECORDS,
     "core/peers/consequences.py": Elsewhere(("core/peers/test_following.py",), "values alone"),
     "core/report/choice.py": RECORDS,
     "core/report/verdicts.py": RECORDS,
