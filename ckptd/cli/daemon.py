@@ -17,6 +17,7 @@ import msgspec
 from ckptd import __version__
 from ckptd.cli.streams import StandardStreams, open_missing_descriptors
 from ckptd.config import Address, Config, load_config, load_stated
+from ckptd.config.copy_values import CheckpointCopies
 from ckptd.config.recover_tables import RecoverTable
 from ckptd.config.sections import CheckpointRetention, JobSection, LimitSpan, RootRecovery
 from ckptd.errors import CkptdError, ConfigurationError, ExitCode, UsageError
@@ -304,7 +305,7 @@ def _plain(value: object) -> object:
             return str(value)
         case Mapping():
             return {str(key): _plain(each) for key, each in value.items()}
-        case RootRecovery() | JobSection() | CheckpointRetention():
+        case RootRecovery() | JobSection() | CheckpointRetention() | CheckpointCopies():
             return _plain_table(value)
         case LimitSpan():
             return {"span": str(value.span), "rates": _plain(value.rates)}
@@ -359,6 +360,10 @@ def _words(value: object) -> str:  # noqa: PLR0911 (one for each kind)
         case {"newest": newest, "every_s": every_s, "copies": copies, "remove": remove}:
             every = "off" if every_s is None else _duration(every_s)
             return f"newest {newest or 'off'}, every {every}, copies {copies}, remove {remove}"
+        case {"critical": critical, "normal": normal, "deferred": deferred, "keep": keep}:
+            return f"critical {critical}, normal {normal}, deferred {deferred}, keep {keep}"
+        case dict() if any(isinstance(each, tuple) for each in value.values()):
+            return "; ".join(f"{key}: {', '.join(each)}" for key, each in value.items())
         case dict() if any(isinstance(each, dict) for each in value.values()):
             return "; ".join(f"{key}: {_words(each)}" for key, each in value.items())
         case dict():

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from ckptd.config.addresses import Address, is_loopback, parse_address, parse_peer
+from ckptd.config.copies import check_copies, read_copies
 from ckptd.config.document import Document
 from ckptd.config.jobs import read_jobs
 from ckptd.config.launcher import shard_of_launcher
@@ -87,6 +88,7 @@ def load_stated(
         _check_overlaps,
         _check_watches,
         _check_ports,
+        check_copies,
     ):
         with document.collecting():
             check(document, config)
@@ -143,6 +145,7 @@ _READERS: Final[Mapping[str, Callable[[Document], object]]] = {
     "recovery": read_recovery,
     "jobs": read_jobs,
     "retention": read_retention,
+    "copies": read_copies,
 }
 """Of sections that are more than their keys."""
 

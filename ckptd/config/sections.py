@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal, TypeAlias, get_args
 import msgspec
 
 from ckptd.config.addresses import Address, parse_address
+from ckptd.config.copy_values import CopiesSection, zone_or_none
 from ckptd.config.document import EnvironmentKey, Key
 from ckptd.config.recover_tables import RecoverTable
 from ckptd.config.retention_values import free_room, kept_copies, kept_newest, retention_interval
@@ -89,10 +90,11 @@ _Accounts: TypeAlias = Annotated[tuple[str, ...], Key(accounts)]
 
 
 class NodeSection(msgspec.Struct, frozen=True, kw_only=True):
-    """Who this node is and where the daemon keeps its own files."""
+    """Who this node is, where it stands, and where the daemon keeps its own files."""
 
     id: Annotated[NodeId, Key(text(parse_node_id))]
     state_dir: Annotated[str, Key(text(absolute_path))]
+    zone: Annotated[str | None, Key(text(zone_or_none))] = None
 
 
 class ListenSection(msgspec.Struct, frozen=True, kw_only=True):
@@ -386,6 +388,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         reuse: Section ``[reuse]``.
         limits: Section ``[limits]``.
         retention: Section ``[retention]``.
+        copies: Section ``[copies]``.
         log: Section ``[log]``.
         environment: Those variables of :data:`ENVIRONMENT` that are set.
     """
@@ -410,5 +413,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     reuse: ReuseSection = ReuseSection()
     limits: LimitsSection = LimitsSection()
     retention: RetentionSection = RetentionSection()
+    copies: CopiesSection = CopiesSection()
     log: LogSection = LogSection()
     environment: Mapping[str, str] = {}

@@ -20,7 +20,10 @@ from ckptd.config import (
     parse_peer,
     sections,
 )
+from ckptd.config.copies import zone_of
+from ckptd.config.copy_values import CheckpointCopies
 from ckptd.config.recover_tables import RecoverTable
+from ckptd.copies.counts import CopyCounts, CopyRule
 from ckptd.errors import ConfigurationError, ExitCode, UsageError
 from ckptd.limits import GIB, MIB, PEERS_MAX
 from ckptd.model.ids import CheckpointName, NodeId
@@ -334,6 +337,8 @@ def test_the_example_shows_every_key_of_the_schema() -> None:
     del schema["recovery.roots"]
     del schema["jobs.shards"]  # below a name
     del schema["retention.checkpoints"]
+    del schema["copies.checkpoints"]
+    del schema["copies.zones"]
     schema |= {f"limits.{direction.value}": False for direction in Direction}
     required = {key for key, is_required in schema.items() if is_required}
     optional = {key for key, _ in uncommented_defaults()}
@@ -349,6 +354,8 @@ def test_the_example_shows_every_key_of_the_schema() -> None:
     for key in msgspec.structs.fields(sections.CheckpointRetention):
         name = key.name.removesuffix("_s")
         assert re.search(rf"^#   {name} = ", text, re.MULTILINE), name
+    for key in msgspec.structs.fields(CheckpointCopies):
+        assert re.search(rf"^#   {key.name} = ", text, re.MULTILINE), key.name
     assert all(re.search(rf"^{key.partition('.')[2]} = ", text, re.MULTILINE) for key in required)
 
 
@@ -453,6 +460,75 @@ def test_some_checkpoints_have_a_rule_of_their_own(tmp_path: Path) -> None:
     assert load(tmp_path, toml(retention='min_free = "2GiB"')).retention.min_free == FreeRoom(
         size_bytes=2 * GIB
     )
+
+
+TWO_ROOTS = 'main = "/data/checkpoints"\ncopies = "/data/copies"'
+COPIES = 'names = ["llama*"]\nroot = "copies"\nquota = "2TiB"\n'
+
+
+def test_copies_are_asked_for_by_name_and_zones_are_this_nodes_own_word(tmp_path: Path) -> None:
+    text = f"""{COPIES}
+        critical = 4
+        grace = "90s"
+        pair = "+n/2"
+        [copies.checkpoints."llama/eval*"]
+        critical = 2
+        keep = 1
+        [copies.zones]
+        "row-1/rack-7" = ["node-a", "node-b*"]
+        "row-2" = ["node-b2", "node-c"]
+    """
+    node = 'id = "node-a"\nstate_dir = "/var/lib/ckptd"\nzone = "row-9"'
+    config = load(tmp_path, toml(node=node, roots=TWO_ROOTS, copies=text))
+    section = config.copies
+    assert (section.quota_bytes, section.grace_ns, section.pair) == (2 << 40, 90 * 10**9, "+n/2")
+    assert section.rule_of(CheckpointName("llama")) == CopyRule(CopyCounts(4, 2, 1), 2)
+    assert section.rule_of(CheckpointName("llama/eval-7")) == CopyRule(CopyCounts(2, 2, 1), 1)
+    assert section.rule_of(CheckpointName("qwen")) is None
+    assert [section.lists(CheckpointName(each)) for each in ("llama/a", "a/llama")] == [True, False]
+    zones = {node: zone_of(config, NodeId(f"node-{node}")) for node in ("a", "b2", "c", "d")}
+    assert zones == {"a": ("row-9",), "b2": ("row-1", "rack-7"), "c": ("row-2",), "d": None}
+    assert not load(tmp_path, toml()).copies.is_on
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('names = "llama"', "copies.names.* is text, not a list"),
+        (f"names = {['a'] * 33}", "copies.names.* is more than 32 patterns"),
+        (f"names = ['{'a' * 201}']", "copies.names.* is more than 32 patterns of 200"),
+        ('names = ["llama"]\nquota = "1TiB"', "copies.root.* is missing"),
+        ('names = ["llama"]\nroot = "copies"', "copies.quota.* is missing"),
+        ('names = ["llama"]\nroot = "main"\nquota = "1TiB"', "main is the first root, into"),
+        ('names = ["llama"]\nroot = "other"\nquota = "1TiB"', "copies.root.* is no root. Known"),
+        (f"{COPIES}critical = 0", "copies.critical.* is not 1 to 16"),
+        (f"{COPIES}deferred = true", "copies.deferred.* is not 0 to 16"),
+        (f"{COPIES}normal = 4", "copies: critical 3, normal 4, deferred 1 have more copies of"),
+        (f"{COPIES}keep = 0", "copies.keep.* is not 1 to 1000"),
+        (f'{COPIES}grace = "0.5s"', "copies.grace.* is not 1 s to 7 d"),
+        (f'{COPIES}grace = "8d"', "copies.grace.* is not 1 s to 7 d"),
+        (f'{COPIES}pair = "n/2"', r"copies.pair.* is no step. Write \+n/2"),
+        (f'{COPIES}[copies.checkpoints."x*"]\nnormal = 4', r"copies.checkpoints.x\*: critical 3"),
+        (f'{COPIES}[copies.checkpoints."x*"]\ngrace = "1m"', "copies.checkpoints.*not a key"),
+        (f"{COPIES}[copies.checkpoints]\nx = 2", "copies.checkpoints.x.* not a table"),
+        (f'{COPIES}[copies.zones]\n"a//b" = ["node-a"]', "copies.zones.a//b.* is not 1 to 4"),
+        (f'{COPIES}[copies.zones]\n"" = ["node-a"]', "copies.zones.* has no name"),
+        (f'{COPIES}[copies.zones]\na = "node-a"', "copies.zones.a.* is text, not a list"),
+    ],
+)
+def test_copies_that_cannot_be_are_refused(tmp_path: Path, text: str, problem: str) -> None:
+    assert re.search(problem, refusal(tmp_path, toml(roots=TWO_ROOTS, copies=text)))
+
+
+def test_copies_go_into_no_root_in_which_jobs_save(tmp_path: Path) -> None:
+    watch = WATCH.replace("/data/checkpoints/run", "/data/copies/run") + 'preset = "huggingface"\n'
+    problem = refusal(tmp_path, toml(roots=TWO_ROOTS, copies=COPIES) + watch)
+    assert "copies.root: copies is watched: /data/copies/run" in problem
+
+
+def test_a_zone_that_is_none_is_refused(tmp_path: Path) -> None:
+    node = 'id = "node-a"\nstate_dir = "/var/lib/ckptd"\nzone = "row 1"'
+    assert "node.zone: zone 'row 1' is not 1 to 4 names" in refusal(tmp_path, toml(node=node))
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,24 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         every = "24h"
         remove = "own"
     """
-    sections = {"recovery": recovery, "limits": limits, "retention": retention}
+    copies = """
+        names = ["llama*", "evals/*"]
+        root = "copies"
+        quota = "2TiB"
+        [copies.checkpoints."evals/*"]
+        critical = 2
+        [copies.zones]
+        "row-1/rack-7" = ["node-a", "node-b*"]
+        "row-2" = ["node-c"]
+    """
+    sections = {
+        "node": 'id = "node-a"\nstate_dir = "/var/lib/ckptd"\nzone = "row-1/rack-7"',
+        "roots": 'main = "/data/checkpoints"\ncopies = "/data/copies"',
+        "recovery": recovery,
+        "limits": limits,
+        "retention": retention,
+        "copies": copies,
+    }
     path = write_config(tmp_path, toml(listen='metrics = ""', **sections))
     result = ckptd("check-config", "--file-only", path)
     assert (result.returncode, result.stderr) == (0, "")
@@ -54,7 +71,9 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         f"{path}: valid",
         "  node.id                         node-a",
         "  node.state_dir                  /var/lib/ckptd",
+        "  node.zone                       row-1/rack-7",
         "  roots.main                      /data/checkpoints",
+        "  roots.copies                    /data/copies",
         "  listen.data                     0.0.0.0:7421",
         "  listen.metrics                  off",
         "  listen.control                  /run/ckptd/ckptd.sock",
@@ -108,6 +127,17 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         "  retention.copies                1",
         "  retention.remove                recovered",
         "  retention.checkpoints           llama*: newest 3, every 1d, copies 1, remove own",
+        "  copies.names                    llama*, evals/*",
+        "  copies.root                     copies",
+        "  copies.quota                    2 TiB",
+        "  copies.critical                 3",
+        "  copies.normal                   2",
+        "  copies.deferred                 1",
+        "  copies.keep                     2",
+        "  copies.grace                    600s",
+        "  copies.pair                     off",
+        "  copies.checkpoints              evals/*: critical 2, normal 2, deferred 1, keep 2",
+        "  copies.zones                    row-1/rack-7: node-a, node-b*; row-2: node-c",
         "  log.level                       info",
         "  log.format                      auto",
     ]
@@ -342,7 +372,7 @@ def test_json_has_the_values_as_the_daemon_uses_them(
     assert answer == {
         "file": path,
         "config": {
-            "node": {"id": "node-a", "state_dir": "/var/lib/ckptd"},
+            "node": {"id": "node-a", "state_dir": "/var/lib/ckptd", "zone": None},
             "roots": {"main": "/data/checkpoints"},
             "listen": {
                 "data": "0.0.0.0:7421",
@@ -405,6 +435,19 @@ def test_json_has_the_values_as_the_daemon_uses_them(
                 "copies": 1,
                 "remove": "recovered",
                 "checkpoints": {},
+            },
+            "copies": {
+                "names": [],
+                "root": None,
+                "quota_bytes": None,
+                "critical": 3,
+                "normal": 2,
+                "deferred": 1,
+                "keep": 2,
+                "grace_s": 600.0,
+                "pair": None,
+                "checkpoints": {},
+                "zones": {},
             },
             "log": {"level": "info", "format": "auto"},
         },
