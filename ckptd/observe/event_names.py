@@ -46,6 +46,7 @@ EVENTS: Final = {
     "recovery.ended": "how a recovery ended, and what it moved",
     "recovery.members_lost": "what a recovery of a job had joined is damaged; it is fetched again",
     "recovery.moving": "a recovery that waited goes on",
+    "recovery.needless": "what [[recover]] names came otherwise: its recovery is given up",
     "recovery.not_followed": "the rest of a version is left to another recovery to its place",
     "recovery.rest_wanted": "a recovery on demand brings all of it: somebody asked for it again",
     "recovery.promoted": "a recovery left the background: somebody asked for it again",

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from ckptd.config.recover_tables import RecoverTable
@@ -18,16 +19,21 @@ from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.daemon.answer.job_shards import JobShards, named_shards
 from ckptd.daemon.answer.recovery_answers import RecoveryAnswers
 from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import CkptdError, NotFound
 from ckptd.model.ids import CheckpointName, RecoveryId, Version
 from ckptd.model.shards import WantedShards, split_shard
-from ckptd.model.words import RecoverAt
+from ckptd.model.words import RecoverAt, Stage
 from ckptd.observe.logs import get_logger
 from ckptd.store.records.configured_records import AskedRow
 
 _LOOK_S: Final = 2.0
 """How often it is looked whether there is something to ask for."""
+_NEED_LOOK_S: Final = 0.5
+"""How often it is looked whether what is recovered came otherwise. Nothing of a job is placed
+within a second of the choice of its version."""
+_BEFORE_PLACING: Final = (Stage.SEEKING, Stage.DESCRIBING, Stage.PREPARING, Stage.TRANSFERRING)
 _PAUSE_MIN_S: Final = 5.0
 """From the end of a recovery to the next one: whoever removes a version again and again does not
 keep the network busy."""
@@ -52,6 +58,18 @@ def is_to_ask(
     if is_under_way or wait_s > 0:
         return False
     return not (is_asked if at is RecoverAt.START else is_here)
+
+
+def is_needless(at: RecoverAt, stage: Stage, *, is_background: bool, is_here: bool) -> bool:
+    """Decide whether a recovery that was asked for is given up.
+
+    Args:
+        at: When the configuration wants it.
+        stage: How far it is.
+        is_background: Nobody else has asked for it.
+        is_here: What it is to bring stands here, at another place than where it will.
+    """
+    return at is RecoverAt.MISSING and is_background and is_here and stage in _BEFORE_PLACING
 
 
 def pause_s(failures: int) -> float:
@@ -150,7 +168,7 @@ class ConfiguredRecoveries:
         failures, not_before_s = 0, self._clock()
         while True:
             if recovery is not None:
-                why = await self._outcome(recovery)
+                why = await self._outcome(table, recovery)
                 failures = failures + 1 if why else 0
                 not_before_s = self._clock() + pause_s(failures)
                 self._say(table, why, recovery)
@@ -214,11 +232,11 @@ class ConfiguredRecoveries:
         )
         return recovery
 
-    async def _outcome(self, recovery: RecoveryId) -> str:
+    async def _outcome(self, table: RecoverTable, recovery: RecoveryId) -> str:
         """Wait for the end of a recovery; return why it is none that was wanted."""
         found = self._book.get(recovery)
-        if found is not None:
-            await found.ended.wait()
+        if found is not None and await self._is_given_up(table, found):
+            return ""
         try:
             ended = self._book.result(recovery)
         except NotFound:  # so long ago that nobody remembers
@@ -226,6 +244,33 @@ class ConfiguredRecoveries:
         if not ended.result.is_success:
             return ended.message or f"recovery {recovery} ended as {ended.result.value}"
         return ended.link_problem
+
+    async def _is_given_up(self, table: RecoverTable, found: OpenRecovery) -> bool:
+        """Wait for the end of a recovery; return whether it was given up for want of a need.
+
+        A job that is new saves what nobody had to bring.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(_NEED_LOOK_S):
+                    await found.ended.wait()
+            except TimeoutError:
+                pass
+            else:
+                return False
+            with suppress(NotFound):  # it has ended just now
+                if self._is_needless(table, found):
+                    await self._recoveries.cancel(found.id)
+                    _log.info("recovery.needless", recovery=found.id, checkpoint=table.checkpoint)
+                    return True
+
+    def _is_needless(self, table: RecoverTable, found: OpenRecovery) -> bool:
+        return is_needless(
+            table.at,
+            self._recoveries.recovery(found.id).stage,
+            is_background=found.record.is_background,
+            is_here=self._is_here(table, but=(found.root.name, found.target)),
+        )
 
     def _say(self, table: RecoverTable, why: str, recovery: RecoveryId | None) -> None:
         """Take note of why something did not come; what was said last is not said again."""
@@ -248,7 +293,13 @@ class ConfiguredRecoveries:
     def _is_under_way(self, table: RecoverTable) -> bool:
         return any(each.record.checkpoint == table.checkpoint for each in self._book)
 
-    def _is_here(self, table: RecoverTable) -> bool:
+    def _is_here(self, table: RecoverTable, but: tuple[str, str] | None = None) -> bool:
+        """Return whether what is to be here stands here, at a place other than one.
+
+        Args:
+            table: What is to be here.
+            but: The root and the directory of that place.
+        """
         wanted = named_shards(table.shards) or self._shards.mine(table.checkpoint)
         if wanted is None and table.shards:
             return False  # this node never had one: whoever asks learns that
@@ -256,5 +307,6 @@ class ConfiguredRecoveries:
             (held.holding.checkpoint, held.holding.version)
             for held in self._catalog.versions()
             if not held.is_copy
+            and (but is None or any((each.root, each.directory) != but for each in held.places))
         )
         return stands_here(table.checkpoint, wanted, standing)

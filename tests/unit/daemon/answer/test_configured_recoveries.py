@@ -14,6 +14,7 @@ from ckptd.config.recover_tables import RecoverTable
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.daemon.answer.configured_recoveries import (
     ConfiguredRecoveries,
+    is_needless,
     is_to_ask,
     pause_s,
     stands_here,
@@ -23,7 +24,7 @@ from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.shards import WantedShards, parse_shards
-from ckptd.model.words import PlaceMode, RecoverAt, Result
+from ckptd.model.words import PlaceMode, RecoverAt, Result, Stage
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.records.configured_records import ConfiguredRecords
 from ckptd.store.records.database import Database
@@ -198,3 +199,76 @@ async def test_the_next_life_in_the_same_boot_does_not_ask_at_the_start_another_
             activate=True,
         )
     ]
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_what_came_otherwise_is_not_brought_unless_it_is_being_placed(stage: Stage) -> None:
+    early = {Stage.SEEKING, Stage.DESCRIBING, Stage.PREPARING, Stage.TRANSFERRING}
+    for at, is_background, is_here in itertools.product(RecoverAt, (False, True), (False, True)):
+        found = is_needless(at, stage, is_background=is_background, is_here=is_here)
+        is_wanted = at is RecoverAt.START or not is_background  # somebody else asked for it
+        assert found is (is_here and stage in early and not is_wanted)
+
+
+class UnderWay(Stub):
+    """A recovery that goes on until somebody gives it up."""
+
+    def __init__(self, saved: list[object], target: str) -> None:
+        super().__init__(tries=1)
+        self.saved = saved
+        self.looked_at = 0
+        self.cancelled: list[str] = []
+        self.given_up = asyncio.Event()
+        self.all_asked = self.given_up
+        self.open = SimpleNamespace(
+            id="r-1",
+            ended=asyncio.Event(),
+            record=SimpleNamespace(checkpoint=LLAMA, is_background=True),
+            root=SimpleNamespace(name="main"),
+            target=target,
+        )
+
+    def __iter__(self) -> Iterator[object]:
+        return iter([self.open] if self.asked else [])
+
+    def get(self, _: str) -> None:
+        return cast(None, self.open)
+
+    def recovery(self, _: str) -> SimpleNamespace:
+        self.looked_at += 1
+        if self.looked_at == 2:
+            self.saved.append(
+                SimpleNamespace(
+                    holding=SimpleNamespace(checkpoint=LLAMA, version=Version(7)),
+                    places=(SimpleNamespace(root="main", directory="run/step_7"),),
+                    is_copy=False,
+                )
+            )
+        if self.looked_at == 4:
+            self.given_up.set()  # the test need not wait for ever
+        return SimpleNamespace(stage=Stage.SEEKING)
+
+    async def recover(self, request: RecoverRequest) -> SimpleNamespace:
+        self.asked.append(request)
+        return SimpleNamespace(recovery="r-1")
+
+    async def cancel(self, recovery: str) -> None:
+        self.cancelled.append(recovery)
+        self.given_up.set()
+
+
+@pytest.mark.parametrize(
+    ("target", "cancelled"), [("", ["r-1"]), ("llama/7", ["r-1"]), ("run/step_7", [])]
+)
+async def test_what_a_new_job_saves_ends_the_wait_for_it_unless_that_is_what_is_brought(
+    database: Database, monkeypatch: pytest.MonkeyPatch, target: str, cancelled: list[str]
+) -> None:
+    monkeypatch.setattr("ckptd.daemon.answer.configured_recoveries._NEED_LOOK_S", 0.0)
+    saved: list[object] = []
+    catalog = SimpleNamespace(versions=lambda: saved, known_shards=lambda _: {})
+    stub = UnderWay(saved, target)
+    configured = await follow(
+        database, cast(Catalog, catalog), stub, RecoverTable(LLAMA, RecoverAt.MISSING)
+    )
+    assert len(stub.asked) == 1
+    assert (stub.cancelled, configured.unmet()) == (cancelled, {})
