@@ -109,7 +109,8 @@ def began_and_goes(view: RecoveryView) -> str:
         moment = datetime.fromtimestamp(view.started_at_s, UTC)
         began = f"began {moment.strftime('%Y-%m-%d %H:%M:%SZ')}"
     if view.asked_by:
-        began = f"{began}, asked for by the {printable(view.asked_by)}".removeprefix(", ")
+        who = "a copy for others" if view.asked_by == "copies" else "asked for by the configuration"
+        began = f"{began}, {who}".removeprefix(", ")
     target = f"→ {printable(view.target)}" if view.target else ""
     return " ".join(filter(None, (began, target)))
 

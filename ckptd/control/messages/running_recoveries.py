@@ -182,7 +182,7 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         complete_after_s: Until the version was complete; ``None``: it is not.
         phases: Its phases of which something is wanted, in order.
         asked_by: ``configuration`` if a table ``[[recover]]`` asked for it, as far as that is kept;
-            empty: somebody did.
+            ``copies`` if it brings a copy for others; empty: somebody did.
     """
 
     recovery: str

@@ -162,6 +162,8 @@ class Awaited:
 
     def _is_for(self, opened: OpenRecovery) -> bool:
         name = opened.record.checkpoint
+        if opened.root.name == self._roots.for_copies:
+            return False  # it brings a copy for others
         return name == self.name or (bool(opened.record.shards) and is_shard_of(self.name, name))
 
     def _ended(self) -> EndSeen | None:
@@ -172,6 +174,8 @@ class Awaited:
             is_of_it = known is not None or self._asked in {None, ended.version}
             is_repair = known is not None and known.is_repair and self._asked is None
             if ended.recovery in self._ended_before or not (is_named and is_of_it) or is_repair:
+                continue
+            if self._roots.is_for_copies(ended.target):
                 continue
             follower = ended.followed_by
             return EndSeen(ended.recovery, ended.version, ended.result, ended.message, follower)

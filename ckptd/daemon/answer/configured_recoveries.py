@@ -134,6 +134,7 @@ class ConfiguredRecoveries:
         self._tables = parts.config.recover
         self._boot = parts.boot
         self._catalog = parts.storage.catalog
+        self._roots = parts.storage.roots
         self._records = parts.storage.configured
         self._book = recovering.book
         self._shards = JobShards(parts.storage.catalog, recovering)
@@ -286,12 +287,17 @@ class ConfiguredRecoveries:
         for ended in self._book.ended():
             if ended.recovery == unmet.recovery:
                 return False
-            if ended.checkpoint == checkpoint and ended.result.is_success:
+            is_copy = self._roots.is_for_copies(ended.target)
+            if ended.checkpoint == checkpoint and ended.result.is_success and not is_copy:
                 return unmet.recovery is not None
         return False
 
     def _is_under_way(self, table: RecoverTable) -> bool:
-        return any(each.record.checkpoint == table.checkpoint for each in self._book)
+        return any(
+            each.record.checkpoint == table.checkpoint
+            and each.root.name != self._roots.for_copies  # a copy is for others
+            for each in self._book
+        )
 
     def _is_here(self, table: RecoverTable, but: tuple[str, str] | None = None) -> bool:
         """Return whether what is to be here stands here, at a place other than one.

@@ -28,7 +28,8 @@ class RecoveryViews:
         recovering: All recoveries.
         limiting: Knows how long they wait for a limit.
         loop_lag_s: How late the event loop is.
-        is_configured: Tells whether the daemon asked for a recovery itself.
+        is_configured: Tells whether the daemon asked for a recovery itself, by ``[[recover]]``.
+        is_for_copies: Tells whether what stands in a directory is a copy.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class RecoveryViews:
         limiting: Limiting,
         loop_lag_s: Callable[[], float],
         is_configured: Callable[[str], bool],
+        is_for_copies: Callable[[str], bool],
     ) -> None:
         self._scheduler = recovering.scheduler
         self._now = recovering.runtime.now
         self._limiting = limiting
         self._loop_lag_s = loop_lag_s
         self._is_configured = is_configured
+        self._is_for_copies = is_for_copies
 
     def of(self, opened: OpenRecovery) -> RecoveryView:
         """Return a recovery at this moment."""
@@ -109,15 +112,17 @@ class RecoveryViews:
             critical_after_s=_moment(snapshot.critical_ns, before_ns),
             usable_after_s=usable_after_s(phases),
             phases=phases,
-            asked_by=self._who_asked(opened.id),
+            asked_by=self._who_asked(opened.id, opened.target_path),
         )
 
     def of_ended(self, record: EndedRecovery) -> RecoveryView:
         """Return a recovery that has ended."""
-        asked_by = self._who_asked(record.recovery)
+        asked_by = self._who_asked(record.recovery, record.target)
         return msgspec.structs.replace(view_of_ended(record), asked_by=asked_by)
 
-    def _who_asked(self, recovery: str) -> str:
+    def _who_asked(self, recovery: str, target: str) -> str:
+        if self._is_for_copies(target):
+            return "copies"
         return "configuration" if self._is_configured(recovery) else ""
 
     def _load(self, opened: OpenRecovery) -> LocalLoad:

@@ -83,6 +83,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         limiting,
         loop_lag_s=lambda: facts().event_loop_lag_s,
         is_configured=parts.storage.configured.is_configured,
+        is_for_copies=parts.storage.roots.is_for_copies,
     )
     now = recovering.runtime.now
     proven = ProvenVersions(recovering, parts.storage.catalog)

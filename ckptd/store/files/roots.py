@@ -460,6 +460,15 @@ class Roots:
         """Return the root that is used when none is named: the first."""
         return self._roots[0]
 
+    def is_for_copies(self, path: str) -> bool:
+        """Return whether an absolute path lies in the root for copies; none does if none is."""
+        if not (self.for_copies and path):
+            return False
+        try:
+            return self.locate(path)[0].name == self.for_copies
+        except (UsageError, OutsideRoots):
+            return False
+
     def locate(self, path: str) -> tuple[Root, str]:
         """Find the root an absolute path lies in; the innermost if several contain it.
 

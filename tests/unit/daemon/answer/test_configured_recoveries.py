@@ -107,9 +107,11 @@ class Stub:
         self.tries = tries
         self.asked: list[RecoverRequest] = []
         self.all_asked = asyncio.Event()
+        self.under_way: list[object] = []
+        self.others: list[object] = []
 
     def __iter__(self) -> Iterator[object]:
-        return iter(())
+        return iter(self.under_way)
 
     def get(self, _: str) -> None:
         return None
@@ -118,7 +120,7 @@ class Stub:
         return SimpleNamespace(result=Result.FAILED, message="it is in the way", link_problem="")
 
     def ended(self) -> tuple[object, ...]:
-        return ()
+        return tuple(self.others)
 
     async def recover(self, request: RecoverRequest) -> SimpleNamespace:
         self.asked.append(request)
@@ -132,11 +134,12 @@ async def follow(
 ) -> ConfiguredRecoveries:
     """Return what asked until the stub was asked as often as it is to be."""
     records = ConfiguredRecords(database)
+    roots = SimpleNamespace(for_copies="copies", is_for_copies=lambda path: "/copies/" in path)
     clock = itertools.count(0.0, 1000.0)
     parts = SimpleNamespace(
         config=SimpleNamespace(recover=tables),
         boot=boot,
-        storage=SimpleNamespace(catalog=catalog, configured=records),
+        storage=SimpleNamespace(catalog=catalog, configured=records, roots=roots),
     )
     recovering = SimpleNamespace(book=stub, own_shards={})
     configured = ConfiguredRecoveries(
@@ -174,6 +177,25 @@ async def test_a_reason_is_said_once_however_often_it_is_tried(
     assert configured.unmet() == {"llama": "it is in the way"}
     assert said == ["it is in the way"]
     assert {request.overwrite for request in stub.asked} == {False}
+
+
+async def test_what_a_copy_for_others_is_about_is_neither_under_way_nor_met(
+    database: Database, catalog: Catalog
+) -> None:
+    stub = Stub(tries=1)
+    record = SimpleNamespace(checkpoint=LLAMA)
+    copying = SimpleNamespace(record=record, root=SimpleNamespace(name="copies"))
+    came = SimpleNamespace(
+        recovery="r-9",
+        checkpoint=LLAMA,
+        target="/data/copies/llama/7",
+        result=Result.COMPLETE,
+    )
+    stub.under_way, stub.others = [copying], [came]
+    configured = await follow(database, catalog, stub, RecoverTable(LLAMA, RecoverAt.START))
+    assert configured.unmet() == {"llama": "it is in the way"}
+    came.target = "/data/first/llama/7"
+    assert configured.unmet() == {}
 
 
 async def test_the_next_life_in_the_same_boot_does_not_ask_at_the_start_another_boot_does(

@@ -396,6 +396,15 @@ def test_a_path_in_no_root_is_refused_and_the_roots_are_named(
     assert f"{tmp_path}/linked" in str(caught.value)
 
 
+def test_what_lies_in_the_innermost_root_for_copies_is_for_them(
+    tmp_path: Path, roots: Roots
+) -> None:
+    paths = (f"{tmp_path}/linked/inner/a", f"{tmp_path}/linked/a", f"{tmp_path}/nowhere", "a", "")
+    assert not any(map(roots.is_for_copies, paths))
+    roots.for_copies = "inner"
+    assert list(map(roots.is_for_copies, paths)) == [True, False, False, False, False]
+
+
 def test_a_relative_path_is_a_usage_error(roots: Roots) -> None:
     with pytest.raises(UsageError):
         roots.locate("other/a")
