@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ckptd.cli.pki.authority import Authority, certificate_facts
+from ckptd.copies.zones import Zone
 from ckptd.model.ids import NodeId
 from ckptd.model.words import HandshakeFailure
 from ckptd.net.connection.identity import ALPN, Files, Identity
@@ -50,8 +51,8 @@ class Certificates:
         authority.create()
         return authority
 
-    def files(self, node: NodeId, authority: Authority | None = None) -> Files:
-        certificate, key = (authority or self.authority).issue(node, force=True)
+    def files(self, node: NodeId, authority: Authority | None = None, *, zone: Zone = ()) -> Files:
+        certificate, key = (authority or self.authority).issue(node, zone=zone, force=True)
         return Files(self.authority.certificate_path, certificate, key, str(self.revoked))
 
     def identity(self, node: NodeId) -> Identity:

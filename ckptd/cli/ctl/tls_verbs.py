@@ -12,6 +12,7 @@ from typing import Final
 from ckptd.cli.ctl.verb import terminal_width
 from ckptd.cli.pki.authority import Authority, CertificateFacts, certificate_facts
 from ckptd.cli.render.text import WIDTH, json_line, printable, table, wrapped_to
+from ckptd.copies.zones import parse_zone
 from ckptd.errors import ExitCode, NotFound
 from ckptd.model.ids import parse_node_id
 
@@ -25,7 +26,9 @@ who is in the cluster: keep it off the nodes. No daemon is needed.
 examples:
   ckptctl tls init --dir ca         # an authority: ca/ca.crt and ca/ca.key, 5 years
   ckptctl tls issue node-a --dir ca ca/node-a.crt and ca/node-a.key, 1 year
-  ckptctl tls renew node-a --dir ca a new certificate for the same key
+  ckptctl tls issue node-b --dir ca --zone row-1/rack-7
+                                    its certificate says in which zone it is
+  ckptctl tls renew node-a --dir ca a new certificate for the same key, and zone
   ckptctl tls show --dir ca         # who, by whom, how many days are left
 
 A node needs ca.crt, NODE.crt and NODE.key, and notices within a minute when they
@@ -45,6 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="say what certificates are there and for how long")
     issue.add_argument("nodes", metavar="NODE", nargs="+", help="its node.id")
     renew.add_argument("node", metavar="NODE", help="its node.id")
+    issue.add_argument(
+        "--zone", metavar="ZONE", default="", help="where it is: row-1/rack-7, the widest first"
+    )
+    renew.add_argument("--zone", metavar="ZONE", help="where it is now; '' not to say (as before)")
     for action in (init, issue):
         action.add_argument("--force", action="store_true", help="replace files that exist")
     show.add_argument("files", nargs="*", metavar="FILE", help="default: every *.crt")
@@ -68,11 +75,13 @@ def run(arguments: argparse.Namespace) -> ExitCode:
             authority.create(force=arguments.force)
             print(f"{printable(authority.certificate_path)}  for every node; keep ca.key here")
         case "issue":
+            zone = parse_zone(arguments.zone)
             for node in [parse_node_id(node) for node in arguments.nodes]:
-                paths = authority.issue(node, force=arguments.force)
+                paths = authority.issue(node, zone=zone, force=arguments.force)
                 print("\n".join(map(printable, paths)))
         case "renew":
-            print(printable(authority.renew(parse_node_id(arguments.node))))
+            moved = None if arguments.zone is None else parse_zone(arguments.zone)
+            print(printable(authority.renew(parse_node_id(arguments.node), zone=moved)))
         case _:
             _show(arguments)
     return ExitCode.DONE
@@ -105,6 +114,7 @@ def _lines(facts: Sequence[CertificateFacts], width: int) -> list[str]:
     lines = [header]
     for row, one in zip(rows, facts, strict=True):
         by = f"  by {printable(one.issuer)}, serial {printable(one.serial)}"
+        by += f", zone {printable(one.zone)}" if one.zone else ""
         lines += [row, *wrapped_to(by, width)]
     return lines
 

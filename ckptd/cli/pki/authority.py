@@ -1,8 +1,9 @@
 """The cluster's certificate authority: a directory with a key that signs, and what it signed.
 
 ``ca.crt`` and ``ca.key`` are the authority, ``NODE.crt`` and ``NODE.key`` belong to one node.
-A certificate names its node as the only DNS name in it; see
-:mod:`ckptd.net.connection.identity`, which reads it. Files appear whole or not at all.
+A certificate names its node as the only DNS name in it, and the node's zone, if it is known, by a
+URI; see :mod:`ckptd.net.connection.certificates`, which reads them. Files appear whole or not at
+all.
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ckptd.errors import CkptdError, Conflict, NotFound
+from ckptd.copies.zones import Zone, zone_text
+from ckptd.errors import CkptdError, Conflict, NotFound, UsageError
 from ckptd.model.ids import NodeId
+from ckptd.net.connection.certificates import ZONE_SCHEME, zone_among
 
 CA_LIFETIME: Final = timedelta(days=5 * 365)
 NODE_LIFETIME: Final = timedelta(days=365)
 
 _CLOCK_SKEW: Final = timedelta(minutes=5)
 """A node whose clock is late by this much accepts a certificate that was just made."""
+_PURPOSES: Final = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 _PEM_BYTES_MAX: Final = 1024 * 1024
 _CERTIFICATE_MODE: Final = 0o644
 _SECRET_MODE: Final = 0o600
@@ -47,6 +51,7 @@ class CertificateFacts:
         not_before: Valid from, ISO 8601.
         not_after: Valid until, ISO 8601.
         days_left: Whole days until then; negative if it has expired.
+        zone: In which zone the node is; empty if it does not say, ``?`` if that is no zone.
     """
 
     file: str
@@ -57,6 +62,7 @@ class CertificateFacts:
     not_before: str
     not_after: str
     days_left: int
+    zone: str
 
 
 class Authority:
@@ -103,18 +109,17 @@ class Authority:
         self,
         node: NodeId,
         *,
+        zone: Zone = (),
         lifetime: timedelta = NODE_LIFETIME,
         not_before: datetime | None = None,
-        purposes: tuple[x509.ObjectIdentifier, ...] = (
-            ExtendedKeyUsageOID.SERVER_AUTH,
-            ExtendedKeyUsageOID.CLIENT_AUTH,
-        ),
+        purposes: tuple[x509.ObjectIdentifier, ...] = _PURPOSES,
         force: bool = False,
     ) -> tuple[str, str]:
         """Make a key and a certificate for a node.
 
         Args:
             node: Whom it names.
+            zone: In which zone the node is; nothing is said of it if that is not known.
             lifetime: From ``not_before``, at most as long as the authority's.
             not_before: When it begins to be valid; now if ``None``.
             purposes: What it may be used for.
@@ -131,26 +136,34 @@ class Authority:
         certificate_path, key_path = self.paths_of(node)
         self._refuse_existing((key_path, certificate_path), force=force)
         key = ec.generate_private_key(ec.SECP256R1())
-        signed = self._sign(node, key.public_key(), lifetime, not_before, purposes)
+        names = _names_of(node, zone)
+        signed = self._sign(node, key.public_key(), names, lifetime, not_before, purposes)
         _write(key_path, _key_pem(key), _SECRET_MODE, force=force)
         _write(certificate_path, _pem(signed), _CERTIFICATE_MODE, force=force)
         return certificate_path, key_path
 
-    def renew(self, node: NodeId, *, lifetime: timedelta = NODE_LIFETIME) -> str:
+    def renew(
+        self, node: NodeId, *, zone: Zone | None = None, lifetime: timedelta = NODE_LIFETIME
+    ) -> str:
         """Give a node's key a new certificate; return its path.
 
-        The key stays what it is and is not needed: one file changes, in one step.
+        The key stays what it is and is not needed: one file changes, in one step. So does the zone
+        unless another one is given, ``()`` for none.
 
         Raises:
             NotFound: There is no authority here, or no certificate of this node.
             CkptdError: A file cannot be read or written.
         """
         certificate_path, _ = self.paths_of(node)
-        public = _read_certificates(certificate_path)[0].public_key()
+        renewed = _read_certificates(certificate_path)[0]
+        public = renewed.public_key()
         if not isinstance(public, ec.EllipticCurvePublicKey):
             raise CkptdError(certificate_path, "was not made here", "Renew it where it was made.")
-        purposes = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
-        signed = self._sign(node, public, lifetime, None, purposes)
+        try:
+            names = _names_of(node, _zone_of(renewed) if zone is None else zone)
+        except UsageError as error:
+            raise CkptdError(certificate_path, str(error), "Say the zone by --zone.") from error
+        signed = self._sign(node, public, names, lifetime, None, _PURPOSES)
         _write(certificate_path, _pem(signed), _CERTIFICATE_MODE, force=True)
         return certificate_path
 
@@ -169,6 +182,7 @@ class Authority:
         self,
         node: NodeId,
         public: ec.EllipticCurvePublicKey,
+        names: x509.SubjectAlternativeName,
         lifetime: timedelta,
         not_before: datetime | None,
         purposes: tuple[x509.ObjectIdentifier, ...],
@@ -182,7 +196,7 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(node)]), critical=False)
+            .add_extension(names, critical=False)
             .add_extension(_identifier(public), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
@@ -226,6 +240,7 @@ def certificate_facts(path: str) -> Iterator[CertificateFacts]:
             not_before=certificate.not_valid_before_utc.isoformat(),
             not_after=end.isoformat(),
             days_left=(end - now) // timedelta(days=1),
+            zone=_zone_shown(certificate),
         )
 
 
@@ -268,6 +283,32 @@ def _key_usage(*, signs: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def _names_of(node: NodeId, zone: Zone) -> x509.SubjectAlternativeName:
+    names: list[x509.GeneralName] = [x509.DNSName(node)]
+    if zone:
+        names.append(x509.UniformResourceIdentifier(f"{ZONE_SCHEME}{zone_text(zone)}"))
+    return x509.SubjectAlternativeName(names)
+
+
+def _zone_of(certificate: x509.Certificate) -> Zone:
+    """Read the zone of a certificate; ``()`` if it names none.
+
+    Raises:
+        UsageError: What it names is no zone.
+    """
+    with contextlib.suppress(x509.ExtensionNotFound):
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        return zone_among(names.value.get_values_for_type(x509.UniformResourceIdentifier))
+    return ()
+
+
+def _zone_shown(certificate: x509.Certificate) -> str:
+    try:
+        return zone_text(_zone_of(certificate))
+    except UsageError:
+        return "?"
 
 
 def _who(certificate: x509.Certificate) -> str:

@@ -9,11 +9,14 @@ from itertools import product
 from typing import Any, Final
 
 from ckptd.config import Config
+from ckptd.config.copies import zone_of
 from ckptd.config.sections import TlsSection
+from ckptd.copies.zones import Zone, parse_zone
 from ckptd.core.events import IdentityJudged
 from ckptd.daemon.host.off_loop import facts_of
 from ckptd.daemon.settings.reloading import LivePart, Switch
 from ckptd.errors import ConfigurationError
+from ckptd.model.ids import NodeId
 from ckptd.model.words import HandshakeFailure, HandshakeSide
 from ckptd.net.connection.certificates import unreadable
 from ckptd.net.connection.identity import Files, Identity
@@ -69,7 +72,20 @@ def open_identity(config: Config) -> Identity | None:
     if errors := list(unreadable(files, user_name())):
         raise ConfigurationError.of(errors)
     wall_clock = time.time  # noqa: TID251  for warnings
-    return Identity(config.node.id, files, wall_clock=wall_clock)
+    zone = parse_zone(config.node.zone or "")
+    return Identity(config.node.id, files, zone, wall_clock=wall_clock)
+
+
+def known_zone(config: Config, identity: Identity | None, node: NodeId) -> Zone:
+    """Return in which zone a node is, this one or another; ``()``: not known.
+
+    That is what this node's configuration says, else what the node's certificate says, and never
+    what the node says itself.
+    """
+    configured = zone_of(config, node)
+    if configured or identity is None:
+        return configured or ()
+    return identity.zone if node == identity.node else identity.certified_zone(node) or ()
 
 
 def following(identity: Identity | None) -> tuple[LivePart, ...]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import ssl
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from ckptd.copies.zones import Zone, parse_zone, zone_text
 from ckptd.errors import ConfigurationError, UsageError
 from ckptd.limits import MIB
 from ckptd.model.ids import NodeId, parse_node_id
@@ -21,6 +22,9 @@ from ckptd.model.words import HandshakeFailure
 from ckptd.net.connection.handshakes import failure_of
 
 ALPN: Final = "ckptd/1"
+
+ZONE_SCHEME: Final = "ckptd-zone:"
+"""How the URI begins by which a certificate says in which zone its node is."""
 
 _REHEARSAL_ROUNDS_MAX: Final = 8
 
@@ -68,10 +72,14 @@ class CertifiedPeer:
     Attributes:
         node: Its id.
         serial: Number of the certificate.
+        zone: In which zone it is by its certificate; ``()``: not known.
+        not_before_s: From when on that certificate is valid.
     """
 
     node: NodeId
     serial: int
+    zone: Zone = field(default=(), compare=False)
+    not_before_s: float = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,7 @@ class Loaded:
 
     Attributes:
         serial: Number of this node's certificate.
+        zone: In which zone this node is, by its configuration or else by its certificate.
         stamps: Which state of the files that was.
         not_after_s: Until when certificates are valid, by role: ``node``, and ``ca``, the
             authority of that one. Seconds since the epoch.
@@ -90,13 +99,20 @@ class Loaded:
     client: ssl.SSLContext
     revoked: frozenset[int]
     serial: int
+    zone: Zone
     stamps: tuple[tuple[int, ...], ...]
     not_after_s: dict[str, float]
     not_before_s: dict[str, float]
 
 
-def load(node: NodeId, files: Files) -> Loaded:
+def load(node: NodeId, files: Files, zone: Zone = ()) -> Loaded:
     """Read the files; blocks.
+
+    Args:
+        node: For whom the certificate must be.
+        files: Where they are.
+        zone: In which zone that node is by its configuration, ``()`` if that does not say. No
+            certificate may name another one: peers go by it.
 
     Raises:
         ConfigurationError: One cannot be used; the hint says what to do.
@@ -110,11 +126,19 @@ def load(node: NodeId, files: Files) -> Loaded:
     certificate = _rehearse(server, client, files)
     try:
         named = peer_of(certificate)
+        certified = zone_among(_names(certificate, "URI"))
     except UsageError as error:
         raise _unusable("certificate", files.certificate, str(error)) from error
     if named.node != node:
         hint = f"Set node.id to {named.node}, or take the certificate of {node}."
         raise _unusable("certificate", files.certificate, f"is for {named.node}, not {node}", hint)
+    if zone and certified not in {(), zone}:
+        hint = (
+            f"Set node.zone to {zone_text(certified)!r} or take it out, or make a certificate "
+            f"with 'ckptctl tls renew {node} --zone {zone_text(zone)}'."
+        )
+        problem = f"says zone {zone_text(certified)}, and node.zone is {zone_text(zone)}"
+        raise _unusable("certificate", files.certificate, problem, hint)
     authorities = client.get_ca_certs()
     own = [one for one in authorities if one["subject"] == certificate["issuer"]]
     authority = max(own or authorities, key=_not_after_s)
@@ -124,6 +148,7 @@ def load(node: NodeId, files: Files) -> Loaded:
         client,
         _read_revoked(files.revoked),
         named.serial,
+        zone or certified,
         stamps,
         {role: _not_after_s(one) for role, one in roles.items()},
         {role: _seconds_of(one, "notBefore") for role, one in roles.items()},
@@ -178,17 +203,47 @@ def _rehearse(server: ssl.SSLContext, client: ssl.SSLContext, files: Files) -> M
 
 
 def peer_of(certificate: Mapping[str, object]) -> CertifiedPeer:
-    """Read whom a certificate names.
+    """Read whom a certificate names. A zone that makes no sense is not known.
 
     Raises:
         UsageError: No node, or several.
     """
-    pairs = certificate.get("subjectAltName", ())
-    assert isinstance(pairs, tuple)
-    names = [name for kind, name in pairs if kind == "DNS"]
+    names = _names(certificate, "DNS")
     if len(names) != 1:
         raise UsageError("certificate", f"has {len(names)} DNS names, not one, the node id")
-    return CertifiedPeer(parse_node_id(names[0]), int(str(certificate["serialNumber"]), 16))
+    zone: Zone = ()
+    with suppress(UsageError):
+        zone = zone_among(_names(certificate, "URI"))
+    return CertifiedPeer(
+        parse_node_id(names[0]),
+        int(str(certificate["serialNumber"]), 16),
+        zone,
+        _seconds_of(certificate, "notBefore") if "notBefore" in certificate else 0,
+    )
+
+
+def zone_among(uris: Sequence[str]) -> Zone:
+    """Read the zone from the URIs of a certificate; ``()`` if none of them names one.
+
+    Raises:
+        UsageError: What one names is no zone, or several name one.
+    """
+    zones = [uri.removeprefix(ZONE_SCHEME) for uri in uris if uri.startswith(ZONE_SCHEME)]
+    if len(zones) > 1:
+        raise UsageError("certificate", f"names {len(zones)} zones, not one")
+    if not zones:
+        return ()
+    zone = parse_zone(zones[0])
+    if not zone:
+        raise UsageError("certificate", "names an empty zone")
+    return zone
+
+
+def _names(certificate: Mapping[str, object], kind: str) -> list[str]:
+    """Return the other names of a subject that are of a kind."""
+    pairs = certificate.get("subjectAltName", ())
+    assert isinstance(pairs, tuple)
+    return [name for of_kind, name in pairs if of_kind == kind]
 
 
 def _not_after_s(certificate: Mapping[str, object]) -> float:

@@ -1,6 +1,7 @@
 """Who this node is to its peers, and who they are: TLS 1.3, both ends with a certificate.
 
-A certificate says which node it is for by its only DNS name. The authority is the cluster's own,
+A certificate says which node it is for by its only DNS name, and may say in which zone that node is
+by a URI. The authority is the cluster's own,
 never one of the system's, so that whoever has a certificate of it belongs to the cluster.
 Addresses prove nothing: the dialler checks the chain, takes the node id from the certificate, and
 compares it with what the peer says of itself.
@@ -20,8 +21,9 @@ from collections.abc import Callable, Iterable
 from socket import socket
 from typing import Final
 
+from ckptd.copies.zones import Zone
 from ckptd.errors import ConfigurationError, UsageError
-from ckptd.limits import DAY_S
+from ckptd.limits import DAY_S, PEERS_MAX
 from ckptd.model.ids import NodeId
 from ckptd.model.words import HandshakeFailure, HandshakeSide
 from ckptd.net.connection.certificates import (
@@ -60,21 +62,26 @@ class Identity:
     Args:
         node: Who this node must be.
         files: Where its files are.
+        zone: In which zone it is by its configuration; ``()``: what the certificate says counts.
         wall_clock: Seconds since the epoch; for what is said of certificates alone.
 
     Raises:
         ConfigurationError: A file cannot be used; the hint says what to do.
     """
 
-    def __init__(self, node: NodeId, files: Files, *, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, node: NodeId, files: Files, zone: Zone = (), *, wall_clock: Callable[[], float]
+    ) -> None:
         self.node = node
         self.handshakes = Handshakes()
         self._files = files
+        self._configured_zone = zone
         self._wall_clock = wall_clock
         self._lock = threading.Lock()
         self._complaint = ""
         self._warned_days: dict[str, float] = {}
-        self._loaded = load(node, files)
+        self._met: dict[NodeId, CertifiedPeer] = {}
+        self._loaded = load(node, files, zone)
         self.warn_of_expiry()
 
     @property
@@ -91,6 +98,21 @@ class Identity:
     def not_before_s(self) -> dict[str, float]:
         """From when on they are valid."""
         return self._loaded.not_before_s
+
+    @property
+    def zone(self) -> Zone:
+        """In which zone this node is; ``()``: not known."""
+        return self._loaded.zone
+
+    def certified_zone(self, node: NodeId) -> Zone | None:
+        """Return in which zone a node is by the newest certificate with which it proved itself.
+
+        Returns:
+            ``None`` if that does not say, if it was revoked, or if no handshake with the node
+            succeeded since the start.
+        """
+        peer = self._met.get(node)
+        return None if peer is None or self.is_revoked(peer) else peer.zone or None
 
     def trouble(self) -> str:
         """Say why no handshake can succeed at this time; empty if one can.
@@ -124,7 +146,7 @@ class Identity:
         Raises:
             ConfigurationError: A file cannot be used; nothing was changed.
         """
-        loaded = load(self.node, files)
+        loaded = load(self.node, files, self._configured_zone)
 
         def switch() -> None:
             with self._lock:
@@ -232,7 +254,21 @@ class Identity:
             raise HandshakeFailed(HandshakeFailure.WRONG_NODE, detail)
         if self.is_revoked(peer):
             raise HandshakeFailed(HandshakeFailure.REVOKED, f"{peer.node}, {peer.serial:x}")
+        self._meet(peer)
         return peer
+
+    def _meet(self, peer: CertifiedPeer) -> None:
+        """Remember a certificate; connections of before a new one was made do not undo that."""
+        known = self._met.get(peer.node)
+        if known == peer:
+            return
+        with self._lock:
+            known = self._met.get(peer.node)
+            if known is None or self.is_revoked(known) or known.not_before_s <= peer.not_before_s:
+                self._met.pop(peer.node, None)
+                self._met[peer.node] = peer
+            if len(self._met) > PEERS_MAX:
+                del self._met[next(iter(self._met))]
 
     async def _shake_hands(
         self,

@@ -12,7 +12,7 @@ import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.pki.authority import Authority, certificate_facts
-from ckptd.errors import Conflict, ExitCode, NotFound
+from ckptd.errors import CkptdError, Conflict, ExitCode, NotFound
 from ckptd.model.ids import NodeId
 
 NODE = NodeId("node-a")
@@ -61,7 +61,7 @@ def test_no_certificate_outlives_its_authority(tmp_path: Path) -> None:
 
 
 def test_openssl_accepts_them_under_its_strictest_rules(authority: Authority) -> None:
-    path, _ = authority.issue(NodeId("x" * 128))
+    path, _ = authority.issue(NodeId("x" * 128), zone=("row-1", "rack-7"))
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     for purpose in ("sslserver", "sslclient"):
@@ -109,6 +109,38 @@ def test_renewing_changes_the_certificate_and_keeps_the_key(authority: Authority
     assert Path(key_path).read_bytes() == key
 
 
+def test_renewing_keeps_the_zone_unless_another_is_said(authority: Authority) -> None:
+    path, _ = authority.issue(NODE, zone=("row-1", "rack-7"))
+
+    def zone() -> str:
+        (facts,) = certificate_facts(path)
+        assert facts.who == NODE
+        return facts.zone
+
+    assert zone() == "row-1/rack-7"
+    authority.renew(NODE)
+    assert zone() == "row-1/rack-7"
+    authority.renew(NODE, zone=("row-2",))
+    assert zone() == "row-2"
+    authority.renew(NODE, zone=())
+    assert zone() == ""
+    authority.renew(NODE)
+    assert zone() == ""
+
+
+def test_what_a_certificate_names_that_is_no_zone_is_shown_so_and_not_renewed(
+    authority: Authority,
+) -> None:
+    path, _ = authority.issue(NODE, zone=("row 1",))
+    (facts,) = certificate_facts(path)
+    assert facts.zone == "?"
+    with pytest.raises(CkptdError, match="--zone"):
+        authority.renew(NODE)
+    authority.renew(NODE, zone=("row-1",))
+    (facts,) = certificate_facts(path)
+    assert facts.zone == "row-1"
+
+
 def test_who_has_no_certificate_has_nothing_to_renew(authority: Authority) -> None:
     with pytest.raises(NotFound, match=r"node-a\.crt"):
         authority.renew(NODE)
@@ -140,6 +172,33 @@ def test_ctl_makes_an_authority_and_shows_it_to_scripts(
         "node-a",
         "node-b",
     ]
+
+
+def test_ctl_makes_and_renews_certificates_that_say_a_zone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ["--dir", str(tmp_path / "ca")]
+
+    def zones() -> list[str]:
+        capsys.readouterr()
+        assert ckptctl(["tls", "show", "-o", "json", *place]) == ExitCode.DONE
+        facts = json.loads(capsys.readouterr().out)
+        return [one["zone"] for one in facts if not one["is_authority"]]
+
+    assert ckptctl(["tls", "init", *place]) == ExitCode.DONE
+    rack_7, rack_8 = "row-1/rack-7", "row-1/rack-8"
+    issue = ["tls", "issue", "node-a", "node-b", *place]
+    assert ckptctl([*issue, "--zone", "row 1"]) == ExitCode.USAGE
+    assert ckptctl([*issue, "--zone", rack_7]) == ExitCode.DONE
+    assert ckptctl(["tls", "issue", "node-c", *place]) == ExitCode.DONE
+    assert zones() == [rack_7, rack_7, ""]
+    assert ckptctl(["tls", "renew", "node-a", *place]) == ExitCode.DONE
+    assert ckptctl(["tls", "renew", "node-b", "--zone", rack_8, *place]) == ExitCode.DONE
+    assert zones() == [rack_7, rack_8, ""]
+    assert ckptctl(["tls", "renew", "node-a", "--zone", "", *place]) == ExitCode.DONE
+    assert zones() == ["", rack_8, ""]
+    assert ckptctl(["tls", "show", *place]) == ExitCode.DONE
+    assert f"zone {rack_8}" in capsys.readouterr().out
 
 
 def test_ctl_says_what_holds_no_certificate(

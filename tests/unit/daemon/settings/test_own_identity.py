@@ -2,17 +2,24 @@
 
 import asyncio
 import os
+import ssl
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from ckptd.config import Config
+from ckptd.config.copy_values import CopiesSection
+from ckptd.config.sections import NodeSection, TlsSection
+from ckptd.copies.zones import Zone
 from ckptd.core.events import IdentityJudged
 from ckptd.daemon.settings import own_identity
 from ckptd.daemon.settings.own_identity import look_again, watch_validity
-from ckptd.net.connection.identity import Identity
-from tests.support.certificates import A, Certificates
+from ckptd.errors import ConfigurationError
+from ckptd.net.connection.identity import Files, Identity
+from tests.support.certificates import A, B, C, Certificates
 from tests.support.serving import until
 
 
@@ -107,3 +114,45 @@ async def test_expiry_is_warned_of_though_no_file_changed(
     now_s = until_s - 3600
     await look_again(identity)
     assert "expires in 0.0 days" in caplog.text
+
+
+def configured(files: Files, zone: str | None, **zones: tuple[str, ...]) -> Config:
+    node = NodeSection(id=A, state_dir="/s", zone=zone)
+    tls = TlsSection(ca=files.ca, certificate=files.certificate, key=files.key)
+    return Config(node=node, roots={}, tls=tls, copies=CopiesSection(zones=zones))
+
+
+def test_a_zone_is_what_is_configured_else_what_the_certificate_says(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    files = certificates.files(A, zone=("r1",))
+    other = Identity(B, certificates.files(B, zone=("r2",)), wall_clock=time.time)
+
+    def zones(config: Config) -> tuple[Zone, ...]:
+        identity = own_identity.open_identity(config)
+        assert identity is not None
+        shake_hands(identity, other)
+        return tuple(own_identity.known_zone(config, identity, node) for node in (A, B, C))
+
+    assert zones(configured(files, None)) == (("r1",), ("r2",), ())
+    assert zones(configured(files, "r1")) == (("r1",), ("r2",), ())
+    assert zones(configured(files, None, r3=("node-*",))) == (("r3",),) * 3
+    with pytest.raises(ConfigurationError, match=r"says zone r1, and node\.zone is r4"):
+        zones(configured(files, "r4"))
+
+
+def test_without_certificates_a_zone_is_what_is_configured(tmp_path: Path) -> None:
+    config = configured(Certificates(tmp_path).files(A), "r1", r2=(B,))
+    zones = [own_identity.known_zone(config, None, node) for node in (A, B, C)]
+    assert zones == [("r1",), ("r2",), ()]
+
+
+def shake_hands(host: Identity, guest: Identity) -> None:
+    """Let one dial the other, in memory, and let it see who answers."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = guest._loaded.server.wrap_bio(there, back, server_side=True)
+    client = host.client_context.wrap_bio(back, there)
+    for _ in range(4):
+        for end in (client, server):
+            with suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    host.check(client)

@@ -153,6 +153,38 @@ def test_a_certificate_names_one_node(names: tuple[tuple[str, str], ...]) -> Non
         peer_of({"serialNumber": "1F"})
 
 
+URI = "ckptd-zone:row-1/rack-7"
+
+
+@pytest.mark.parametrize(
+    ("uris", "zone"),
+    [
+        ((), ()),
+        ((URI,), ("row-1", "rack-7")),
+        (("https://example.org/row-2", URI), ("row-1", "rack-7")),
+        ((URI, URI), ()),
+        (("ckptd-zone:",), ()),
+        (("ckptd-zone:row 1",), ()),
+        (("ckptd-zone:../a//b",), ()),
+        (("ckptd-zone:a/b/c/d/e",), ()),
+    ],
+)
+def test_a_zone_that_a_peer_s_certificate_does_not_name_well_is_not_known(
+    uris: tuple[str, ...], zone: tuple[str, ...]
+) -> None:
+    names = (("DNS", "node-a"), *(("URI", uri) for uri in uris))
+    peer = peer_of({"subjectAltName": names, "serialNumber": "1F"})
+    assert (peer.node, peer.zone) == (A, zone)
+
+
+def test_a_node_does_not_start_with_a_zone_that_its_peers_do_not_understand(
+    certificates: Certificates,
+) -> None:
+    files = certificates.files(A, zone=("row 1",))
+    with pytest.raises(ConfigurationError, match=r"tls\.certificate .*row 1"):
+        load(A, files)
+
+
 def test_serial_numbers_are_revoked_line_by_line(certificates: Certificates) -> None:
     certificates.revoked.write_text("# of 2026\n1f\n\n  AB # node-b\n")
     assert load(A, certificates.files(A)).revoked == {31, 171}

@@ -13,6 +13,7 @@ from ckptd.cli.pki.authority import certificate_facts
 from ckptd.errors import ConfigurationError
 from ckptd.model.ids import NodeId
 from ckptd.model.words import HandshakeFailure
+from ckptd.net.connection import identity as identity_module
 from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.connection.identity import CertifiedPeer, Files, Identity
 from tests.support.certificates import A, B, C, Certificates, client_context
@@ -72,6 +73,102 @@ def test_no_session_can_be_taken_up_again(certificates: Certificates) -> None:
     with pytest.raises(ssl.SSLWantReadError):
         client.read()  # a ticket would come here
     assert client.session is None or not client.session.has_ticket
+
+
+# In which zones they are
+
+
+RACK_7, RACK_8 = ("row-1", "rack-7"), ("row-1", "rack-8")
+
+
+def test_each_end_learns_the_zone_of_the_other_from_its_certificate(
+    certificates: Certificates,
+) -> None:
+    host = opened(certificates.files(A, zone=RACK_7))
+    guest = opened(certificates.files(B, zone=RACK_8), B)
+    assert (host.zone, guest.zone) == (RACK_7, RACK_8)
+    assert host.certified_zone(B) is None
+    visit(host, guest)
+    assert host.certified_zone(B) == RACK_8
+    assert guest.certified_zone(A) == RACK_7
+    assert host.certified_zone(C) is None
+
+
+def test_a_certificate_without_a_zone_leaves_it_unknown(certificates: Certificates) -> None:
+    host, guest = certificates.identity(A), certificates.identity(B)
+    visit(host, guest)
+    assert host.zone == ()
+    assert host.certified_zone(B) is None
+
+
+def test_who_is_refused_has_no_zone(certificates: Certificates) -> None:
+    host = certificates.identity(A)
+    guest = opened(certificates.files(B, zone=RACK_8), B)
+    tls, _ = met(host.client_context, guest._loaded.server)
+    with pytest.raises(HandshakeFailed):
+        host.check(tls, C)
+    assert host.certified_zone(B) is None
+
+
+def test_the_newest_certificate_says_the_zone_whatever_connection_speaks_last(
+    certificates: Certificates,
+) -> None:
+    """A connection that is up goes on with the certificate of before."""
+    host = certificates.identity(A)
+    files = certificates.files(B)
+    certificates.authority.issue(B, zone=RACK_7, not_before=NOW - DAY, force=True)
+    guest = opened(files, B)
+    _, before = met(guest.client_context, host._loaded.server)
+    host.check(before)
+    assert host.certified_zone(B) == RACK_7
+    certificates.authority.renew(B, zone=RACK_8)
+    guest.reload()
+    visit(host, guest)
+    host.check(before)
+    assert host.certified_zone(B) == RACK_8
+
+
+def test_a_revoked_certificate_says_no_zone_and_the_one_after_it_does(
+    certificates: Certificates,
+) -> None:
+    host = certificates.identity(A)
+    files = certificates.files(B, zone=RACK_7)
+    guest = opened(files, B)
+    visit(host, guest)
+    certificates.revoke(files.certificate)
+    host.refresh()
+    assert host.certified_zone(B) is None
+    certificates.authority.issue(B, zone=RACK_8, not_before=NOW - DAY, force=True)
+    guest.reload()
+    visit(host, guest)
+    assert host.certified_zone(B) == RACK_8
+
+
+def test_the_zones_of_only_so_many_nodes_are_remembered(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity_module, "PEERS_MAX", 1)
+    host = certificates.identity(A)
+    for node in (B, C):
+        visit(host, opened(certificates.files(node, zone=RACK_7), node))
+    assert (host.certified_zone(B), host.certified_zone(C)) == (None, RACK_7)
+
+
+def test_the_configured_zone_of_this_node_and_its_certificate_s_are_one(
+    certificates: Certificates,
+) -> None:
+    """Peers go by the certificate: with two of them copies would come to be in one zone."""
+    files = certificates.files(A, zone=RACK_7)
+    assert Identity(A, files, RACK_7, wall_clock=time.time).zone == RACK_7
+    words = r"says zone row-1/rack-7, and node\.zone is row-1/rack-8.*tls renew node-a --zone"
+    with pytest.raises(ConfigurationError, match=words):
+        Identity(A, files, RACK_8, wall_clock=time.time)
+    unsaid = Identity(A, certificates.files(A), RACK_8, wall_clock=time.time)
+    assert unsaid.zone == RACK_8
+    certificates.authority.renew(A, zone=RACK_7)
+    with pytest.raises(ConfigurationError, match="says zone row-1/rack-7"):
+        unsaid.reload()
+    assert unsaid.zone == RACK_8
 
 
 # New files
