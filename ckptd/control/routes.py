@@ -33,6 +33,7 @@ from typing import (
 import msgspec
 
 from ckptd.control.messages.checkpoints import CheckpointRow, PublishEvent, PublishRequest
+from ckptd.control.messages.copies import CopiesRequest, CopiesView
 from ckptd.control.messages.current_links import Activated, ActivateRequest
 from ckptd.control.messages.daemon_status import ReloadResult, Status, VersionDocument, WhoAmI
 from ckptd.control.messages.explanations import ExplanationView
@@ -172,6 +173,12 @@ class Api:
         "checkpoints",
         Role.VIEWER,
         "what this node and its peers hold, by name, newest version first",
+    )
+    copies: Route[[CopiesRequest], CopiesView] = Route(
+        "GET /v1/copies",
+        "copies",
+        Role.VIEWER,
+        "copies of what this node lists, as it sees them: how many there are, and what is short",
     )
     peers: Route[[], list[PeerRow]] = Route(
         "GET /v1/peers", "peers", Role.VIEWER, "the known peers, by address"

@@ -754,6 +754,19 @@ class ShortBecause(enum.StrEnum):
     """There are enough copies, but in fewer zones than is possible."""
 
 
+class CopiesState(enum.StrEnum):
+    """How the copies of a version compare with what is asked, best first."""
+
+    WHOLE = "whole"
+    """All are there, and proven."""
+    UNPROVEN = "not proven yet"
+    """All are claimed; not all are audited yet."""
+    TOO_CLOSE = "too few zones"
+    """All are there, but in fewer zones than is possible."""
+    UNDER_REPLICATED = "under-replicated"
+    """There are fewer than asked."""
+
+
 class Role(enum.IntEnum):
     """What a caller of the control socket may do; a higher one may do more."""
 

@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.client import ControlClient
+from ckptd.control.messages.copies import CopiesRequest
 from ckptd.control.messages.observation import FollowQuery, LevelRequest
-from ckptd.errors import UsageError
+from ckptd.errors import ExitCode, UsageError
 from tests.support.control import StandInDaemon, serving
+from tests.support.control_samples import COPIES
 from tests.support.observing import DRAINING, EVENT, FINDING
 
 pytestmark = pytest.mark.integration
@@ -88,3 +91,44 @@ def test_requests_that_make_no_sense_are_refused(path: str, daemon: StandInDaemo
             list(client.events(FollowQuery(since=-1)))
         with pytest.raises(UsageError, match="request"):
             client.set_log_level(LevelRequest(level="debug", for_s=-1))
+
+
+def test_a_check_of_copies_ends_well_only_if_all_are_known_to_be_there(
+    path: str, daemon: StandInDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = replace(COPIES, under_replicated=0, whole=1)
+    ends = {
+        ExitCode.PARTIAL: (
+            COPIES,
+            replace(whole, unproven=1),
+            replace(whole, too_close=1),
+            replace(whole, conflicts=("llama@7",)),
+        ),
+        ExitCode.FAILED: (
+            replace(whole, names=()),
+            replace(whole, age_s=None),
+            replace(whole, is_settled=False),
+            replace(whole, obstacle="the disk is gone"),
+        ),
+        ExitCode.DONE: (whole,),
+    }
+    with serving(daemon, path):
+        for code, views in ends.items():
+            for daemon.copied in views:
+                assert ckptctl(["--socket", path, "copies", "--check"]) == code
+                assert ckptctl(["--socket", path, "copies"]) == ExitCode.DONE
+                assert capsys.readouterr().err == ""
+
+
+def test_copies_of_a_name_of_which_nothing_is_known_are_no_success(
+    path: str, daemon: StandInDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(daemon, path):
+        assert ckptctl(["--socket", path, "copies", "llama", "-o", "wide"]) == ExitCode.DONE
+        assert "node-a (row-1/rack-7)" in capsys.readouterr().out
+        daemon.copied = replace(COPIES, versions=())
+        assert ckptctl(["--socket", path, "copies", "lama", "-o", "json"]) == ExitCode.MISSING
+        out, err = capsys.readouterr()
+        assert json.loads(out)["versions"] == []
+        assert "nothing of lama is listed" in err
+    assert daemon.calls[-1] == ("copies", CopiesRequest(name="lama"))

@@ -13,6 +13,7 @@ from ckptd.control.messages.checkpoints import (
     PublishEvent,
     PublishRequest,
 )
+from ckptd.control.messages.copies import CopiesRequest, CopiesView
 from ckptd.control.messages.current_links import Activated, ActivateRequest
 from ckptd.control.messages.daemon_status import ReloadResult, Status
 from ckptd.control.messages.explanations import ExplanationView
@@ -51,6 +52,7 @@ from tests.support.control_samples import (
     CHECKPOINT,
     COLLECT_RESULT,
     COLLECTED,
+    COPIES,
     EXPLANATION,
     LET_GO,
     LIMITS,
@@ -95,6 +97,7 @@ class StandInDaemon:
         needing: Steps of each stream about a unit that is needed; bytes follow the next message.
         verifying: Steps of each verify stream.
         views: What the daemon knows of recoveries; :meth:`recover` adds one.
+        copied: What it knows of copies.
         ends_when_seen: Each of them has ended when it is looked at once more.
         handed_descriptors: How many go with the result about a unit that is needed, if asked for.
         refusal: Raised by every action.
@@ -123,6 +126,7 @@ class StandInDaemon:
         self.needing = needing
         self.verifying = verifying
         self.views = list(views)
+        self.copied = COPIES
         self.ends_when_seen = False
         self.handed_descriptors = 1
         self.refusal = refusal
@@ -140,6 +144,10 @@ class StandInDaemon:
 
     def checkpoints(self) -> list[CheckpointRow]:
         return [CHECKPOINT]
+
+    def copies(self, request: CopiesRequest) -> CopiesView:
+        self._act("copies", request)
+        return self.copied
 
     def peers(self) -> list[PeerRow]:
         return [PEER]

@@ -6,6 +6,13 @@ from ckptd.control.messages.checkpoints import (
     PublishProgress,
     PublishResult,
 )
+from ckptd.control.messages.copies import (
+    CopiedVersion,
+    CopiesView,
+    CopyCount,
+    CopyHolder,
+    CopyMember,
+)
 from ckptd.control.messages.current_links import Activated, LinkRow
 from ckptd.control.messages.daemon_status import ListenAddresses, ReloadResult, RootRow, Status
 from ckptd.control.messages.explanations import ExplanationView, Happening, PeerPart
@@ -36,9 +43,10 @@ from ckptd.control.messages.running_recoveries import RecoveryView, SourceRow
 from ckptd.control.messages.verifications import BadUnit, VerifyProgress, VerifyResult
 from ckptd.control.messages.waiting import WaitProgress, WaitResult
 from ckptd.control.messages.watched import SaveRow, WatchedRow
-from ckptd.limits import GIB, MIB
+from ckptd.limits import GIB, MIB, TIB
 from ckptd.model.words import (
     Confirmation,
+    CopiesState,
     GoesBecause,
     KeptBecause,
     LimitOrigin,
@@ -47,6 +55,7 @@ from ckptd.model.words import (
     PlaceState,
     Result,
     SavedState,
+    ShortBecause,
     SourceState,
     Stage,
 )
@@ -66,6 +75,69 @@ WATCHED = WatchedRow(
             wait_s=3.2,
         ),
         SaveRow(name="global_step100", version=100, state=SavedState.TAKEN, why="", wait_s=0.0),
+    ),
+)
+
+COPIES = CopiesView(
+    names=("llama*",),
+    zone="row-1/rack-7",
+    root="copies",
+    quota_bytes=2 * TIB,
+    used_bytes=300 * GIB,
+    is_full=False,
+    is_settled=True,
+    age_s=2.5,
+    obstacle="",
+    checkpoints=1,
+    whole=0,
+    unproven=0,
+    too_close=0,
+    under_replicated=1,
+    members=(
+        CopyMember(
+            node="node-a",
+            zone="row-1/rack-7",
+            is_live=True,
+            lost_s=None,
+            is_full=False,
+            is_blamed=False,
+        ),
+        CopyMember(
+            node="node-d", zone="", is_live=False, lost_s=180.0, is_full=False, is_blamed=False
+        ),
+    ),
+    versions=(
+        CopiedVersion(
+            checkpoint="llama",
+            version=1200,
+            digest="ab" * 32,
+            size_bytes=150 * GIB,
+            state=CopiesState.UNDER_REPLICATED,
+            counts=(
+                CopyCount(
+                    criticality="critical",
+                    asked=2,
+                    proven=1,
+                    claimed=1,
+                    zones=1,
+                    unknown_zones=0,
+                    state=CopiesState.UNDER_REPLICATED,
+                    because=ShortBecause.LOST,
+                    why="node-d is lost, replaced in 7m00s",
+                    until_s=420.0,
+                ),
+            ),
+            holders=(
+                CopyHolder(
+                    node="node-a",
+                    zone="row-1/rack-7",
+                    least="critical",
+                    is_proven=True,
+                    is_live=True,
+                ),
+                CopyHolder(node="node-d", zone="", least="critical", is_proven=True, is_live=False),
+            ),
+        ),
     ),
 )
 

@@ -11,6 +11,7 @@ from ckptd import __version__
 from ckptd.cli.ctl import (
     access_verbs,
     active_verbs,
+    copies_verbs,
     job_verbs,
     life_cycle_verbs,
     limit_verbs,
@@ -53,6 +54,7 @@ VERBS: Final = {
     for verb in (
         *publish_verbs.VERBS,
         *version_verbs.VERBS,
+        *copies_verbs.VERBS,
         *job_verbs.VERBS,
         *active_verbs.VERBS,
         *life_cycle_verbs.VERBS,

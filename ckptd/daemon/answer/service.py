@@ -9,6 +9,7 @@ from ckptd.control.messages.daemon_status import ReloadResult
 from ckptd.daemon.answer.activate_answers import ActivateAnswers
 from ckptd.daemon.answer.collect_answers import CollectAnswers
 from ckptd.daemon.answer.configured_recoveries import ConfiguredRecoveries
+from ckptd.daemon.answer.copies_answers import CopiesAnswers
 from ckptd.daemon.answer.daemon_answers import DaemonAnswers, DaemonFacts
 from ckptd.daemon.answer.job_answers import JobAnswers
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
@@ -34,6 +35,7 @@ from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.retain.retention import Retention
+from ckptd.daemon.settings.own_identity import known_zone
 from ckptd.model.words import Result
 
 
@@ -43,10 +45,12 @@ class Answers(NamedTuple):
     Attributes:
         rows: All of it.
         configured: Asks for what the configuration names.
+        copies: Says which copies there are.
     """
 
     rows: tuple[object, ...]
     configured: ConfiguredRecoveries
+    copies: CopiesAnswers
 
 
 def open_answers(  # noqa: PLR0913 (what it works with, each named)
@@ -104,6 +108,8 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
     )
     recoveries = RecoveryAnswers(parts, recovering, views)
     configured = ConfiguredRecoveries(parts, recovering, recoveries)
+    config, identity = parts.config, parts.transport.identity
+    copies = CopiesAnswers(config.copies, lambda: known_zone(config, identity, config.node.id), now)
     rows = (
         recoveries,
         PrioritizeAnswers(recovering, parts.storage, retention.leases),
@@ -111,6 +117,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         ManifestAnswers(recovering, parts.storage),
         publishing,
         WatchedAnswers(taking),
+        copies,
         LifeCycleAnswers(parts.storage, retention.standings),
         NewestAnswers(recovering, proven),
         WaitAnswers(parts.storage, recovering, proven),
@@ -131,4 +138,4 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
             unmet=configured.unmet,
         ),
     )
-    return Answers(rows, configured)
+    return Answers(rows, configured, copies)

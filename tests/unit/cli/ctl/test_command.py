@@ -11,7 +11,7 @@ from ckptd.errors import ExitCode
 VERBS = (
     "publish", "checkpoints", "peers", "plan", "recover", "recoveries", "status", "watch", "pause",
     "resume", "cancel", "version", "keys", "events", "logs", "log-level", "doctor", "health",
-    "watches",
+    "watches", "copies",
 )  # fmt: skip
 
 

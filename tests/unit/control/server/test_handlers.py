@@ -13,6 +13,7 @@ from ckptd.control.server.dispatch import OwnAnswers
 from ckptd.control.server.handlers import Answering, bind, methods_by_name
 from ckptd.daemon.answer.activate_answers import ActivateAnswers
 from ckptd.daemon.answer.collect_answers import CollectAnswers
+from ckptd.daemon.answer.copies_answers import CopiesAnswers
 from ckptd.daemon.answer.daemon_answers import DaemonAnswers
 from ckptd.daemon.answer.job_answers import JobAnswers
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
@@ -55,6 +56,7 @@ def daemon_methods() -> dict[str, Answering]:
         WaitAnswers,
         WatchAnswers,
         WatchedAnswers,
+        CopiesAnswers,
     )
     return methods_by_name(object.__new__(kind) for kind in kinds)
 

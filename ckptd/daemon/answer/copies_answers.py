@@ -1,0 +1,334 @@
+"""Says which copies there are of what this node lists, and what is short."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from ckptd.config.copy_values import CopiesSection
+from ckptd.control.messages.copies import (
+    CopiedVersion,
+    CopiesRequest,
+    CopiesView,
+    CopyCount,
+    CopyHolder,
+    CopyMember,
+)
+from ckptd.copies.counts import CopyRule
+from ckptd.copies.decided import Decided, Shortfall
+from ckptd.copies.fleet import Claim, FleetNode, FleetVersion, FleetView
+from ckptd.copies.zones import ZONE_LEVELS_MAX, Zone, zone_text, zones_at
+from ckptd.limits import SECOND
+from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
+from ckptd.model.quantities import format_duration
+from ckptd.model.shards import job_of
+from ckptd.model.words import CopiesState, Criticality, ShortBecause
+
+VERSIONS_SHOWN_MAX: Final = 4096
+"""Of more than these the worst are shown: an answer is some megabytes then."""
+
+_WORST_FIRST: Final = tuple(reversed(CopiesState))
+_NODES_NAMED_MAX: Final = 4
+
+
+class CopiesSeen(NamedTuple):
+    """What was seen of the fleet when copies were decided on last.
+
+    Attributes:
+        view: What this node knew.
+        decided: What it decided.
+        at_ns: When that was.
+        conflicts: Versions of which it is not known which of several contents is meant.
+        troubles: Why what was decided did not succeed here, by version.
+        obstacle: What keeps this node from deciding again; empty: nothing does.
+    """
+
+    view: FleetView
+    decided: Decided
+    at_ns: int
+    conflicts: Collection[tuple[CheckpointName, Version]] = ()
+    troubles: Mapping[tuple[CheckpointName, Version], str] = MappingProxyType({})
+    obstacle: str = ""
+
+
+class CopiesAnswers:
+    """Answers the row of :class:`ckptd.control.routes.Api` about copies.
+
+    Args:
+        section: What this node lists.
+        zone: Returns where it is.
+        now: The moment in nanoseconds, on the monotonic clock.
+
+    Attributes:
+        seen: Returns what was seen last; ``None``: nothing was looked at yet.
+    """
+
+    def __init__(
+        self, section: CopiesSection, zone: Callable[[], Zone], now: Callable[[], int]
+    ) -> None:
+        self._section = section
+        self._zone = zone
+        self._now = now
+        self.seen: Callable[[], CopiesSeen | None] = lambda: None
+
+    def copies(self, request: CopiesRequest) -> CopiesView:
+        """Return which copies there are, the worst first."""
+        seen, now = self.seen(), self._now()
+        if seen is None:
+            return self._view(())
+        view, name = seen.view, request.name
+        versions = sorted(
+            versions_of(seen, name, now=now),
+            key=lambda each: (_WORST_FIRST.index(each.state), each.checkpoint, -each.version),
+        )
+        members = _members_of(view, {CheckpointName(each.checkpoint) for each in versions})
+        return self._view(
+            versions,
+            tuple(_member(view, node, now) for node in members),
+            seen=seen,
+            age_s=(now - seen.at_ns) / SECOND,
+            conflicts=tuple(
+                f"{checkpoint}@{version}"
+                for checkpoint, version in sorted(seen.conflicts)
+                if _is_meant(name, checkpoint)
+            ),
+        )
+
+    def _view(
+        self,
+        versions: Sequence[CopiedVersion],
+        members: tuple[CopyMember, ...] = (),
+        *,
+        seen: CopiesSeen | None = None,
+        age_s: float | None = None,
+        conflicts: tuple[str, ...] = (),
+    ) -> CopiesView:
+        count = dict.fromkeys(CopiesState, 0)
+        for each in versions:
+            count[each.state] += 1
+        return CopiesView(
+            names=self._section.names,
+            zone=zone_text(self._zone()),
+            root=self._section.root,
+            quota_bytes=self._section.quota_bytes,
+            used_bytes=0 if seen is None else seen.view.room.used_bytes,
+            is_full=seen is not None and seen.decided.is_full,
+            is_settled=seen is not None and seen.view.all_asked,
+            age_s=age_s,
+            obstacle="" if seen is None else seen.obstacle,
+            checkpoints=len({each.checkpoint for each in versions}),
+            whole=count[CopiesState.WHOLE],
+            unproven=count[CopiesState.UNPROVEN],
+            too_close=count[CopiesState.TOO_CLOSE],
+            under_replicated=count[CopiesState.UNDER_REPLICATED],
+            members=members,
+            versions=tuple(versions[:VERSIONS_SHOWN_MAX]),
+            left_out=max(0, len(versions) - VERSIONS_SHOWN_MAX),
+            conflicts=conflicts[:VERSIONS_SHOWN_MAX],
+        )
+
+
+def versions_of(seen: CopiesSeen, name: str | None = None, *, now: int) -> Iterator[CopiedVersion]:
+    """Yield the versions of which copies are asked: of each checkpoint down to the oldest kept.
+
+    Args:
+        seen: What was seen last.
+        name: Only of this checkpoint or job; ``None``: of all.
+        now: The moment, in nanoseconds.
+    """
+    view, decided = seen.view, seen.decided
+    short: dict[tuple[Digest, Criticality], Shortfall] = {
+        (each.digest, each.criticality): each for each in decided.short
+    }
+    is_short = {each.digest for each in decided.short}
+    by_name: dict[CheckpointName, list[FleetVersion]] = defaultdict(list)
+    for version in view.versions:
+        if _is_meant(name, version.checkpoint):
+            by_name[version.checkpoint].append(version)
+    pulls = {each.digest: each.why for each in decided.pulls}
+    given_back = {each.digest: each.why for each in decided.give_back}
+    for checkpoint, versions in by_name.items():
+        rule = view.rule_of(checkpoint)
+        if rule is None:
+            continue
+        for version in _kept(versions, view.nodes, rule, is_short):
+            counts = tuple(_counts_of(version, rule, view, short, now))
+            yield CopiedVersion(
+                checkpoint=checkpoint,
+                version=version.version,
+                digest=version.digest,
+                size_bytes=version.size_down_to(max(Criticality)),
+                state=min((each.state for each in counts), key=_WORST_FIRST.index),
+                counts=counts,
+                holders=tuple(_holder(view, claim) for claim in version.claims),
+                fetched_because=pulls.get(version.digest),
+                given_back_because=given_back.get(version.digest),
+                trouble=seen.troubles.get((checkpoint, version.version), ""),
+            )
+
+
+def _is_meant(name: str | None, checkpoint: CheckpointName) -> bool:
+    return name is None or name in {checkpoint, job_of(checkpoint)}
+
+
+def _kept(
+    versions: Iterable[FleetVersion],
+    nodes: Mapping[NodeId, FleetNode],
+    rule: CopyRule,
+    is_short: set[Digest],
+) -> Iterator[FleetVersion]:
+    """Yield the versions of a checkpoint that are kept, newest first; what is short is one."""
+    whole: set[int] = set()
+    for version in sorted(versions, key=lambda each: (-each.version, each.digest)):
+        if len(whole) < rule.keep or version.version in whole or version.digest in is_short:
+            yield version
+        if any(
+            claim.is_proven and _covers(version, claim, max(Criticality))
+            for claim in _live(version.claims, nodes)
+        ):
+            whole.add(version.version)
+
+
+def _counts_of(
+    version: FleetVersion,
+    rule: CopyRule,
+    view: FleetView,
+    short: Mapping[tuple[Digest, Criticality], Shortfall],
+    now: int,
+) -> Iterator[CopyCount]:
+    live = list(_live(version.claims, view.nodes))
+    classes = [each for each in Criticality if version.sizes_bytes.get(each)]
+    for criticality in classes or [Criticality.CRITICAL]:
+        claims = [claim for claim in live if _covers(version, claim, criticality)]
+        proven = [claim for claim in claims if claim.is_proven]
+        zones = [view.nodes[claim.node].zone for claim in proven]
+        asked = rule.counts.of(criticality)
+        found = short.get((version.digest, criticality))
+        state, because = _judge(asked, len(proven), len(claims), found)
+        until_ns = found.until_ns if found is not None and state is not CopiesState.WHOLE else None
+        until_s = None if until_ns is None else max(0.0, (until_ns - now) / SECOND)
+        yield CopyCount(
+            criticality=criticality.label,
+            asked=asked,
+            proven=len(proven),
+            claimed=len(claims),
+            zones=len(zones_at(zones, ZONE_LEVELS_MAX) - {()}),
+            unknown_zones=zones.count(()),
+            state=state,
+            because=because,
+            why="" if because is None else _sentence(because, found, claims, view, until_s),
+            until_s=until_s,
+        )
+
+
+def _judge(
+    asked: int, proven: int, claimed: int, found: Shortfall | None
+) -> tuple[CopiesState, ShortBecause | None]:
+    """Return how copies compare with what is asked, by what is counted; and why, as decided."""
+    because = None if found is None else found.why
+    if proven >= asked:
+        is_close = because is ShortBecause.ZONES
+        return (CopiesState.TOO_CLOSE if is_close else CopiesState.WHOLE), (
+            because if is_close else None
+        )
+    if claimed >= asked:
+        return CopiesState.UNPROVEN, because or ShortBecause.UNPROVEN
+    return CopiesState.UNDER_REPLICATED, because
+
+
+def _sentence(
+    because: ShortBecause,
+    found: Shortfall | None,
+    claims: Sequence[Claim],
+    view: FleetView,
+    until_s: float | None,
+) -> str:
+    """Say why there are fewer copies than asked, for people."""
+    nodes = () if found is None else found.nodes
+    until = "after the grace time" if until_s is None else f"in {format_duration(until_s)}"
+    unproven = tuple(claim.node for claim in claims if not claim.is_proven)
+    sentences: Mapping[ShortBecause, str] = {
+        ShortBecause.SOURCES: "nobody who answers has all of it",
+        ShortBecause.LOST: f"{_lost(nodes, view)}, replaced {until}",
+        ShortBecause.UNPROVEN: f"waiting for an audit of {_named(nodes or unproven)}",
+        ShortBecause.COMING: f"{_named(nodes)} {'fetches' if len(nodes) == 1 else 'fetch'} it",
+        ShortBecause.FULL: f"{_named(nodes)} {_are(nodes)} full",
+        ShortBecause.MEMBERS: _few(nodes),
+        ShortBecause.ZONES: "enough copies, but in fewer zones than is possible",
+    }
+    return sentences[because]
+
+
+def _few(nodes: Sequence[NodeId]) -> str:
+    if not nodes:
+        return "too few nodes keep copies of it"
+    keep = "1 node keeps" if len(nodes) == 1 else f"{len(nodes)} nodes keep"
+    return f"only {keep} copies of it: {_named(nodes)}"
+
+
+def _are(nodes: Sequence[NodeId]) -> str:
+    return "is" if len(nodes) == 1 else "are"
+
+
+def _lost(nodes: Sequence[NodeId], view: FleetView) -> str:
+    """Name who is lost: the zone, if all of several nodes there are."""
+    zones = {view.nodes[node].zone for node in nodes if node in view.nodes}
+    if len(zones) == 1 and (zone := next(iter(zones))):
+        there = [each for each in view.nodes.values() if each.zone == zone]
+        if len(there) > 1 and not any(each.is_live for each in there):
+            return f"zone {zone_text(zone)} is lost"
+    return f"{_named(nodes)} {_are(nodes)} lost"
+
+
+def _named(nodes: Sequence[NodeId]) -> str:
+    if not nodes:
+        return "somebody"
+    more = len(nodes) - _NODES_NAMED_MAX
+    return ", ".join(nodes[:_NODES_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
+
+
+def _live(claims: Iterable[Claim], nodes: Mapping[NodeId, FleetNode]) -> Iterator[Claim]:
+    for claim in claims:
+        node = nodes.get(claim.node)
+        if node is not None and node.is_live:
+            yield claim
+
+
+def _covers(version: FleetVersion, claim: Claim, criticality: Criticality) -> bool:
+    """Return whether a claim has all units of a class, and of those that are more urgent."""
+    if claim.least is None:
+        return False
+    missing = (each for each, size in version.sizes_bytes.items() if size and each > claim.least)
+    return all(each > criticality for each in missing)
+
+
+def _holder(view: FleetView, claim: Claim) -> CopyHolder:
+    node = view.nodes.get(claim.node)
+    return CopyHolder(
+        node=claim.node,
+        zone="" if node is None else zone_text(node.zone),
+        least=None if claim.least is None else claim.least.label,
+        is_proven=claim.is_proven,
+        is_live=node is not None and node.is_live,
+    )
+
+
+def _members_of(view: FleetView, names: set[CheckpointName]) -> list[NodeId]:
+    """Return who keeps copies of some names, or of any if there are no versions of them."""
+    groups = {members for name, members in view.members.items() if not names or name in names}
+    return sorted({node for members in groups for node in members})
+
+
+def _member(view: FleetView, node: NodeId, now: int) -> CopyMember:
+    known = view.nodes.get(node)
+    lost_ns = None if known is None else known.lost_since_ns
+    return CopyMember(
+        node=node,
+        zone="" if known is None else zone_text(known.zone),
+        is_live=known is not None and known.is_live,
+        lost_s=None if lost_ns is None else max(0.0, (now - lost_ns) / SECOND),
+        is_full=known is not None and known.is_full,
+        is_blamed=known is not None and known.is_blamed,
+    )
