@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from ckptd.core.peers.following import WAIT_NS
+from ckptd.core.peers.pauses import wait_ns
 from ckptd.limits import DIGEST_BYTES, MIB, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding, Holdings
@@ -25,7 +25,7 @@ from tests.support.serving import EPOCH, Address, FileContent, serving
 pytestmark = pytest.mark.integration
 
 PEERS, SHARDS, VERSIONS, COPIES = 64, 1024, 10, 2
-QUESTIONS_A_MINUTE = 60 * SECOND // WAIT_NS
+QUESTIONS_A_MINUTE = 60 * SECOND // wait_ns(PEERS)
 """A peer holds a question back for so long when nothing changes."""
 ROUNDS = 5
 

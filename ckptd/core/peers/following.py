@@ -47,8 +47,6 @@ from ckptd.model.holdings import Holdings, HoldingsDelta
 from ckptd.model.ids import NodeId, Origin, PathId
 from ckptd.model.words import PeerState
 
-WAIT_NS: Final = 10 * SECOND
-"""How long a peer may hold a question back while nothing changes (RFC 7240, ``wait``)."""
 FOLLOWED_MAX: Final = 64
 """Peers at which a question is kept open. A thousand nodes that each followed all the others would
 hold a million connections, twice what a node accepts; Kraken's tracker hands out 50 peers, of
@@ -183,9 +181,8 @@ class Following:
         is_followed = peer.etag is not None and self._open.has_place(
             peer.address, FOLLOWED_MAX, among=len(self._known)
         )
-        return Question(
-            peer.etag, WAIT_NS if is_followed else 0, is_first=peer.state is PeerState.UNKNOWN
-        )
+        wait_ns = pauses.wait_ns(min(len(self._known), FOLLOWED_MAX)) if is_followed else 0
+        return Question(peer.etag, wait_ns, is_first=peer.state is PeerState.UNKNOWN)
 
     def answered(
         self,

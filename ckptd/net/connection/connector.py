@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+from collections.abc import Mapping
+from typing import Final
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -13,6 +16,14 @@ from ckptd.limits import PEERS_MAX
 from ckptd.model.addresses import Address
 from ckptd.net.connection.dialling import DialledSocket, dial
 from ckptd.net.connection.handshakes import HandshakeFailed, failure_of
+
+_PROBES: Final[Mapping[int, int]] = {
+    socket.TCP_KEEPIDLE: 10,
+    socket.TCP_KEEPINTVL: 3,
+    socket.TCP_KEEPCNT: 3,
+}
+"""In seconds, and how often: a host that is gone is known within 20 s, however long a question is
+kept open. The kernel asks; this process does not wake up for it."""
 
 
 class DiallingConnector(aiohttp.BaseConnector):
@@ -64,6 +75,7 @@ class DiallingConnector(aiohttp.BaseConnector):
         assert port is not None
         address = (host, port)
         dialled = self._dialled.pop(address, None) or await dial(address)
+        _probe(dialled)
         context = req.ssl if isinstance(req.ssl, ssl.SSLContext) else None
         try:
             async with asyncio.timeout(timeout.sock_connect):
@@ -87,3 +99,10 @@ class DiallingConnector(aiohttp.BaseConnector):
         if made:
             self._made[address] = made
         return made
+
+
+def _probe(connection: socket.socket) -> None:
+    """Have the kernel ask now and then whether the host at the other end is still there."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _PROBES.items():
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -11,8 +11,8 @@ from random import Random
 from typing import Final
 
 from ckptd.core.events import DiscoverySettled, HoldingsArrived, PeerLost
-from ckptd.core.peers.following import WAIT_NS
-from ckptd.core.peers.pauses import back_off_ns, spread_ns
+from ckptd.core.peers.following import FOLLOWED_MAX
+from ckptd.core.peers.pauses import back_off_ns, spread_ns, wait_ns
 from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
 from ckptd.model.ids import NodeId
 from ckptd.sim.node.node import Node
@@ -108,7 +108,8 @@ class SimulatedPeering:
             if tie.life is not None and other in {
                 None, tie.follower.name, tie.followed.name,
             }:  # fmt: skip
-                patience_ns = LOST_AFTER_NS + self._rng.randrange(WAIT_NS)
+                count = min(len(self._following[tie.follower.name]), FOLLOWED_MAX)
+                patience_ns = LOST_AFTER_NS + self._rng.randrange(wait_ns(count))
                 self._world.after(patience_ns, self._ran_out, tie, tie.asking)
 
     def lose(self, node: NodeId) -> None:

@@ -17,7 +17,7 @@ from ckptd.core.peers.consequences import (
     PeerFound,
     Question,
 )
-from ckptd.core.peers.following import FOLLOWED_MAX, SETTLED_AFTER_NS, WAIT_NS, Following
+from ckptd.core.peers.following import FOLLOWED_MAX, SETTLED_AFTER_NS, Following
 from ckptd.core.peers.paths import PathEnd
 from ckptd.limits import MS, SECOND
 from ckptd.model.holdings import Holdings, HoldingsDelta
@@ -76,7 +76,7 @@ def test_what_an_address_says_is_believed_and_it_is_where_the_node_is() -> None:
         "etag",
         PathEnd(B, ("x", 1)),
     )
-    assert node.following.question(one) == Question("etag", WAIT_NS, is_first=False)
+    assert node.following.question(one) == Question("etag", 10 * SECOND, is_first=False)
     assert node.hears(one, None) == []
     assert 25 * MS <= node.pause_ns <= 50 * MS
 

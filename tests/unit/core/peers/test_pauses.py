@@ -5,7 +5,13 @@ from random import Random
 import pytest
 
 from ckptd.core.peers import pauses as pauses_module
-from ckptd.core.peers.pauses import after_answer_ns, back_off_ns, look_up_pause_ns, spread_ns
+from ckptd.core.peers.pauses import (
+    after_answer_ns,
+    back_off_ns,
+    look_up_pause_ns,
+    spread_ns,
+    wait_ns,
+)
 from ckptd.limits import MS, SECOND
 
 
@@ -51,3 +57,15 @@ def test_pauses_are_doubled_ten_times_at_most(
 
 def test_with_many_peers_answers_are_spread_over_longer_pauses() -> None:
     assert [after_answer_ns(count) // MS for count in (0, 20, 21, 64)] == [50, 50, 52, 160]
+
+
+def test_with_many_peers_questions_are_kept_open_longer() -> None:
+    assert [wait_ns(count) // SECOND for count in (0, 1, 20, 21, 40, 64)] == [
+        10,
+        10,
+        10,
+        10,
+        20,
+        30,
+    ]
+    assert 63 * SECOND / wait_ns(63) <= 2.1

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckptd.daemon.measure.loop_lag import INTERVAL_NS, LAG_WINDOW_NS, LagWindow, watch_loop_lag
+from ckptd.daemon.measure.loop_lag import (
+    INTERVAL_NS,
+    LAG_WINDOW_NS,
+    REST_INTERVAL_NS,
+    LagWindow,
+    watch_loop_lag,
+)
 from ckptd.limits import MS, SECOND
 
 
@@ -51,8 +57,46 @@ async def test_what_a_sleep_takes_too_long_is_the_lag() -> None:
 
     window = LagWindow()
     with pytest.raises(Overslept):
-        await watch_loop_lag(window, clock=lambda: now, sleep=sleep)
+        await watch_loop_lag(window, clock=lambda: now, used=lambda: now, sleep=sleep)
     assert window.worst_ns(now=now) == 40 * MS
     assert window.worst_ns(now=2 * INTERVAL_NS + 40 * MS + LAG_WINDOW_NS) == 7 * MS
     seen = dict(zip((*window.lags.bounds_s, None), window.lags.counts, strict=True))
     assert {bound: count for bound, count in seen.items() if count} == {0.001: 2, 0.01: 1, 0.05: 1}
+
+
+async def test_a_daemon_at_rest_is_looked_at_less_often_until_it_works() -> None:
+    now = used = 0
+    shares = iter([0.001] * 42 + [0.3, 0.001])
+    slept_ns: list[int] = []
+
+    async def sleep(delay_s: float) -> None:
+        nonlocal now, used
+        step_ns = round(delay_s * SECOND)
+        slept_ns.append(step_ns)
+        now += step_ns
+        try:
+            used += round(step_ns * next(shares))
+        except StopIteration:
+            raise Overslept from None
+
+    window = LagWindow()
+    with pytest.raises(Overslept):
+        await watch_loop_lag(window, clock=lambda: now, used=lambda: used, sleep=sleep)
+    assert slept_ns == [INTERVAL_NS] * 40 + [REST_INTERVAL_NS] * 3 + [INTERVAL_NS] * 2
+
+
+async def test_what_blocks_at_rest_is_seen() -> None:
+    now = 0
+    overshoots = iter([0] * 41 + [900 * MS])
+
+    async def sleep(delay_s: float) -> None:
+        nonlocal now
+        try:
+            now += round(delay_s * SECOND) + next(overshoots)
+        except StopIteration:
+            raise Overslept from None
+
+    window = LagWindow()
+    with pytest.raises(Overslept):
+        await watch_loop_lag(window, clock=lambda: now, used=lambda: 0, sleep=sleep)
+    assert window.worst_ns(now=now) == 900 * MS

@@ -68,6 +68,35 @@ async def test_the_connection_that_reached_a_peer_carries_the_question(
     server.close()
 
 
+async def test_a_host_that_is_gone_is_noticed_while_a_question_is_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used: list[DialledSocket] = []
+
+    async def dial_and_keep(address: Address) -> DialledSocket:
+        used.append(await dial(address))
+        return used[-1]
+
+    monkeypatch.setattr(connector_module, "dial", dial_and_keep)
+    peer = Peer()
+    server = await asyncio.start_server(peer.serve, "127.0.0.1", 0)
+    address: Address = server.sockets[0].getsockname()
+    async with (
+        closing(DiallingConnector(8)) as connector,
+        aiohttp.ClientSession(connector=connector) as session,
+    ):
+        async with session.get(f"http://{address[0]}:{address[1]}/") as response:
+            assert await response.text() == "ok"
+        (connection,) = used
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle_s, every_s, tries = (
+            connection.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        )
+        assert idle_s + every_s * tries <= 20
+    server.close()
+
+
 async def test_what_is_not_needed_is_closed(dialled: list[Address]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         async with closing(DiallingConnector(8)) as connector:
