@@ -141,7 +141,12 @@ class Daemon:
         self._root_watch = RootWatch(parts.storage.roots)
         self._recovering = Recovering(parts, serving.advertising)
         self._keeping = Keeping(parts, is_busy=self._is_busy)
-        self._taking = TakingSaves(parts, is_busy=self._is_busy)
+        self._taking = TakingSaves(
+            parts,
+            is_busy=self._is_busy,
+            watching=self._keeping.looking.watching,
+            offer_changed=serving.advertising.changed,
+        )
         storage = parts.storage
         self._passed = PassedKeeping(storage.catalog, storage.roots, storage.passed)
         storage.roots.passed.on_kept = notifier.keep_open

@@ -9,12 +9,22 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.quantities import format_duration
 from ckptd.model.watched_names import WatchRule
 from ckptd.model.words import PlaceState, SavedState
+
+SCAN_S: Final = 15.0
+"""How often a directory is looked into about which the kernel reports what happens: so late is what
+it missed."""
+UNREPORTED_S: Final = 1.0
+"""How often where it does not."""
+_WAITING_MIN_S: Final = 0.5
+_CALM_SHARE: Final = 0.1
+"""A save that is not complete is looked into so often, and less often the longer nothing changes in
+it: a job that died while it saved is no reason to look twice a second for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +179,26 @@ def decide(rule: WatchRule, look: WatchLook) -> list[SavedVerdict]:
         else:
             verdicts.append(_of_known(rule, look, seen.name, version, known))
     return verdicts
+
+
+def next_look_s(
+    verdicts: Iterable[SavedVerdict], changes: Mapping[str, LastChange], *, is_reported: bool
+) -> float:
+    """Return when to look into a directory again, unless something is reported before.
+
+    Args:
+        verdicts: What becomes of the saves in it.
+        changes: When something changed last in those that were looked into.
+        is_reported: The kernel reports what happens there.
+    """
+    next_s = SCAN_S if is_reported else UNREPORTED_S
+    for each in verdicts:
+        if each.wait_s > 0:
+            next_s = min(next_s, each.wait_s)
+        if each.state is SavedState.WAITS and each.name in changes:
+            calm_s = _CALM_SHARE * changes[each.name].seen_s
+            next_s = min(next_s, max(calm_s, _WAITING_MIN_S))
+    return next_s
 
 
 def rotated_away(rule: WatchRule, look: WatchLook) -> list[Standing]:

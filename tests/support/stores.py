@@ -202,3 +202,10 @@ async def forget(catalog: Catalog, digest: Digest) -> None:
     assert held is not None
     for place in held.places:
         await catalog.forget(place.number)
+
+
+class Everything:
+    """Has whatever one asks for: where temporary files are differs from machine to machine."""
+
+    def __contains__(self, _: object) -> bool:
+        return True

@@ -1,14 +1,16 @@
 """The service that publishes what jobs save into watched directories, with no command.
 
-It looks into each directory every second and lets :mod:`ckptd.model.watch_decisions` say what
-becomes of each save. One save is read at a time, at a rate, and slower while bodies move. That
-files of a version have changed or are gone is noticed by ``looking.py``, as of any other version;
-what was rotated away is forgotten here as soon as its name is gone.
+It looks into a directory when the kernel reports that something happened there, and now and then
+(``save_reports.py``), and lets :mod:`ckptd.model.watch_decisions` say what becomes of each save.
+One save is read at a time, at a rate, and slower while bodies move. That files of a version changed
+or are gone is noticed by ``looking.py``, as of any other version; what was rotated away is
+forgotten here as soon as its name is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -17,9 +19,12 @@ from typing import Final
 
 from ckptd.control.messages.checkpoints import PublishRequest, PublishResult
 from ckptd.daemon.keep.read_pace import ReadPace
+from ckptd.daemon.keep.save_reports import SaveReports
+from ckptd.daemon.keep.watching import Watching
 from ckptd.daemon.parts import Parts
 from ckptd.errors import CkptdError, ContentChanged, NotFound
 from ckptd.model.watch_decisions import (
+    SCAN_S,
     LastChange,
     Refusal,
     SavedVerdict,
@@ -28,6 +33,7 @@ from ckptd.model.watch_decisions import (
     WatchLook,
     decide,
     newest_names,
+    next_look_s,
     rotated_away,
     to_look_into,
 )
@@ -47,7 +53,8 @@ from ckptd.store.published.saved_listing import (
 SAVES_MAX: Final = 64
 """So many of the newest saves in a directory are looked at."""
 
-_LOOK_S: Final = 1.0
+_COLLECT_S: Final = 1.0
+"""For so long changes of what is on offer are collected: what a recovery brings is no save."""
 _SHARE_MAX: Final = 0.02
 """Looking takes no more of the time than that."""
 _AGAIN_S: Final = 5.0
@@ -76,23 +83,38 @@ class WatchedDirectory:
         rule: What the configuration says of it.
         root: Where it lies.
         relative: Its path below the root.
+        reports: Has the kernel report what happens there.
         verdicts: What becomes of each save.
         obstacle: Why it could not be looked into; empty: it was.
         taken: Saves that were published since the start.
         stamps: Of saves that are looked into: the last one, and since when it is that.
         refused: Saves that could not be published.
+        standing: What the catalog had in the directory when it was looked into.
         looking: One look at a time.
     """
 
     rule: WatchRule
     root: Root
     relative: str
+    reports: SaveReports
     verdicts: list[SavedVerdict] = field(default_factory=list)
     obstacle: str = ""
     taken: int = 0
     stamps: dict[str, tuple[Stamp, float]] = field(default_factory=dict)
     refused: dict[str, _Refused] = field(default_factory=dict)
+    standing: dict[str, Standing] = field(default_factory=dict)
     looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def waiting(self) -> list[str]:
+        """Return the names of saves that are not quiet or complete yet."""
+        return [each.name for each in self.verdicts if each.state is SavedState.WAITS]
+
+    def changes(self, now_s: float) -> dict[str, LastChange]:
+        """Return when something changed last in the saves that are looked into."""
+        return {
+            name: LastChange(stamp.changed_at_s, now_s - since_s)
+            for name, (stamp, since_s) in self.stamps.items()
+        }
 
 
 class TakingSaves:
@@ -101,6 +123,8 @@ class TakingSaves:
     Args:
         parts: What the daemon is made of.
         is_busy: Tells whether bodies move.
+        watching: Has the kernel report.
+        offer_changed: Returns when something else is on offer.
         clock: Seconds that go on.
 
     Attributes:
@@ -113,22 +137,28 @@ class TakingSaves:
         parts: Parts,
         *,
         is_busy: Callable[[], bool],
+        watching: Watching,
+        offer_changed: Callable[[], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.publish: Callable[[PublishRequest, Callable[[int], None]], Awaitable[PublishResult]]
         self._catalog: Catalog = parts.storage.catalog
         self._is_busy = is_busy
+        self._offer_changed = offer_changed
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
         self._slowness = 1
-        self.watched = [
-            WatchedDirectory(rule, *parts.storage.roots.locate(rule.directory))
-            for rule in parts.config.watch
-        ]
+        self.watched: list[WatchedDirectory] = []
+        for rule in parts.config.watch:
+            root, relative = parts.storage.roots.locate(rule.directory)
+            reports = SaveReports(watching, rule, root, relative)
+            self.watched.append(WatchedDirectory(rule, root, relative, reports))
 
     async def run(self) -> None:
         """Look and publish until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            if self.watched:
+                tasks.create_task(self._follow_catalog())
             # Each by itself: a disk that does not answer must not hide the others.
             for watched in self.watched:
                 looked = asyncio.Event()
@@ -136,14 +166,32 @@ class TakingSaves:
                 tasks.create_task(self._take_on(watched, looked))
 
     async def _look_on(self, watched: WatchedDirectory, looked: asyncio.Event) -> None:
+        reports = watched.reports
         while True:
-            began_s = self._clock()
             self._slowness = _BUSY_FACTOR if self._is_busy() else 1
+            reports.happened.clear()
+            # Before the look: what happens after that is reported.
+            await reports.follow(watched.waiting())
+            began_s = self._clock()
             await self.look(watched)
             looked.set()
             took_s = self._clock() - began_s
-            waits_s = [each.wait_s for each in watched.verdicts if each.wait_s > 0]
-            await asyncio.sleep(max(min([_LOOK_S, *waits_s]), took_s / _SHARE_MAX))
+            least_s = min(took_s / _SHARE_MAX, SCAN_S)
+            changes = watched.changes(self._clock())
+            next_s = next_look_s(watched.verdicts, changes, is_reported=reports.is_whole)
+            await asyncio.sleep(least_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(next_s - least_s, 0.0)):
+                    await reports.happened.wait()
+
+    async def _follow_catalog(self) -> None:
+        """Have directories looked into in which something stands otherwise by the catalog."""
+        while True:
+            await self._offer_changed()
+            await asyncio.sleep(_COLLECT_S)
+            for watched in self.watched:
+                if self._standing(watched) != watched.standing:
+                    watched.reports.happened.set()
 
     async def _take_on(self, watched: WatchedDirectory, looked: asyncio.Event) -> None:
         while True:
@@ -179,7 +227,7 @@ class TakingSaves:
 
     async def _look(self, watched: WatchedDirectory) -> WatchLook:
         rule, root, relative = watched.rule, watched.root, watched.relative
-        standing = self._standing(watched)
+        standing = watched.standing = self._standing(watched)
 
         def look() -> tuple[frozenset[str], tuple[SeenName, ...], dict[str, Stamp], str | None]:
             root.check_in_place()
@@ -208,10 +256,7 @@ class TakingSaves:
         return WatchLook(
             there,
             names,
-            {
-                name: LastChange(stamp.changed_at_s, now_s - since_s)
-                for name, (stamp, since_s) in watched.stamps.items()
-            },
+            watched.changes(now_s),
             standing,
             {
                 name: Refusal(

@@ -2,7 +2,8 @@
 
 Each place has a watch on every directory in which a file of it lies, and one on each directory
 above up to the root, which only reports when that is moved or removed. Reports are collected for a
-moment: a job that writes a thousand files costs one look.
+moment: a job that writes a thousand files costs one look. Whoever looks into a directory by itself
+can have it watched beside that (:meth:`Watching.listen`).
 
 Where there are no watches to be had, a place is *unwatched*: it is looked at from time to time, as
 all others are, and :attr:`Watching.obstacle` says why.
@@ -11,14 +12,15 @@ all others are, and :attr:`Watching.obstacle` says why.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from ckptd.errors import CkptdError, NotFound, StorageError
 from ckptd.store.files.roots import Root
 from ckptd.store.files.watches import OVERFLOW, WATCHES_MAX, Watches, WatchReport
 from ckptd.store.published.checking import Recorded
+from ckptd.store.published.saved_listing import is_on_local_disk
 
 COLLECT_S: Final = 0.5
 """For how long reports are collected. With a look that is well below the 5 s in which a change has
@@ -56,6 +58,11 @@ class _WatchedPlace:
         )
 
 
+Listener: TypeAlias = Callable[[Collection[str] | None], None]
+"""Called with the names in a directory to which something happened; ``None``: they are not known,
+or it happened to the directory itself, which is to be watched again."""
+
+
 class Watching:
     """Watches places. Made and used on the event loop, but for :meth:`follow`.
 
@@ -77,6 +84,7 @@ class Watching:
         self._places: dict[int, _WatchedPlace] = {}
         self._of_watch: dict[int, set[int]] = {}
         self._unwatched: set[int] = set()
+        self._listeners: dict[int, list[Listener]] = {}
 
     def open(self) -> None:
         """Begin; where the kernel has no more of them nothing is watched."""
@@ -94,7 +102,7 @@ class Watching:
     @property
     def directory_count(self) -> int:
         """How many directories are watched."""
-        return len(self._of_watch)
+        return len(self._of_watch.keys() | self._listeners.keys())
 
     @property
     def unwatched_count(self) -> int:
@@ -116,6 +124,44 @@ class Watching:
             concerned = self._concerned(reports)
             if concerned:
                 self._on_report(concerned)
+            self._tell(reports)
+
+    async def listen(self, root: Root, directory: str, listener: Listener) -> int | None:
+        """Watch a directory for somebody who looks into it by itself.
+
+        Args:
+            root: Where it lies.
+            directory: Its path below the root.
+            listener: Called with what happened.
+
+        Returns:
+            What :meth:`end` is given; ``None``: not all that happens there is reported, as other
+            nodes may write to that file system, or nothing more is watched.
+
+        Raises:
+            CkptdError: The directory does not exist, or cannot be opened or watched.
+        """
+        watches = self._watches
+        if watches is None or self.directory_count >= self._watches_max:
+            return None
+
+        def add() -> int | None:
+            if not is_on_local_disk(root, directory):
+                return None
+            return watches.add(root, directory, with_files=True)
+
+        watch = await asyncio.to_thread(add)
+        if watch is not None:
+            self._listeners.setdefault(watch, []).append(listener)
+        return watch
+
+    def end(self, watch: int, listener: Listener) -> None:
+        """Tell somebody of a directory no more."""
+        listeners = self._listeners.get(watch, [])
+        listeners.remove(listener)
+        if not listeners:
+            del self._listeners[watch]
+            self._let_go(watch)
 
     async def follow(self, place: int, root: Root, recorded: Recorded) -> None:
         """Watch a place, or watch it again where its directories are other ones by now.
@@ -163,8 +209,30 @@ class Watching:
             places.discard(place)
             if not places:
                 self._of_watch.pop(watch, None)
-                if self._watches is not None:
-                    self._watches.remove(watch)
+                self._let_go(watch)
+
+    def _let_go(self, watch: int) -> None:
+        """Watch a directory no more that nobody needs."""
+        is_needed = watch in self._of_watch or watch in self._listeners
+        if not is_needed and self._watches is not None:
+            self._watches.remove(watch)
+
+    def _tell(self, reports: set[WatchReport]) -> None:
+        """Tell those who listen what happened."""
+        names: dict[int, set[str] | None] = {}
+        for report in reports:
+            if report.watch in self._listeners:
+                known = names.setdefault(report.watch, set())
+                if not report.name:
+                    names[report.watch] = None
+                elif known is not None:
+                    known.add(report.name)
+        if any(report.watch == OVERFLOW for report in reports):
+            names = dict.fromkeys(self._listeners)
+        for watch, named in names.items():
+            is_known = named is not None and len(named) <= _NAMES_MAX
+            for listener in tuple(self._listeners.get(watch, ())):
+                listener(named if is_known else None)
 
     def _concerned(self, reports: set[WatchReport]) -> set[int]:
         """Return the places that some reports are about."""

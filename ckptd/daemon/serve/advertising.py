@@ -90,6 +90,10 @@ class Advertising:
         while self._holdings.revision == revision:
             await self._changed.wait()
 
+    async def changed(self) -> None:
+        """Return when something else is advertised than at this moment."""
+        await self.wait_change(self._holdings.revision)
+
     def find(self, digest: Digest) -> Incoming | None:
         """Return the recovery that has most of a version, unless the catalog has as much."""
         known = self._cataloged.get(digest)

@@ -11,7 +11,11 @@ from typing import Final, NamedTuple
 
 from ckptd.errors import CkptdError
 from ckptd.limits import KIB, SECOND
-from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.files.kernel import (
+    LOCAL_FILE_SYSTEMS,
+    file_system_type,
+    mapping_os_errors,
+)
 from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
@@ -40,6 +44,21 @@ def is_plain_directory(root: Root, relative: str) -> bool:
     """Return whether a directory stands there, and no link to one."""
     facts = root.stat(relative)
     return facts is not None and stat.S_ISDIR(facts.st_mode)
+
+
+def is_on_local_disk(root: Root, relative: str) -> bool:
+    """Return whether nothing but this machine writes to a directory, so its kernel knows of all.
+
+    Raises:
+        NotFound: There is no such directory.
+        StorageError: It cannot be opened.
+    """
+    fd = root.open_directory(relative)
+    try:
+        with mapping_os_errors(root.absolute(relative)):
+            return file_system_type(fd) in LOCAL_FILE_SYSTEMS
+    finally:
+        os.close(fd)
 
 
 def stamp_of(root: Root, relative: str) -> Stamp | None:

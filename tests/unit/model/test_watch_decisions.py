@@ -11,6 +11,7 @@ from ckptd.model.watch_decisions import (
     WatchLook,
     decide,
     newest_names,
+    next_look_s,
     rotated_away,
     to_look_into,
 )
@@ -154,3 +155,31 @@ def test_what_was_taken_and_is_gone_was_rotated_away() -> None:
     other = replace(standing(version=3), checkpoint=CheckpointName("gemma"))
     known = {"v1": standing(), "v2": standing(version=2), "v3": other, "x": standing()}
     assert rotated_away(RULE, look_at("v2", known=known)) == [known["v1"]]
+
+
+@pytest.mark.parametrize(
+    ("seen_s", "is_reported", "next_s"),
+    [
+        (0.0, True, 0.5),
+        (4.8, True, 0.2),  # when it is quiet
+        (60.0, True, 6.0),
+        (3600.0, True, 15.0),
+        (3600.0, False, 1.0),
+        (0.0, False, 0.5),
+    ],
+)
+def test_a_save_that_waits_is_looked_into_less_often_the_longer_it_is_calm(
+    seen_s: float, is_reported: bool, next_s: float
+) -> None:
+    changes = {"v1": LastChange(100.0, seen_s)}
+    lacks = Refusal("lacks", 100.0, left_s=30.0, is_passing=True)
+    verdicts = decide(RULE, look_at("v1", changes=changes, refusals={"v1": lacks}))
+    assert verdicts[0].state is SavedState.WAITS
+    assert next_look_s(verdicts, changes, is_reported=is_reported) == pytest.approx(next_s)
+
+
+def test_where_nothing_waits_a_directory_is_scanned_now_and_then() -> None:
+    verdicts = decide(RULE, look_at("v1", known={"v1": standing()}))
+    assert next_look_s(verdicts, {}, is_reported=True) == 15.0
+    assert next_look_s(verdicts, {}, is_reported=False) == 1.0
+    assert next_look_s([], {}, is_reported=True) == 15.0

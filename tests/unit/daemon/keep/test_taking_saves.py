@@ -11,12 +11,17 @@ from typing import cast
 import pytest
 
 from ckptd.control.messages.checkpoints import PublishRequest, PublishResult
-from ckptd.daemon.keep.taking_saves import TakingSaves
+from ckptd.daemon.keep import taking_saves
+from ckptd.daemon.keep.taking_saves import TakingSaves, WatchedDirectory
+from ckptd.daemon.keep.watching import Watching
 from ckptd.daemon.parts import Parts
 from ckptd.errors import CkptdError, Conflict, ContentChanged, NotFound
-from ckptd.model.ids import CheckpointName
+from ckptd.model.ids import CheckpointName, Version
+from ckptd.model.watch_decisions import Standing
 from ckptd.model.watched_names import WatchRule
-from ckptd.model.words import SavedState
+from ckptd.model.words import PlaceState, SavedState
+from ckptd.store.published import saved_listing
+from tests.support.stores import Everything
 from tests.unit.daemon.keep.conftest import Held
 
 
@@ -38,7 +43,11 @@ class Publisher:
         raise self.refusals[self.asked[-1]]
 
 
-def taking(held: Held, *names: str) -> TakingSaves:
+async def never() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+def taking(held: Held, *names: str, watching: Watching | None = None) -> TakingSaves:
     """Watch directories; each has a save for each word behind its name."""
     root = held.roots.default()
     rules = []
@@ -60,7 +69,12 @@ def taking(held: Held, *names: str) -> TakingSaves:
         )
     storage = SimpleNamespace(catalog=held.catalog, roots=held.roots)
     parts = SimpleNamespace(storage=storage, config=SimpleNamespace(watch=rules))
-    return TakingSaves(cast("Parts", parts), is_busy=lambda: False)
+    return TakingSaves(
+        cast("Parts", parts),
+        is_busy=lambda: False,
+        watching=watching or Watching(lambda _: None),  # not open: nothing is reported
+        offer_changed=never,
+    )
 
 
 async def run_until(saves: TakingSaves, is_enough: Callable[[], bool]) -> None:
@@ -115,3 +129,64 @@ async def test_a_directory_that_is_not_there_hides_nothing(held: Held) -> None:
     await run_until(saves, lambda: bool(publisher.asked))
     assert "does not exist" in one.obstacle
     assert not two.obstacle
+
+
+async def test_nothing_is_looked_into_until_the_kernel_reports_something(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved_listing, "LOCAL_FILE_SYSTEMS", Everything())
+    looks = 0
+    watching = Watching(lambda _: None)
+    saves = taking(held, "one v0", watching=watching)
+    (watched,) = saves.watched
+    conflict = Conflict("version", "is another one")
+    publisher = Publisher({"v0": conflict, "v1": conflict})
+    saves.publish = publisher
+    look = saves.look
+
+    async def look_and_count(watched: WatchedDirectory) -> None:
+        nonlocal looks
+        looks += 1
+        await look(watched)
+
+    monkeypatch.setattr(saves, "look", look_and_count)
+    watching.open()
+    reporting = asyncio.ensure_future(watching.run())
+    running = asyncio.ensure_future(saves.run())
+    async with asyncio.timeout(60):
+        while not any(each.why for each in watched.verdicts):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        looks_before = looks
+        await asyncio.sleep(0.2)
+        assert looks == looks_before
+        (Path(watched.rule.directory) / "v1").mkdir()
+        while publisher.asked[-1] != "v1":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    for each in (running, reporting):
+        each.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await each
+    watching.close()
+
+
+async def test_what_stands_otherwise_by_the_catalog_is_looked_into(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking_saves, "_COLLECT_S", 0.0)
+    saves = taking(held, "one")
+    (watched,) = saves.watched
+    stale = Standing(1, CheckpointName("one"), Version(1), PlaceState.STALE, 0.0)
+    monkeypatch.setattr(saves, "_standing", lambda _: {"v1": stale})
+    changes = iter([None])
+
+    async def changed() -> None:
+        if next(changes, never) is never:
+            await never()
+
+    monkeypatch.setattr(saves, "_offer_changed", changed)
+    following = asyncio.ensure_future(saves._follow_catalog())
+    async with asyncio.timeout(60):
+        await watched.reports.happened.wait()
+    following.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await following

@@ -11,8 +11,9 @@ from ckptd.daemon.keep.watching import Watching
 from ckptd.errors import StorageError
 from ckptd.store.files.roots import Root
 from ckptd.store.files.watches import OVERFLOW, WatchReport
+from ckptd.store.published import saved_listing
 from ckptd.store.published.checking import Recorded
-from tests.support.stores import open_descriptors, publish, write_files
+from tests.support.stores import Everything, open_descriptors, publish, write_files
 
 CONTENTS = {"job/v1/a": b"1", "job/v1/c/d": b"22", "job/v2/a": b"3"}
 
@@ -67,6 +68,7 @@ def seen() -> Seen:
 @pytest.fixture
 async def watched(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watching]:
     monkeypatch.setattr(watching, "COLLECT_S", 0.0)
+    monkeypatch.setattr(saved_listing, "LOCAL_FILE_SYSTEMS", Everything())
     before = open_descriptors()
     made = Watching(seen.note)
     made.open()
@@ -227,3 +229,57 @@ async def test_many_names_are_not_compared_one_by_one(
     names = {WatchReport(watch, f"no unit {number}") for number in range(256)}
     assert watched._concerned(names) == set()
     assert watched._concerned({*names, WatchReport(watch, "one more")}) == {1}
+
+
+async def test_who_listens_learns_the_names_to_which_something_happened(
+    root: Root, inside: Path, watched: Watching, seen: Seen, first: Recorded
+) -> None:
+    heard, has_heard = list[object](), asyncio.Event()
+
+    def note(names: object) -> None:
+        heard.append(names)
+        has_heard.set()
+
+    async def hear() -> object:
+        async with asyncio.timeout(60):
+            await has_heard.wait()
+        has_heard.clear()
+        return heard.pop()
+
+    watch = await watched.listen(root, "job", note)
+    assert watch is not None
+    await watched.follow(1, root, first)
+    assert watched.directory_count == 3
+    (inside / "job/v9").mkdir()
+    assert await hear() == {"v9"}
+    watched._tell({WatchReport(OVERFLOW, "")})
+    assert await hear() is None
+    watched.forget(1)
+    assert watched.directory_count == 1
+    (inside / "job/v8").mkdir()
+    assert await hear() == {"v8"}
+    os.rename(inside / "job", inside / "work")
+    assert await hear() is None
+    watched.end(watch, note)
+    assert watched.directory_count == 0
+
+
+async def test_where_other_nodes_write_nobody_listens(
+    root: Root, watched: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "is_on_local_disk", lambda *_: False)
+    assert await watched.listen(root, "job", lambda _: None) is None
+    assert watched.directory_count == 0
+
+
+async def test_a_place_in_a_directory_at_which_somebody_listens_can_go(
+    root: Root, inside: Path, watched: Watching, first: Recorded
+) -> None:
+    has_heard = asyncio.Event()
+    await watched.follow(1, root, first)
+    watch = await watched.listen(root, "job/v1", lambda _: has_heard.set())
+    assert watch is not None
+    watched.forget(1)
+    (inside / "job/v1/a").unlink()
+    async with asyncio.timeout(60):
+        await has_heard.wait()

@@ -4,9 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from ckptd.errors import NotFound
 from ckptd.store.files.roots import Root
 from ckptd.store.published import saved_listing
-from ckptd.store.published.saved_listing import is_plain_directory, pointer_text, stamp_of
+from ckptd.store.published.saved_listing import (
+    is_on_local_disk,
+    is_plain_directory,
+    pointer_text,
+    stamp_of,
+)
 
 
 @pytest.fixture
@@ -60,3 +66,14 @@ def test_links_are_not_followed(tmp_path: Path, root: Root) -> None:
     assert pointer_text(root, "name") == "v1\n"
     for none in ("link", "long", "v1", "gone"):
         assert pointer_text(root, none) is None
+
+
+@pytest.mark.parametrize(("kind", "is_local"), [(0xEF53, True), (0x6969, False)])
+def test_only_a_local_disk_is_written_to_by_this_machine_alone(
+    tmp_path: Path, root: Root, monkeypatch: pytest.MonkeyPatch, kind: int, is_local: bool
+) -> None:
+    monkeypatch.setattr(saved_listing, "file_system_type", lambda _: kind)
+    (tmp_path / "run").mkdir()
+    assert is_on_local_disk(root, "run") is is_local
+    with pytest.raises(NotFound):
+        is_on_local_disk(root, "other")
