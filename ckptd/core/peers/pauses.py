@@ -23,8 +23,8 @@ _ANSWERS_PER_S: Final = 400
 and to take in an answer costs a third of a millisecond: an eighth of a core, and no more with a
 thousand peers that recover."""
 _WAIT_MIN_NS: Final = 10 * SECOND
-_WAIT_MAX_NS: Final = 30 * SECOND
-_QUESTIONS_PER_S: Final = 2
+_WAIT_MAX_NS: Final = 60 * SECOND
+_QUESTIONS_PER_S: Final = 1
 """How long a question is kept open while nothing changes: with so many followed that more would end
 than this in a second, longer. To ask again and to answer as much costs a millisecond; every ten
 seconds 63 peers took 0.6 % of a core of a daemon that had nothing to do."""
