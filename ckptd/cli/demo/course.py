@@ -35,6 +35,9 @@ from ckptd.cli.demo.demo_workspace import (
     start,
     workspace_in,
 )
+from ckptd.cli.demo.fleet.fleet_course import FLEET_COPIES, play_fleet
+from ckptd.cli.demo.fleet.fleet_report import fleet_report_lines
+from ckptd.cli.demo.fleet.samples import EIGHT
 from ckptd.cli.demo.job_course import play_job
 from ckptd.cli.demo.job_report import job_report_lines
 from ckptd.cli.pki.authority import Authority
@@ -43,7 +46,7 @@ from ckptd.cli.render.text import picture_of, publishing_picture
 from ckptd.control.messages.checkpoints import PublishProgress, PublishRequest
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
-from ckptd.errors import CkptdError, ExitCode, UsageError
+from ckptd.errors import CkptdError, ExitCode, NotFound, UsageError
 from ckptd.model.quantities import format_duration, format_size, parse_size
 from ckptd.model.words import Result, Stage
 
@@ -72,6 +75,8 @@ examples:
   ckptctl demo /data/llama/1200  a directory of yours, which is only read
   ckptctl demo --job             a job: 8 daemons, two shards each, lose two
                                  nodes while a newer version is half published
+  ckptctl demo --fleet           8 daemons in 4 zones keep a job recoverable:
+                                 lose a node, then a zone, and type nothing
 """
 
 
@@ -87,6 +92,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="play the loss of two of eight nodes, two shards each; default size: 256MiB",
     )
     parser.add_argument(
+        "--fleet",
+        action="store_true",
+        help="play the loss of a node and of a zone that have copies; default size: 32MiB",
+    )
+    parser.add_argument(
+        "--picture",
+        metavar="FILE",
+        help="of --fleet: where the picture is written; default: ckptd-fleet.svg",
+    )
+    parser.add_argument(
         "--keep", action="store_true", help="keep what was recovered, and the daemons' logs"
     )
 
@@ -98,6 +113,12 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         CkptdError: It cannot be played.
         KeyboardInterrupt: Ctrl-C, or a signal that would end the process.
     """
+    if arguments.picture is not None and not arguments.fleet:
+        raise UsageError("--picture", "is of --fleet only")
+    if arguments.job and arguments.fleet:
+        raise UsageError("--fleet", "is another demonstration than --job")
+    if arguments.fleet:
+        return _run_fleet(arguments)
     if arguments.job:
         return _run_job(arguments)
     with signals_as_ctrl_c():
@@ -120,6 +141,27 @@ def _run_job(arguments: argparse.Namespace) -> ExitCode:
     with signals_as_ctrl_c():
         findings = play_job(asked_bytes, keep=arguments.keep)
     print("\n".join(job_report_lines(findings)))
+    return findings.exit_code
+
+
+def _run_fleet(arguments: argparse.Namespace) -> ExitCode:
+    if arguments.directory is not None:
+        raise UsageError("--fleet", "makes up what is lost, and DIR is something else")
+    asked_bytes = _asked_bytes(arguments.size or "32MiB")
+    path = os.path.abspath(arguments.picture or "ckptd-fleet.svg")
+    if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
+        raise NotFound(f"directory {os.path.dirname(path)}", "cannot be written to")
+    place, size_bytes = choose_place(places(), asked_bytes, copies=FLEET_COPIES)
+    with (
+        signals_as_ctrl_c(),
+        workspace_in(
+            place, "Eight daemons with mutual TLS in four zones", keep=arguments.keep
+        ) as workspace,
+    ):
+        findings, svg = play_fleet(EIGHT, size_bytes // EIGHT.ranks, workspace)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(svg)
+    print("\n".join(fleet_report_lines(findings, path)))
     return findings.exit_code
 
 

@@ -26,7 +26,7 @@ def daemon_in(
     workspace: str,
     node: str,
     root: str,
-    authority: Authority,
+    authority: Authority | None,
     peers: Sequence[str] = (),
     buffers: str = "32MiB",
 ) -> LocalDaemon:
@@ -36,7 +36,7 @@ def daemon_in(
         workspace: Where that is made.
         node: Its name.
         root: Its only root; exists.
-        authority: Issues its certificate.
+        authority: Issues its certificate; ``None``: it uses plaintext.
         peers: Addresses of other daemons.
         buffers: As in the configuration.
     """

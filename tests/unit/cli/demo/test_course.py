@@ -151,6 +151,10 @@ def test_help_fits_80_columns_and_gives_examples(
         (["/", "--size", "1GiB"], "ckptctl: --size: says how much to make up"),
         (["/", "--job"], "ckptctl: --job: makes up what is lost"),
         (["--job", "--size", "1MiB"], "ckptctl: --size: is less than 16 MiB"),
+        (["--fleet", "--size", "1MiB"], "ckptctl: --size: is less than 16 MiB"),
+        (["/", "--fleet"], "ckptctl: --fleet: makes up what is lost"),
+        (["--job", "--fleet"], "ckptctl: --fleet: is another demonstration"),
+        (["--picture", "x.svg"], "ckptctl: --picture: is of --fleet only"),
     ],
 )
 def test_what_makes_no_sense_ends_with_2(
@@ -160,3 +164,12 @@ def test_what_makes_no_sense_ends_with_2(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(message)
+
+
+def test_where_no_picture_can_be_written_no_fleet_is_started(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    argv = ["demo", "--fleet", "--picture", "/nonexistent/fleet.svg"]
+    assert ckptctl(argv) == ExitCode.FAILED
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "ckptctl: directory /nonexistent: cannot be written to\n")
