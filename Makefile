@@ -12,6 +12,8 @@ SEEDS ?=
 SEED ?=
 PROFILE ?=
 SCENARIO ?=
+TLS ?=
+FLEET ?=
 COUNT ?=
 UNDER ?=
 EXECUTIONS ?=
@@ -37,14 +39,14 @@ TESTS := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-ceilings bench-peers profile bench-core bench-shaping bench-stallers bench-keeping bench-swaps bench-bombs bench-units fault-bench kill-test rotation-test race-test fault-test \
+.PHONY: help demo test check bench bench-ceilings bench-peers profile bench-core bench-shaping bench-stallers bench-keeping bench-swaps bench-bombs bench-units fault-bench kill-test drill-fleet rotation-test race-test fault-test \
 	fuzz sim ablations mutants rooms manual install install-service clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/.installed ## Lose a checkpoint and recover it from several daemons on this machine (SIZE=, DIR=, JOB=yes)
-	@$(BIN)/ckptctl demo $(if $(JOB),--job) $(if $(SIZE),--size '$(SIZE)') $(if $(DIR),'$(DIR)')
+demo: .venv/.installed ## Lose a checkpoint and recover it from several daemons on this machine (SIZE=, DIR=, JOB=yes, FLEET=yes)
+	@$(BIN)/ckptctl demo $(if $(JOB),--job) $(if $(FLEET),--fleet) $(if $(SIZE),--size '$(SIZE)') $(if $(DIR),'$(DIR)')
 
 test: install ## Run the tests: WORKERS=4
 	@$(TESTS)
@@ -77,6 +79,9 @@ bench-core: install ## Measure what the scheduler costs: CPU per range, memory p
 
 kill-test: install ## Kill a receiver and its sources at random points, ROUNDS= times; PLACE=progressive
 	@$(BIN)/python -m tests.benchmarks.kill_anywhere $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SIZE),--size '$(SIZE)') $(if $(PLACE),--place '$(PLACE)')
+
+drill-fleet: install ## Lose any node and any zone of eight daemons that keep copies, and wipe nodes: SIZE=64MiB, RATE=8MiB/s, TLS=yes
+	@$(BIN)/python -m tests.benchmarks.fleet_drill $(if $(SIZE),--size '$(SIZE)') $(if $(RATE),--rate '$(RATE)') $(if $(TLS),--tls)
 
 rotation-test: install ## Publish, recover and rotate with three kept, and see that nothing piles up: ROUNDS=1000
 	@$(BIN)/python -m tests.benchmarks.rotating $(if $(ROUNDS),--rounds '$(ROUNDS)')
