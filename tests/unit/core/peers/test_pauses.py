@@ -60,12 +60,5 @@ def test_with_many_peers_answers_are_spread_over_longer_pauses() -> None:
 
 
 def test_with_many_peers_questions_are_kept_open_longer() -> None:
-    assert [wait_ns(count) // SECOND for count in (0, 1, 20, 21, 40, 64)] == [
-        10,
-        10,
-        10,
-        10,
-        20,
-        30,
-    ]
-    assert 63 * SECOND / wait_ns(63) <= 2.1
+    waits_s = [wait_ns(count) // SECOND for count in (0, 1, 10, 20, 60, 64)]
+    assert waits_s == [10, 10, 10, 20, 60, 60]
