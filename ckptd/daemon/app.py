@@ -16,10 +16,12 @@ import uvloop
 from ckptd import __version__
 from ckptd.config import Config
 from ckptd.control.messages.daemon_status import ListenAddresses
-from ckptd.control.server.dispatch import Ordered, serve_control
+from ckptd.control.server.dispatch import serve_control
 from ckptd.daemon.answer.daemon_answers import DaemonFacts
+from ckptd.daemon.answer.logged_orders import log_order
 from ckptd.daemon.answer.service import open_answers
 from ckptd.daemon.answer.watch_answers import WatchAnswers
+from ckptd.daemon.copying.viewing import Unproven
 from ckptd.daemon.doctor.components import components, forbidden_root
 from ckptd.daemon.doctor.findings import Doctor
 from ckptd.daemon.host.activation import CONTROL
@@ -219,10 +221,13 @@ class Daemon:
             self._passed,
             retention=self._retention,
             taking=self._taking,
+            advertising=serving.advertising,
+            proofs=Unproven(),
             facts=self._facts,
             reload=self._reloading.reload,
             note_publish=self._measuring.note_publish,
         )
+        self._measuring.copying = self._answers.copying.seen
         self._watching = WatchAnswers(
             log,
             verbosity,
@@ -287,6 +292,7 @@ class Daemon:
             Service("measurements", run=self._measuring.run),
             Service("readiness", start=self._be_ready),
             Service("what is to be here", run=self._answers.configured.run),
+            Service("copies", start=self._answers.copying.announce, run=self._answers.copying.run),
             Service("status", run=self._report_status),
             Service("watchdog", run=lambda: feed_watchdog(self._notifier, disk_calls.longest_ns)),
             Service("reload", run=self._reload_on_hang_up),
@@ -313,7 +319,7 @@ class Daemon:
                 roles=lambda: parts.access.roles,
                 inherited=parts.sockets.get(CONTROL),
                 note_answer=self._measuring.note_answer,
-                note_order=_log_order,
+                note_order=log_order,
                 prepare=self._keeping.first_looks.before,
             )
         )
@@ -390,16 +396,3 @@ class Daemon:
             ),
             event_loop_lag_s=self._measuring.lag_s(),
         )
-
-
-def _log_order(ordered: Ordered) -> None:
-    """Write down who ordered what."""
-    who = {"uid": ordered.uid, "user": ordered.user, "verb": ordered.verb}
-    if not ordered.is_permitted:
-        _log.warning("caller.refused", **who)
-    elif "offset" in ordered.facts:  # a range: thousands a second
-        _log.debug("caller.needed", **who, **ordered.facts)
-    elif ordered.verb == "need":  # a job has thousands; they must not crowd others out
-        _log.info("caller.needed", **who, **ordered.facts)
-    else:
-        _log.info("caller.ordered", **who, **ordered.facts)

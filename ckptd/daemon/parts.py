@@ -174,7 +174,7 @@ async def open_parts(
         root = open_root(name, path, config.environment)
         stack.callback(root.close)
         opened.append(root)
-    roots = Roots(opened)
+    roots = Roots(opened, for_copies=_root_for_copies(config))
     stack.callback(roots.passed.close)
     for fd, name in inherited_files(config.environment):
         roots.passed.adopt(fd, name)
@@ -220,6 +220,12 @@ async def open_parts(
         sockets=sockets,
         confinement=confinement,
     )
+
+
+def _root_for_copies(config: Config) -> str:
+    """Return the name of the root for copies, also if none are made any more; empty: none is."""
+    name = config.copies.root
+    return name if name is not None and name in config.roots else ""
 
 
 def _log_state(held: HeldVersion) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.core.report.rivals import Rival
 from ckptd.daemon.answer.job_shards import JobShards
+from ckptd.daemon.copying.wanted import CopyWanted
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recoveries import OpenRecovery, new_recovery_id, overlap
 from ckptd.daemon.recover.recovering import Recovering
@@ -26,6 +27,7 @@ from ckptd.model.ids import (
 from ckptd.model.policy.configured import place_mode_for
 from ckptd.model.unit_choice import Choice, format_choice
 from ckptd.model.words import PlaceMode, Stage
+from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root
 from ckptd.store.records.journal import JournaledRecovery
 
@@ -116,6 +118,33 @@ class RecoverRequests:
         await self._let_end(root, target)
         return AskedRecovery(
             request, checkpoint, version, selection, shards, root, target, named, terms
+        )
+
+    def read_copy(self, wanted: CopyWanted) -> AskedRecovery:
+        """Return what is to be recovered as a copy: into the root for copies, to the usual place.
+
+        Raises:
+            NotFound: There is no such root.
+        """
+        target = usual_target(wanted.checkpoint, wanted.version)
+        request = RecoverRequest(
+            checkpoint=wanted.checkpoint,
+            version=wanted.version,
+            patience_s=wanted.patience_s,
+            is_background=True,
+            digest=wanted.digest,
+            place=PlaceMode.ATOMIC.value,
+        )
+        return AskedRecovery(
+            request,
+            wanted.checkpoint,
+            wanted.version,
+            Selection(wanted.digest, None),
+            "",
+            self._roots[self._roots.for_copies],
+            target,
+            target,
+            Terms(wanted.choice, rest_follows=False),
         )
 
     def record_of(self, asked: AskedRecovery) -> JournaledRecovery:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Final
@@ -20,18 +19,18 @@ from ckptd.core.events import (
     RestWanted,
 )
 from ckptd.daemon.answer import explaining
+from ckptd.daemon.answer.beginning import Beginning
 from ckptd.daemon.answer.matching_names import MatchingNames
 from ckptd.daemon.answer.milestone_messages import Announced
 from ckptd.daemon.answer.recover_requests import (
     AskedRecovery,
-    RecoverRequests,
     Terms,
     check_apart,
     terms_of,
 )
 from ckptd.daemon.answer.recovery_views import RecoveryViews, result_of
 from ckptd.daemon.parts import Parts
-from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken
+from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import NotFound, UsageError
 from ckptd.observe.logs import get_logger
@@ -49,9 +48,12 @@ class RecoveryAnswers:
         parts: What the daemon is made of.
         recovering: All recoveries.
         views: Shows those that have not ended.
+        beginning: Begins them.
     """
 
-    def __init__(self, parts: Parts, recovering: Recovering, views: RecoveryViews) -> None:
+    def __init__(
+        self, parts: Parts, recovering: Recovering, views: RecoveryViews, beginning: Beginning
+    ) -> None:
         self._recovering = recovering
         self._scheduler = recovering.scheduler
         self._now = recovering.runtime.now
@@ -60,10 +62,9 @@ class RecoveryAnswers:
         self._wall_clock = parts.wall_clock
         self._views = views
         self._journal = parts.storage.journal
-        self._catalog = parts.storage.catalog
-        self._requests = RecoverRequests(parts, recovering)
+        self._requests = beginning.requests
         self._names = MatchingNames(parts.storage.catalog, recovering)
-        self._beginning = asyncio.Lock()
+        self._beginning = beginning
         self._widening = recovering.widening
 
     def recoveries(self) -> list[RecoveryView]:
@@ -133,7 +134,7 @@ class RecoveryAnswers:
             await self._requests.read(msgspec.structs.replace(request, checkpoint=name), terms)
             for name in names
         ]
-        async with self._beginning:
+        async with self._beginning.lock:
             new = [each for each in asked if self._requests.find_same(each) is None]
             check_apart([(each.root, each.target) for each in new])
             views = {view.checkpoint: view for view in await self._begin(*new)}
@@ -151,7 +152,7 @@ class RecoveryAnswers:
             It; or one that has to end first.
         """
         asked = await self._requests.read(request, terms)
-        async with self._beginning:  # of two requests for the same, one begins
+        async with self._beginning.lock:  # of two requests for the same, one begins
             same = self._requests.find_same(asked)
             if same is None:
                 (view,) = await self._begin(asked)
@@ -168,21 +169,7 @@ class RecoveryAnswers:
             return await self._join(same, request, is_widened=is_widened)
 
     async def _begin(self, *asked: AskedRecovery) -> list[RecoveryView]:
-        """Begin some recoveries once all of them may begin."""
-        for each in asked:
-            if each.version is not None:
-                self._catalog.check_room(each.checkpoint, each.version, promised=len(asked) - 1)
-            rival = self._book.overlapping(each.root, each.target)
-            if rival is not None:
-                raise is_taken(each.root.absolute(each.target), rival)
-        records = [self._requests.record_of(each) for each in asked]
-        await self._journal.begin(*records)
-        views = []
-        for each, record in zip(asked, records, strict=True):
-            recovery = self._book.new(record, each.root, each.target)
-            self._recovering.begin(recovery)
-            views.append(self._views.of(recovery))
-        return views
+        return [self._views.of(each) for each in await self._beginning.begin(*asked)]
 
     async def _join(
         self, other: OpenRecovery, request: RecoverRequest, *, is_widened: bool

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from ckptd.control.messages.daemon_status import ReloadResult
 from ckptd.daemon.answer.activate_answers import ActivateAnswers
+from ckptd.daemon.answer.beginning import Beginning
 from ckptd.daemon.answer.collect_answers import CollectAnswers
 from ckptd.daemon.answer.configured_recoveries import ConfiguredRecoveries
-from ckptd.daemon.answer.copies_answers import CopiesAnswers
+from ckptd.daemon.answer.copies_answers import CopiesAnswers, CopiesSeen
 from ckptd.daemon.answer.daemon_answers import DaemonAnswers, DaemonFacts
 from ckptd.daemon.answer.job_answers import JobAnswers
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
@@ -27,6 +28,9 @@ from ckptd.daemon.answer.remove_answers import RemoveAnswers
 from ckptd.daemon.answer.verify_answers import VerifyAnswers
 from ckptd.daemon.answer.wait_answers import WaitAnswers
 from ckptd.daemon.answer.watched_answers import WatchedAnswers
+from ckptd.daemon.copying.copying import Copying
+from ckptd.daemon.copying.seen import CopyingSeen
+from ckptd.daemon.copying.viewing import Proofs
 from ckptd.daemon.host.root_watch import RootWatch
 from ckptd.daemon.keep.keeping import Keeping
 from ckptd.daemon.keep.passed_keeping import PassedKeeping
@@ -35,6 +39,7 @@ from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.retain.retention import Retention
+from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.settings.own_identity import known_zone
 from ckptd.model.words import Result
 
@@ -46,11 +51,13 @@ class Answers(NamedTuple):
         rows: All of it.
         configured: Asks for what the configuration names.
         copies: Says which copies there are.
+        copying: Keeps copies for others.
     """
 
     rows: tuple[object, ...]
     configured: ConfiguredRecoveries
     copies: CopiesAnswers
+    copying: Copying
 
 
 def open_answers(  # noqa: PLR0913 (what it works with, each named)
@@ -63,6 +70,8 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
     *,
     retention: Retention,
     taking: TakingSaves,
+    advertising: Advertising,
+    proofs: Proofs,
     facts: Callable[[], DaemonFacts],
     reload: Callable[[], Awaitable[ReloadResult]],
     note_publish: Callable[[Result, int], None],
@@ -78,6 +87,8 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         passed: Keeps files that publishers passed.
         retention: By what versions go.
         taking: Publishes what jobs save into watched directories, by what answers people.
+        advertising: Says what this node keeps copies of.
+        proofs: Which claims of peers are proven.
         facts: What the daemon says of itself.
         reload: Reads the configuration again and applies it.
         note_publish: Given how each publishing ended, and how many nanoseconds it took.
@@ -106,7 +117,8 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         minimal_sets=minimal_sets,
         taking=taking,
     )
-    recoveries = RecoveryAnswers(parts, recovering, views)
+    beginning = Beginning(parts, recovering)
+    recoveries = RecoveryAnswers(parts, recovering, views, beginning)
     configured = ConfiguredRecoveries(parts, recovering, recoveries)
     config, identity = parts.config, parts.transport.identity
     copies = CopiesAnswers(config.copies, lambda: known_zone(config, identity, config.node.id), now)
@@ -138,4 +150,15 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
             unmet=configured.unmet,
         ),
     )
-    return Answers(rows, configured, copies)
+    copying = Copying(parts, recovering, beginning.begin_copy, retention, advertising, proofs)
+    copies.seen = lambda: _seen(copying.seen)
+    return Answers(rows, configured, copies, copying)
+
+
+def _seen(seen: CopyingSeen) -> CopiesSeen | None:
+    """Return what was seen of copies last, for answers; ``None``: nothing was looked at yet."""
+    if seen.view is None:
+        return None
+    return CopiesSeen(
+        seen.view, seen.decided, seen.decided_at_ns, seen.conflicts, seen.problems, seen.problem
+    )

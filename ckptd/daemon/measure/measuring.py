@@ -14,6 +14,7 @@ from ckptd.config import Address
 from ckptd.core.effects import Effect, EndRecovery
 from ckptd.core.events import Event
 from ckptd.core.report.views import RecoverySnapshot
+from ckptd.daemon.copying.seen import COPY_METRICS, CopyingSeen
 from ckptd.daemon.doctor.copies import ScarceVersion
 from ckptd.daemon.host.activation import METRICS
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootWatch
@@ -96,6 +97,7 @@ class Measuring:
     Attributes:
         conflicts: Looks for versions with several contents.
         retention: What retention did, and what it saw last.
+        copying: Likewise, copying.
     """
 
     def __init__(  # noqa: PLR0913 (what it looks at)
@@ -122,6 +124,7 @@ class Measuring:
         self._root_watch = root_watch
         self._log = log
         self.retention = RetentionSeen()
+        self.copying = CopyingSeen()
         self._lag = LagWindow()
         self._totals = Totals()
         self._transfers = TransferTimes(self._is_background)
@@ -304,6 +307,7 @@ class Measuring:
             MetricGroup(self._recovering.activating.counts, ACTIVE_METRICS),
             MetricGroup(self._redundancy.copies, REDUNDANCY_METRICS),
             MetricGroup(lambda: self.retention, RETENTION_METRICS),
+            MetricGroup(lambda: self.copying, COPY_METRICS),
             MetricGroup(self._freshness.seen, FRESHNESS_METRICS),
             MetricGroup(lambda: self.conflicts.conflicts, CONFLICT_METRICS),
             MetricGroup(self._recovering.placed, PLACING_METRICS),

@@ -91,3 +91,27 @@ class AskingHolders:
             return None
         said = answer.update
         return said if isinstance(said, Holdings) and said.node == end.node else None
+
+    async def holdings(self, digest: Digest) -> Mapping[NodeId, Holding]:
+        """Ask everybody who has something of a version; return what they say that they have now.
+
+        Nobody is among them who is in quarantine.
+        """
+        paths: dict[NodeId, PathId] = {}
+        for peer in self._scheduler.holders(digest, now=self._now()):
+            if peer.quarantined_until_ns is None and len(paths) < _ASKED_MAX:
+                paths.setdefault(peer.source.node, peer.source.path)
+        at_once = asyncio.Semaphore(_AT_ONCE_MAX)
+        found: dict[NodeId, Holding] = {}
+
+        async def ask(node: NodeId, path: PathId) -> None:
+            async with at_once:
+                said = await self._ask(path)
+            for each in () if said is None else said.holdings:
+                if each.digest == digest:
+                    found[node] = each
+
+        async with asyncio.TaskGroup() as tasks:
+            for node, path in paths.items():
+                tasks.create_task(ask(node, path))
+        return found

@@ -60,6 +60,8 @@ class Retaining:
         rule_of: Says which rule counts for a checkpoint or a job.
         could_free: Says what it would free on the disk of a root.
         letting_go: Removes what was decided on.
+        survey: Says what is in the way of that.
+        asking: Asks who else has it.
         seen: What it did, and what it saw last.
     """
 
@@ -82,17 +84,15 @@ class Retaining:
         self._leases = leases
         self._is_busy = is_busy
         self._clock = clock
-        self._survey = Survey(parts.storage, recovering, standings, leases, clock)
+        self.survey = Survey(parts.storage, recovering, standings, leases, clock)
         self.letting_go = LettingGo(
-            parts.storage.catalog, parts.storage.retention, advertising, self._survey, removing
+            parts.storage.catalog, parts.storage.retention, advertising, self.survey, removing
         )
         self.seen = RetentionSeen(is_on=self._section.is_on)
-        self._deciding = Deciding(
-            self._section, parts.storage.roots, self._survey, self.seen, clock
-        )
+        self._deciding = Deciding(self._section, parts.storage.roots, self.survey, self.seen, clock)
         self.rule_of = self._deciding.rule_of
         self.could_free = self._deciding.could_free
-        self._asking = AskingHolders(recovering, parts.transport.inquirer)
+        self.asking = AskingHolders(recovering, parts.transport.inquirer)
         self._rng = Random(parts.epoch)  # noqa: S311 (no secret)
         self._due_s: dict[Digest, float] = {}
         self._last_s = clock()
@@ -203,7 +203,7 @@ class Retaining:
         numbers = await self._records.removals()
         if not numbers:
             return
-        for surveyed in [*await self._survey.look(), *await self._survey.look(of_copies=True)]:
+        for surveyed in [*await self.survey.look(), *await self.survey.look(of_copies=True)]:
             try:
                 freed_bytes = await self.letting_go.finish(numbers, surveyed)
             except CkptdError as error:
@@ -214,7 +214,7 @@ class Retaining:
 
     async def _have_others(self, chosen: Surveyed) -> bool:
         """Ask who else has a version that is off offer here; return whether they are enough."""
-        counts = await self._asking.count(each.holding for each in chosen.held)
+        counts = await self.asking.count(each.holding for each in chosen.held)
         wanted = self.rule_of(chosen.standing.name).copies
         return all(counts.get(digest, 0) >= wanted for digest in chosen.digests)
 
@@ -227,7 +227,7 @@ class Retaining:
     def _is_to_wait(self, chosen: Surveyed) -> bool:
         """Tell whether other nodes are to go first, and have had no time for it yet."""
         copies = self.rule_of(chosen.standing.name).copies
-        others = self._asking.nodes_with(each.holding for each in chosen.held)
+        others = self.asking.nodes_with(each.holding for each in chosen.held)
         digest = min(chosen.digests)
         if not is_to_wait(digest, self._node, others, copies):
             return False

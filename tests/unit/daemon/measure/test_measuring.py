@@ -11,9 +11,12 @@ from typing import Any, cast
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from ckptd.copies.decided import Decided
+from ckptd.copies.fleet import FleetView, Room
 from ckptd.core.peers.conflicts import Conflicts
 from ckptd.core.peers.listing import ListedPeer
 from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
+from ckptd.daemon.copying.seen import COPY_METRICS, CopyingSeen
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootState
 from ckptd.daemon.keep.keeping import KEEP_METRICS, Keep
 from ckptd.daemon.keep.reads import READ_METRICS, Reads
@@ -119,6 +122,8 @@ REFUSALS = (
 
 
 GOES = ("old", "room")
+COPIED = ("missing", "grows", "zones")
+GIVEN_BACK = ("surplus", "old")
 KEPT = (
     "newest", "every", "room", "active", "kind", "withdrawn", "unseen", "changed", "shared", "read",
     "recovered_here", "recovered_elsewhere", "copies", "refused",
@@ -187,6 +192,17 @@ def retention_seen() -> RetentionSeen:
     return seen
 
 
+def copying_seen() -> CopyingSeen:
+    room = Room(quota_bytes=202, used_bytes=201)
+    view = FleetView(NodeId("a"), lambda _: None, {}, {}, (), room)
+    seen = CopyingSeen(True, view, Decided(is_full=True), under_way=203, made=204, failed=205)
+    seen.conflicts = frozenset({(CheckpointName("llama"), Version(1))})
+    seen.begun.update(numbered(206, COPIED))
+    seen.given_back.update(numbered(216, GIVEN_BACK))
+    seen.given_back_bytes = 200
+    return seen
+
+
 def reads() -> Reads:
     counted = Reads(cast("Any", None))
     counted.bytes_by_reason.update({reason: 166 + index for index, reason in enumerate(ReadReason)})
@@ -226,6 +242,7 @@ FULL: dict[str, Any] = {
     "places": numbered(150, PLACE_STATES),
     "copies": Copies(required=2, critical=3),
     "retention": retention_seen(),
+    "copying": copying_seen(),
     "conflicts": Conflicts(5),
     "placed": {CheckpointName("llama"): {NodeId("a"): Version(1), NodeId("b"): Version(2)}},
     "newest": NewestSeen({"freshest": 120.5, "stalest": 121.5}, {"freshest": 123, "stalest": 124}),
@@ -290,6 +307,7 @@ FRESH: dict[str, Any] = {
     "places": {},
     "copies": Copies(),
     "retention": RetentionSeen(),
+    "copying": CopyingSeen(),
     "conflicts": Conflicts(),
     "placed": {},
     "newest": NewestSeen(),
@@ -328,6 +346,7 @@ ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("places", PLACE_METRICS),
     ("copies", REDUNDANCY_METRICS),
     ("retention", RETENTION_METRICS),
+    ("copying", COPY_METRICS),
     ("newest", FRESHNESS_METRICS),
     ("conflicts", CONFLICT_METRICS),
     ("placed", PLACING_METRICS),
@@ -418,6 +437,16 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         *labelled("retention_kept_versions", "why", numbered(190, KEPT)),
         'ckptd_retention_short_bytes{root="main"} 184.0',
         'ckptd_retention_freeable_bytes{root="main"} 185.0',
+        *labelled("copies_begun_total", "why", numbered(206, COPIED)),
+        "ckptd_copies_made_total 204.0",
+        "ckptd_copies_failed_total 205.0",
+        *labelled("copies_given_back_total", "why", numbered(216, GIVEN_BACK)),
+        "ckptd_copies_given_back_bytes_total 200.0",
+        "ckptd_copies_under_way 203.0",
+        "ckptd_copies_held_bytes 201.0",
+        "ckptd_copies_quota_bytes 202.0",
+        "ckptd_copies_full 1.0",
+        "ckptd_copies_conflicts 1.0",
         'ckptd_newest_version{which="freshest"} 123.0',
         'ckptd_newest_version{which="stalest"} 124.0',
         'ckptd_newest_version_age_seconds{which="freshest"} 120.5',
@@ -533,6 +562,8 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
 NOT_FROM_THE_START = (
     "root_usable",
     "retention_short",
+    "copies_quota",
+    "copies_full",
     "retention_freeable",
     "newest_",
     "oldest_check",
@@ -605,7 +636,7 @@ def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
         "outcome": TRANSFER_OUTCOMES,
         "root": ["main", "slow"],
         "which": ["freshest", "stalest"],
-        "why": (*GOES, *KEPT),
+        "why": (*GOES, *KEPT, *COPIED, *GIVEN_BACK),
         "provider": ["static"],
         "route": ["/v1/status"],
         "code": ["200"],

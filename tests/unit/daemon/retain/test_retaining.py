@@ -260,7 +260,7 @@ async def test_what_a_peer_has_in_part_is_being_recovered_until_it_stands_still(
             if each.version == 1
         ]
         node.hear(receiver, part)
-        survey = node.retaining._survey
+        survey = node.retaining.survey
         survey._clock = lambda: now_s[0]
         assert kept(await node.collect())[1] is KeptBecause.RECOVERED_ELSEWHERE
         now_s[0] += 24 * 3600

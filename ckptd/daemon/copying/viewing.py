@@ -1,0 +1,282 @@
+"""Sees the fleet: what is known of nodes, names and versions, as one value to decide on.
+
+Everything that peers say is bounded here: only names that this node lists, of each node the newest
+few versions of a name, of a version as many contents as anybody could have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+from ckptd.config import Config
+from ckptd.copies.fleet import Claim, FleetNode, FleetVersion, FleetView, OwnCopy, Room
+from ckptd.copies.zones import Zone
+from ckptd.daemon.copying.contents import Content, content_to_copy
+from ckptd.daemon.copying.fleet_memory import FleetMemory
+from ckptd.daemon.copying.layouts import NamedContent, VersionLayouts, named
+from ckptd.daemon.copying.room import copy_bytes
+from ckptd.daemon.recover.recovering import Recovering
+from ckptd.daemon.settings.own_identity import known_zone
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
+from ckptd.model.words import PeerState
+from ckptd.net.connection.identity import Identity
+from ckptd.store.published.catalog import Catalog
+from ckptd.store.published.places import HeldVersion
+
+
+class Proofs(Protocol):
+    """Says which claims of peers are proven."""
+
+    def is_proven(self, node: NodeId, digest: Digest, now: int) -> bool:
+        """Return whether a node showed within a day that it has what it claims of a version."""
+
+
+class Unproven:
+    """Nobody but this node showed anything."""
+
+    def is_proven(self, node: NodeId, digest: Digest, now: int) -> bool:
+        """Return that it did not."""
+        del node, digest, now
+        return False
+
+
+@dataclass(slots=True)
+class _Claimed:
+    """One content of a version, and who has any of it."""
+
+    facts: Holding
+    by_node: dict[NodeId, Holding] = field(default_factory=dict)
+    proven: set[NodeId] = field(default_factory=set)
+    is_own: bool = False
+
+    @property
+    def named(self) -> NamedContent:
+        """Which content it is, of what."""
+        return named(self.facts)
+
+
+class Viewing:
+    """Makes views. Belongs to the event loop, and reads nothing from the disk.
+
+    Args:
+        config: What this node lists, and who is in which zone.
+        catalog: What stands here.
+        recovering: What peers say.
+        layouts: Which blocks are how urgent.
+        proofs: Which claims are proven.
+        identity: Knows the zones of nodes by their certificates; ``None``: there are none.
+
+    Attributes:
+        memory: What nodes said last.
+        conflicts: Versions of which it is not known which content is meant.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        catalog: Catalog,
+        recovering: Recovering,
+        layouts: VersionLayouts,
+        proofs: Proofs,
+        identity: Identity | None,
+    ) -> None:
+        self._config = config
+        self._section = config.copies
+        self._own: NodeId = config.node.id
+        self._catalog = catalog
+        self._recovering = recovering
+        self._layouts = layouts
+        self._proofs = proofs
+        self._identity = identity
+        self._since_ns = recovering.runtime.now()
+        self.memory = FleetMemory(self._kept_of, self._section.grace_ns)
+        self.conflicts: frozenset[tuple[CheckpointName, Version]] = frozenset()
+
+    def look(self, room: Room, *, now: int) -> FleetView:
+        """Return what is known now; the layouts that are missing for more of it are got.
+
+        Args:
+            room: What this node has for copies.
+            now: The moment, in nanoseconds.
+        """
+        scheduler = self._recovering.scheduler
+        trusted = dict(scheduler.said(now=now))
+        self.memory.note(self._recovering.peering.said(), trusted, now=now)
+        claimed = self._claimed(now)
+        self._layouts.want(each.named for each in _newest_first(claimed.values()))
+        return FleetView(
+            own=self._own,
+            rule_of=self._section.rule_of,
+            nodes=self._nodes(room),
+            members=self._members({each.facts.checkpoint for each in claimed.values()}),
+            versions=tuple(self._versions(claimed)),
+            room=room,
+            own_copies=tuple(self.own_copies()),
+            grace_ns=self._section.grace_ns,
+            pair=self._section.pair,
+            all_asked=self._are_all_asked(now),
+        )
+
+    def own_copies(self) -> Iterable[OwnCopy]:
+        """Yield what stands in the root for copies."""
+        for held in self._catalog.versions():
+            for place in held.places:
+                if place.is_copy:
+                    holding = held.holding
+                    yield OwnCopy(
+                        holding.digest,
+                        holding.checkpoint,
+                        holding.version,
+                        copy_bytes(held, place),
+                        is_copy=held.is_copy,
+                    )
+
+    def is_proven(self, node: NodeId, digest: Digest, now: int) -> bool:
+        """Return whether a node showed that it has what it claims of a version."""
+        return self._proofs.is_proven(node, digest, now)
+
+    def zone(self, node: NodeId) -> Zone:
+        """Return the zone of a node: by this node's configuration, else by its certificate."""
+        return known_zone(self._config, self._identity, node)
+
+    def _kept_of(self, name: CheckpointName) -> int | None:
+        rule = self._section.rule_of(name)
+        return None if rule is None else rule.keep
+
+    def _are_all_asked(self, now: int) -> bool:
+        """Return whether everybody was heard; who was down at the start has a time of grace."""
+        if not self._recovering.scheduler.is_settled:
+            return False
+        if now - self._since_ns >= self._section.grace_ns:
+            return True
+        answering = {PeerState.LIVE, PeerState.SELF}
+        return all(peer.state in answering for peer in self._recovering.peering.peers())
+
+    def _claimed(self, now: int) -> dict[NamedContent, _Claimed]:
+        """Return every content that anybody has something of, with this node's own."""
+        found: dict[NamedContent, _Claimed] = {}
+        for node, known in self.memory.nodes.items():
+            if known.lost_since_ns is None:
+                proven = {
+                    each.digest
+                    for each in known.held
+                    if known.is_trusted and self._proofs.is_proven(node, each.digest, now)
+                }
+                known.proven = frozenset(proven)
+            for holding in known.held if known.is_trusted else ():
+                claimed = found.setdefault(named(holding), _Claimed(holding))
+                claimed.by_node[node] = holding
+                if holding.digest in known.proven:
+                    claimed.proven.add(node)
+        for held in self._own_versions():
+            holding = held.holding
+            claimed = found.setdefault(named(holding), _Claimed(holding))
+            claimed.by_node[self._own] = holding
+            claimed.proven.add(self._own)
+            claimed.is_own = not held.is_copy
+        return found
+
+    def _own_versions(self) -> Iterable[HeldVersion]:
+        """Yield what this node has of listed names that counts, and all its copies."""
+        versions = self._catalog.versions()
+        counting = {each.digest for each in self.memory.newest(held.holding for held in versions)}
+        for held in versions:
+            if held.holding.digest in counting or any(place.is_copy for place in held.places):
+                yield held
+
+    def _nodes(self, room: Room) -> dict[NodeId, FleetNode]:
+        found = {
+            node: FleetNode(
+                node,
+                self.zone(node),
+                is_live=known.lost_since_ns is None,
+                lost_since_ns=known.lost_since_ns,
+                is_full=known.is_full,
+                is_blamed=not known.is_trusted,
+            )
+            for node, known in self.memory.nodes.items()
+        }
+        found[self._own] = FleetNode(self._own, self.zone(self._own))
+        return found
+
+    def _members(self, names: Iterable[CheckpointName]) -> dict[CheckpointName, tuple[NodeId, ...]]:
+        """Return who keeps copies of each name; names with the same members share a tuple."""
+        by_keeps: dict[tuple[str, ...], list[NodeId]] = {}
+        for node, known in self.memory.nodes.items():
+            if known.keeps:
+                by_keeps.setdefault(known.keeps, []).append(node)
+        by_keeps.setdefault(self._section.names, []).append(self._own)
+        shared: dict[tuple[bool, ...], tuple[NodeId, ...]] = {}
+        found: dict[CheckpointName, tuple[NodeId, ...]] = {}
+        for name in names:
+            lists = tuple(any(fnmatchcase(name, each) for each in keeps) for keeps in by_keeps)
+            if lists not in shared:
+                listing = [
+                    nodes for nodes, does in zip(by_keeps.values(), lists, strict=True) if does
+                ]
+                shared[lists] = tuple(sorted(node for nodes in listing for node in nodes))
+            found[name] = shared[lists]
+        return found
+
+    def _versions(self, claimed: Mapping[NamedContent, _Claimed]) -> Iterable[FleetVersion]:
+        """Yield the versions whose layout is known, each with the content that is meant."""
+        contents: dict[tuple[CheckpointName, Version], list[_Claimed]] = {}
+        for each in claimed.values():
+            contents.setdefault((each.facts.checkpoint, each.facts.version), []).append(each)
+        conflicts: set[tuple[CheckpointName, Version]] = set()
+        for key, rivals in contents.items():
+            meant = content_to_copy(
+                [self._content(each) for each in rivals], self._config.recovery.on_conflict
+            )
+            if meant is None:
+                conflicts.add(key)
+                continue
+            version = self._version(claimed[NamedContent(meant, *key)])
+            if version is not None:
+                yield version
+        self.conflicts = frozenset(conflicts)
+
+    def _content(self, claimed: _Claimed) -> Content:
+        digest = claimed.facts.digest
+        layout = self._layouts.get(claimed.named)
+        return Content(
+            digest,
+            claimed.is_own,
+            is_trusted=layout is not None and layout.is_trusted,
+            proven_count=len(claimed.proven),
+        )
+
+    def _version(self, claimed: _Claimed) -> FleetVersion | None:
+        facts = claimed.facts
+        layout = self._layouts.get(claimed.named)
+        if layout is None:
+            return None
+        claims = [
+            Claim(
+                node,
+                layout.least_of(holding.blocks),
+                is_proven=node in claimed.proven,
+                held_bytes=_bytes_of(holding),
+            )
+            for node, holding in sorted(claimed.by_node.items())
+        ]
+        return FleetVersion(
+            facts.checkpoint, facts.version, facts.digest, layout.sizes_bytes, tuple(claims)
+        )
+
+
+def _newest_first(claimed: Iterable[_Claimed]) -> list[_Claimed]:
+    return sorted(
+        claimed, key=lambda each: (-len(each.by_node), -each.facts.version, each.facts.digest)
+    )
+
+
+def _bytes_of(holding: Holding) -> int:
+    """Return about how many bytes a node has of a version."""
+    if holding.is_complete:
+        return holding.size_bytes
+    return holding.size_bytes * len(holding.blocks) // max(holding.block_count, 1)
