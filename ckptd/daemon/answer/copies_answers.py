@@ -73,6 +73,10 @@ class CopiesAnswers:
         self._now = now
         self.seen: Callable[[], CopiesSeen | None] = lambda: None
 
+    def of_all(self) -> CopiesView:
+        """Return which copies there are of everything that is listed."""
+        return self.copies(CopiesRequest())
+
     def copies(self, request: CopiesRequest) -> CopiesView:
         """Return which copies there are, the worst first."""
         seen, now = self.seen(), self._now()

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from ckptd.config import Address
+from ckptd.control.messages.copies import CopiesView
 from ckptd.control.messages.observation import CheckRow, Diagnosis, DoctorMessage
 from ckptd.core.events import RateLearned
 from ckptd.core.peers.addresses import PeerAddress
@@ -22,6 +23,7 @@ from ckptd.core.peers.conflicts import Conflicts
 from ckptd.core.peers.listing import ListedPeer
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.daemon.doctor.active_versions import judge_active
+from ckptd.daemon.doctor.asked_copies import look_at_asked_copies
 from ckptd.daemon.doctor.capacity import judge_catalog
 from ckptd.daemon.doctor.clocks import Clock
 from ckptd.daemon.doctor.confinement import look_at_confinement
@@ -50,7 +52,7 @@ from ckptd.errors import CkptdError, Conflict
 from ckptd.limits import CONNECTIONS_MAX, DAY_S, MIB, SECOND
 from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import CheckpointName, NodeId
 from ckptd.model.quantities import format_duration, format_rate, format_size
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import CheckResult, PeerState, RangeOutcome, RateOrigin
@@ -92,6 +94,7 @@ class Doctor:
         retained: Returns what retention saw last.
         recoveries: Returns the recoveries under way.
         unmet: Returns why what the configuration asks for did not come, by checkpoint.
+        copies: Returns which copies there are of what this node lists.
     """
 
     def __init__(  # noqa: PLR0913 (what it looks at)
@@ -109,6 +112,7 @@ class Doctor:
         retained: Callable[[], RetentionSeen],
         recoveries: Callable[[], Sequence[RecoverySnapshot]],
         unmet: Callable[[], Mapping[str, str]],
+        copies: Callable[[], CopiesView],
     ) -> None:
         self._config = parts.config
         self._confinement, self._owners = parts.confinement, parts.owners
@@ -123,6 +127,7 @@ class Doctor:
         self._look_for_conflicts = look_for_conflicts
         self._keep, self._scarce, self._paced = keep, scarce, paced
         self._retained, self._recoveries, self._unmet = retained, recoveries, unmet
+        self._copies = copies
         self._throttles = parts.transport.throttles
         self._is_examining = False
         self._wall_clock = parts.wall_clock
@@ -139,6 +144,9 @@ class Doctor:
             partial(look_at_conflicts, self._look_for_conflicts),
             self._offer,
             partial(look_at_copies, self._scarce),
+            partial(
+                look_at_asked_copies, self._config, self._roots, self._copies, self._known_names
+            ),
             self._phases,
             partial(look_at_retention, self._retained),
             partial(look_at_unmet, self._unmet),
@@ -331,6 +339,11 @@ class Doctor:
         yield from self._catalog.holdings()
         for peer in self._live_addresses():
             yield from peer.holdings.holdings if peer.holdings else ()
+
+    def _known_names(self) -> set[CheckpointName]:
+        """Return the checkpoints that this node or a live peer has something of."""
+        here = {holding.checkpoint for holding in self._catalog.holdings()}
+        return here | self._peering.names()
 
     def _live_addresses(self) -> list[PeerAddress]:
         live = (each for peer in self._live_peers() for each in peer.addresses)
