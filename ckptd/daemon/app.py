@@ -244,7 +244,7 @@ class Daemon:
                 retained=lambda: self._retention.retaining.seen,
                 recoveries=self._recovering.snapshots,
                 unmet=self._answers.configured.unmet,
-                copies=self._answers.copies.of_all,
+                copies=self._answers.copies.show,
             ),
             obstacle=self._why_not_ready,
             components=lambda: components(

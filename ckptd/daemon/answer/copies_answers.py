@@ -57,6 +57,21 @@ class CopiesAnswers:
     """Answers the row of :class:`ckptd.control.routes.Api` about copies.
 
     Args:
+        known: What is known of them.
+    """
+
+    def __init__(self, known: KnownCopies) -> None:
+        self._known = known
+
+    def copies(self, request: CopiesRequest) -> CopiesView:
+        """Return which copies there are, the worst first."""
+        return self._known.show(request.name)
+
+
+class KnownCopies:
+    """What is known of copies of what this node lists.
+
+    Args:
         section: What this node lists.
         zone: Returns where it is.
         now: The moment in nanoseconds, on the monotonic clock.
@@ -73,16 +88,16 @@ class CopiesAnswers:
         self._now = now
         self.seen: Callable[[], CopiesSeen | None] = lambda: None
 
-    def of_all(self) -> CopiesView:
-        """Return which copies there are of everything that is listed."""
-        return self.copies(CopiesRequest())
+    def show(self, name: str | None = None) -> CopiesView:
+        """Return which copies there are, the worst first.
 
-    def copies(self, request: CopiesRequest) -> CopiesView:
-        """Return which copies there are, the worst first."""
+        Args:
+            name: Only of this checkpoint or job; ``None``: of all.
+        """
         seen, now = self.seen(), self._now()
         if seen is None:
             return self._view(())
-        view, name = seen.view, request.name
+        view = seen.view
         versions = sorted(
             versions_of(seen, name, now=now),
             key=lambda each: (_WORST_FIRST.index(each.state), each.checkpoint, -each.version),

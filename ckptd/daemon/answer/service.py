@@ -10,7 +10,7 @@ from ckptd.daemon.answer.activate_answers import ActivateAnswers
 from ckptd.daemon.answer.beginning import Beginning
 from ckptd.daemon.answer.collect_answers import CollectAnswers
 from ckptd.daemon.answer.configured_recoveries import ConfiguredRecoveries
-from ckptd.daemon.answer.copies_answers import CopiesAnswers, CopiesSeen
+from ckptd.daemon.answer.copies_answers import CopiesAnswers, CopiesSeen, KnownCopies
 from ckptd.daemon.answer.daemon_answers import DaemonAnswers, DaemonFacts
 from ckptd.daemon.answer.job_answers import JobAnswers
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
@@ -50,13 +50,13 @@ class Answers(NamedTuple):
     Attributes:
         rows: All of it.
         configured: Asks for what the configuration names.
-        copies: Says which copies there are.
+        copies: What is known of copies.
         copying: Keeps copies for others.
     """
 
     rows: tuple[object, ...]
     configured: ConfiguredRecoveries
-    copies: CopiesAnswers
+    copies: KnownCopies
     copying: Copying
 
 
@@ -121,7 +121,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
     recoveries = RecoveryAnswers(parts, recovering, views, beginning)
     configured = ConfiguredRecoveries(parts, recovering, recoveries)
     config, identity = parts.config, parts.transport.identity
-    copies = CopiesAnswers(config.copies, lambda: known_zone(config, identity, config.node.id), now)
+    copies = KnownCopies(config.copies, lambda: known_zone(config, identity, config.node.id), now)
     rows = (
         recoveries,
         PrioritizeAnswers(recovering, parts.storage, retention.leases),
@@ -129,7 +129,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         ManifestAnswers(recovering, parts.storage),
         publishing,
         WatchedAnswers(taking),
-        copies,
+        CopiesAnswers(copies),
         LifeCycleAnswers(parts.storage, retention.standings),
         NewestAnswers(recovering, proven),
         WaitAnswers(parts.storage, recovering, proven),

@@ -12,7 +12,7 @@ from ckptd.copies.decided import Decided, GiveBack, Pull, Shortfall
 from ckptd.copies.fleet import Claim, FleetNode, FleetVersion, FleetView, Room
 from ckptd.copies.zones import Zone
 from ckptd.daemon.answer import copies_answers
-from ckptd.daemon.answer.copies_answers import CopiesAnswers, CopiesSeen
+from ckptd.daemon.answer.copies_answers import CopiesAnswers, CopiesSeen, KnownCopies
 from ckptd.errors import ExitCode
 from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
@@ -74,9 +74,9 @@ def seen(
 def answer(
     found: CopiesSeen | None, name: str | None = None, section: CopiesSection = SECTION
 ) -> CopiesView:
-    answers = CopiesAnswers(section, lambda: ("r1",), lambda: NOW)
-    answers.seen = lambda: found
-    return answers.copies(CopiesRequest(name=name))
+    known = KnownCopies(section, lambda: ("r1",), lambda: NOW)
+    known.seen = lambda: found
+    return CopiesAnswers(known).copies(CopiesRequest(name=name))
 
 
 def shortfall(
