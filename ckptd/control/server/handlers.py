@@ -19,19 +19,19 @@ HANDING: Final = "handing"
 
 
 def methods_by_name(parts: Iterable[object]) -> dict[str, Answering]:
-    """Return the public methods of what answers.
+    """Return the public methods of what answers. Functions that it was only given are none.
 
     Raises:
         TypeError: Two have the same name.
     """
     found: dict[str, Answering] = {}
     for part in parts:
-        for name, method in inspect.getmembers(part, inspect.isroutine):
+        for name, _ in inspect.getmembers(type(part), inspect.isroutine):
             if name.startswith("_"):
                 continue
             if name in found:
                 raise TypeError(f"{name!r} is answered by {part!r} and {found[name]!r}")
-            found[name] = method
+            found[name] = getattr(part, name)
     return found
 
 

@@ -105,3 +105,9 @@ def test_a_row_without_a_method_and_a_method_without_a_row_are_found_at_the_star
 def test_two_methods_for_one_row_are_found_at_the_start() -> None:
     with pytest.raises(TypeError, match=r"^'cancel' is answered by "):
         methods_by_name([StandInDaemon(), Misfits()])
+
+
+def test_a_function_that_a_part_was_given_answers_nothing() -> None:
+    part = Misfits()
+    part.given = lambda: None  # type: ignore[attr-defined]
+    assert "given" not in methods_by_name([part])
