@@ -21,7 +21,7 @@ from ckptd.daemon.answer.daemon_answers import DaemonFacts
 from ckptd.daemon.answer.logged_orders import log_order
 from ckptd.daemon.answer.service import open_answers
 from ckptd.daemon.answer.watch_answers import WatchAnswers
-from ckptd.daemon.copying.viewing import Unproven
+from ckptd.daemon.audit.auditing import Auditing
 from ckptd.daemon.doctor.components import components, forbidden_root
 from ckptd.daemon.doctor.findings import Doctor
 from ckptd.daemon.host.activation import CONTROL
@@ -142,6 +142,7 @@ class Daemon:
         self._metrics_address: str | None = None
         self._root_watch = RootWatch(parts.storage.roots)
         self._recovering = Recovering(parts, serving.advertising)
+        self._auditing = Auditing(parts, self._recovering)
         self._keeping = Keeping(parts, is_busy=self._is_busy)
         self._taking = TakingSaves(
             parts,
@@ -160,11 +161,9 @@ class Daemon:
         serving.content.asked_for = self._asked_for
         serving.content.look_again = self._keeping.look_at
         serving.content.questions.note_read = self._keeping.reads.note_question
+        runtime = self._recovering.runtime
         self._limiting = Limiting(
-            config.limits,
-            parts.transport.throttles,
-            self._recovering.runtime.report,
-            parts.wall_clock,
+            config.limits, parts.transport.throttles, runtime.report, parts.wall_clock
         )
         self._measuring = Measuring(
             parts,
@@ -173,19 +172,20 @@ class Daemon:
             self._keeping,
             self._limiting,
             self._root_watch,
+            auditing=self._auditing,
             log=log,
         )
         self._retention = Retention(
             parts,
             self._recovering,
             serving.advertising,
-            note_let_go=self._measuring.note_let_go,
+            note_let_go=self._measuring.copies.note_let_go,
+            auditing=self._auditing,
             is_busy=self._is_busy,
         )
         self._measuring.retention = self._retention.retaining.seen
         self._recovering.staging.could_free = self._retention.retaining.could_free
         self._recovering.connect(self._measuring.note, self._measuring.note_end)
-        runtime = self._recovering.runtime
         self._rate_memory = RateMemory(
             parts.storage.links,
             learned=lambda: self._recovering.scheduler.learned_rates(now=runtime.now()),
@@ -222,7 +222,7 @@ class Daemon:
             retention=self._retention,
             taking=self._taking,
             advertising=serving.advertising,
-            proofs=Unproven(),
+            proofs=self._auditing.proofs,
             facts=self._facts,
             reload=self._reloading.reload,
             note_publish=self._measuring.note_publish,
@@ -239,7 +239,7 @@ class Daemon:
                 note_rate=runtime.report,
                 look_for_conflicts=self._measuring.conflicts.look,
                 keep=self._keeping.keep,
-                scarce=self._measuring.scarce,
+                scarce=self._measuring.copies.scarce,
                 paced=serving.paced,
                 retained=lambda: self._retention.retaining.seen,
                 recoveries=self._recovering.snapshots,
@@ -288,6 +288,7 @@ class Daemon:
             Service("what is on offer", run=self._keeping.run),
             Service("saves", run=self._taking.run),
             Service("repairs", run=self._recovering.repairing.run),
+            Service("audits", start=self._auditing.proofs.load, run=self._auditing.run),
             Service("what may go", run=self._retention.retaining.run),
             Service("roots", run=self._root_watch.run),
             Service("measurements", run=self._measuring.run),
@@ -361,6 +362,7 @@ class Daemon:
         self._recovering.runtime.stop()
         await self._recovering.elapsed.write()
         await self._rate_memory.write()
+        await self._auditing.proofs.write()
         await self._measuring.write()
 
     async def _reload_on_hang_up(self) -> None:

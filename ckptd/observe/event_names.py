@@ -15,6 +15,8 @@ EVENTS: Final = {
     "attributes.not_kept": "modes and times of a version could not be written down",
     "attributes.not_made": "they could not be found out; publish the version again",
     "attributes.refused": "a source's modes and times are none, or nobody trusted signed them",
+    "audit.failed": "a peer has not what it claims of a version; why says what came of it",
+    "audit.passed": "a peer whose audit failed shows that it has the version",
     "audit.not_kept": "what came of audits could not be written down; a restart audits again",
     "certificate.outside_its_time": "no peer takes this node's certificate now; why says more",
     "certificate.valid": "this node's certificate is valid again by this node's clock",

@@ -56,6 +56,8 @@ class RetainingNode:
         self.state = State()
         self.asked: list[NodeId] = []
         self.is_mute = False
+        self.liars: set[NodeId] = set()
+        self.proven: list[PathId] = []
         self.is_busy = False
         self.recoveries: list[Any] = []
         self.book: list[Any] = []
@@ -101,6 +103,7 @@ class RetainingNode:
             cast("Any", recovering),
             self.advertising,
             note_let_go=lambda _: None,
+            auditing=cast("Any", SimpleNamespace(is_proven=self._is_proven)),
             is_busy=lambda: self.is_busy,
         )
         self.retaining = self.retention.retaining
@@ -177,6 +180,10 @@ class RetainingNode:
         peer = self.state.peers.get(path)
         number = list(self._nodes.by_id).index(NodeId(path))
         return None if peer is None else PathEnd(peer.node, ("127.0.0.1", 1 + number))
+
+    async def _is_proven(self, path: PathId, holding: Holding) -> bool:
+        self.proven.append(path)
+        return path not in self.liars
 
     async def _ask(self, address: Address) -> HoldingsAnswer:
         other = list(self._nodes.by_id.values())[address[1] - 1]

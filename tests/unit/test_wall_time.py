@@ -46,6 +46,7 @@ ALLOWED = {
     "cli/render/plan_text.py": "writes a date down",
     "cli/render/recoveries_text.py": "writes a date down",
     # Dates of earlier lives become moments of this one, once.
+    "daemon/audit/auditing.py": "hands it on",
     "daemon/audit/proofs.py": "audits",
     "daemon/keep/place_moments.py": "places",
     "daemon/measure/freshness.py": "versions",

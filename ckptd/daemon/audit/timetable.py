@@ -8,7 +8,7 @@ is opened once for all of them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import count
 from random import Random
@@ -91,7 +91,7 @@ class Timetable:
         return len(self._claims)
 
     @property
-    def claims(self) -> Iterable[AuditableClaim]:
+    def claims(self) -> Collection[AuditableClaim]:
         """All claims that are audited."""
         return self._claims.values()
 

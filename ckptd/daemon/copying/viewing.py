@@ -35,15 +35,6 @@ class Proofs(Protocol):
         """Return whether a node showed within a day that it has what it claims of a version."""
 
 
-class Unproven:
-    """Nobody but this node showed anything."""
-
-    def is_proven(self, node: NodeId, digest: Digest, now: int) -> bool:
-        """Return that it did not."""
-        del node, digest, now
-        return False
-
-
 @dataclass(slots=True)
 class _Claimed:
     """One content of a version, and who has any of it."""

@@ -14,8 +14,8 @@ from ckptd.config import Address
 from ckptd.core.effects import Effect, EndRecovery
 from ckptd.core.events import Event
 from ckptd.core.report.views import RecoverySnapshot
+from ckptd.daemon.audit.auditing import Auditing
 from ckptd.daemon.copying.seen import COPY_METRICS, CopyingSeen
-from ckptd.daemon.doctor.copies import ScarceVersion
 from ckptd.daemon.host.activation import METRICS
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootWatch
 from ckptd.daemon.keep.keeping import KEEP_METRICS, Keeping
@@ -23,6 +23,7 @@ from ckptd.daemon.keep.reads import READ_METRICS
 from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS, Limiting
 from ckptd.daemon.measure.capacity import CAPACITY_METRICS, PLACE_METRICS
 from ckptd.daemon.measure.conflicts import CONFLICT_METRICS, ConflictWatch
+from ckptd.daemon.measure.copies_watch import CopiesWatch
 from ckptd.daemon.measure.freshness import FRESHNESS_METRICS, Freshness
 from ckptd.daemon.measure.loop_lag import LAG_METRICS, LagWindow, watch_loop_lag
 from ckptd.daemon.measure.page_listener import serve_metrics
@@ -46,7 +47,6 @@ from ckptd.daemon.measure.recovery_totals import (
     StageTimes,
     Totals,
 )
-from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS, Redundancy
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
 from ckptd.daemon.measure.works import WORK_METRICS, Works
 from ckptd.daemon.parts import Parts
@@ -64,7 +64,7 @@ from ckptd.daemon.settings.reloading import RELOAD_METRICS, ReloadState
 from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import Digest, RecoveryId
+from ckptd.model.ids import RecoveryId
 from ckptd.model.words import (
     PeerState,
     RangeOutcome,
@@ -95,6 +95,7 @@ class Measuring:
     """Everything that is counted, and the page that shows it.
 
     Attributes:
+        copies: Counts copies.
         conflicts: Looks for versions with several contents.
         retention: What retention did, and what it saw last.
         copying: Likewise, copying.
@@ -109,6 +110,7 @@ class Measuring:
         limiting: Limiting,
         root_watch: RootWatch,
         *,
+        auditing: Auditing,
         log: Log,
     ) -> None:
         catalog, peering = parts.storage.catalog, recovering.peering
@@ -132,7 +134,7 @@ class Measuring:
         self._waiting: set[str] = set()
         self._discovered_at_s = parts.wall_clock()
         self._works = Works(parts.wall_clock)
-        self._redundancy = Redundancy(catalog, self._holdings_of_peers)
+        self.copies = CopiesWatch(parts, peering, auditing, self._now)
         self._freshness = Freshness(
             held=catalog.holdings,
             of_peers=self._holdings_of_peers,
@@ -180,14 +182,6 @@ class Measuring:
     def note_publish(self, result: Result, duration_ns: int) -> None:
         """Take in how a directory was published, or was not."""
         self._works.note_publish(result, duration_ns)
-
-    def scarce(self) -> Sequence[ScarceVersion]:
-        """Return the versions of which there are too few copies, as far as was looked."""
-        return self._redundancy.scarce()
-
-    def note_let_go(self, digest: Digest) -> None:
-        """Take in that somebody wants a version to go from here, which then is not missed."""
-        self._redundancy.let_go(digest)
 
     async def load(self) -> None:
         """Take over the moments that an earlier life of the daemon knew; before the first look.
@@ -261,7 +255,7 @@ class Measuring:
     async def _look(self) -> NoReturn:
         """Look at versions and peers now and then, until cancelled."""
         while True:
-            await self._redundancy.refresh()
+            await self.copies.refresh()
             self._freshness.look()
             await self.conflicts.look()
             await self.write()
@@ -305,7 +299,7 @@ class Measuring:
             MetricGroup(lambda: len(self._catalog.versions()), CAPACITY_METRICS),
             MetricGroup(lambda: count_by_state(self._catalog.versions()), PLACE_METRICS),
             MetricGroup(self._recovering.activating.counts, ACTIVE_METRICS),
-            MetricGroup(self._redundancy.copies, REDUNDANCY_METRICS),
+            *self.copies.metrics(),
             MetricGroup(lambda: self.retention, RETENTION_METRICS),
             MetricGroup(lambda: self.copying, COPY_METRICS),
             MetricGroup(self._freshness.seen, FRESHNESS_METRICS),

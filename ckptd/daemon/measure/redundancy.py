@@ -1,4 +1,7 @@
-"""How many copies there are of what this node holds, on all nodes that answer."""
+"""How many copies there are of what this node holds, on all nodes that answer.
+
+What peers say counts; of names in ``[copies]`` only what they have shown within the day.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from ckptd.daemon.doctor.copies import ScarceVersion
+from ckptd.daemon.measure.under_replicated import Counts, SaidByNode
 from ckptd.errors import CkptdError
 from ckptd.limits import CHECKPOINTS_WATCHED_MAX
 from ckptd.model.blocks import BlockSet
@@ -76,13 +80,18 @@ class Redundancy:
     Args:
         catalog: What this node holds.
         of_peers: Returns what each live peer holds.
+        counts: Tells whether that counts as a copy.
     """
 
     def __init__(
-        self, catalog: Catalog, of_peers: Callable[[], Iterable[Iterable[Holding]]]
+        self,
+        catalog: Catalog,
+        of_peers: Callable[[], SaidByNode],
+        counts: Counts = lambda node, holding: True,
     ) -> None:
         self._catalog = catalog
         self._of_peers = of_peers
+        self._counts = counts
         self._watched: dict[Digest, _WatchedVersion] = {}
 
     async def refresh(self) -> None:
@@ -114,10 +123,11 @@ class Redundancy:
     def _without_successor(self, lost: Iterable[Holding], held: Iterable[Holding]) -> set[Digest]:
         """Return those versions of which no newer one is whole somewhere."""
         wanted = {holding.checkpoint: holding.version for holding in lost}
-        for holdings in (held, *self._of_peers()):
+        for node, holdings in ((None, held), *self._of_peers()):
             for holding in holdings:
                 version = wanted.get(holding.checkpoint)
-                if version is not None and holding.version > version and holding.is_whole:
+                is_newer = version is not None and holding.version > version and holding.is_whole
+                if is_newer and (node is None or self._counts(node, holding)):
                     del wanted[holding.checkpoint]
         return {holding.digest for holding in lost if holding.checkpoint in wanted}
 
@@ -147,9 +157,9 @@ class Redundancy:
             are bounded.
         """
         offers: dict[Digest, list[BlockSet]] = {digest: [] for digest in self._watched}
-        for holdings in (self._catalog.holdings(), *self._of_peers()):
+        for node, holdings in ((None, self._catalog.holdings()), *self._of_peers()):
             for holding in holdings:
-                if holding.digest in offers:
+                if holding.digest in offers and (node is None or self._counts(node, holding)):
                     offers[holding.digest].append(holding.blocks)
         room = _PARTS_COUNTED_MAX
         for digest, watched in self._watched.items():

@@ -3,14 +3,16 @@
 What they said before may be about to change: two nodes could each rely on the other, and both
 remove it. Whoever is asked answers after this node's own offer is gone. So of two that do the same
 at the same moment at least one hears that the other has nothing on offer, and keeps what it has.
+
+An answer is no proof. A copy counts only if a block of it, drawn at random, came within the last
+day; where none did one is asked for now, of as few nodes as are needed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Final, TypeAlias
 
 from ckptd.core.peers.copies import has_all
 from ckptd.daemon.recover.recovering import Recovering
@@ -26,15 +28,21 @@ _ASKED_MAX: Final = 32
 """So many nodes are asked at most, those with the first names; one copy is enough to most."""
 
 
+Proven: TypeAlias = Callable[[PathId, Holding], Awaitable[bool]]
+"""Tells whether a peer has what it claims, by a block that came within the day or comes now."""
+
+
 class AskingHolders:
     """Asks peers. Belongs to the event loop.
 
     Args:
         recovering: Knows who claims what, and on which path they are.
         inquirer: Asks them.
+        is_proven: Tells whether they have what they say.
     """
 
-    def __init__(self, recovering: Recovering, inquirer: Inquirer) -> None:
+    def __init__(self, recovering: Recovering, inquirer: Inquirer, is_proven: Proven) -> None:
+        self._is_proven = is_proven
         self._scheduler = recovering.scheduler
         self._peering = recovering.peering
         self._now = recovering.runtime.now
@@ -49,35 +57,55 @@ class AskingHolders:
             found = ends if found is None else {n: p for n, p in found.items() if n in ends}
         return found or {}
 
-    async def count(self, own: Iterable[Holding]) -> Mapping[Digest, int]:
-        """Ask everybody who claims some versions; return how many have each by their answer.
+    async def count(self, own: Iterable[Holding], wanted: int) -> Mapping[Digest, int]:
+        """Ask everybody who claims some versions; return how many have each, up to ``wanted``.
 
         Args:
             own: The versions as this node has them, which are on offer no more.
+            wanted: More than so many need not show that they have one.
         """
-        wanted = list(own)
+        own = list(own)
         paths = dict.fromkeys(
             path
-            for holding in wanted
+            for holding in own
             for path in self._scheduler.copies(holding, now=self._now())[:_ASKED_MAX]
         )
         at_once = asyncio.Semaphore(_AT_ONCE_MAX)
-        counts: Counter[Digest] = Counter()
+        answers: dict[PathId, dict[Digest, Holding]] = {}
 
         async def ask(path: PathId) -> None:
             async with at_once:
                 said = await self._ask(path)
-            found = {} if said is None else {each.digest: each for each in said.holdings}
-            for holding in wanted:
-                # Who is distrusted by now, or is another node, counts no more.
-                is_trusted = path in self._scheduler.copies(holding, now=self._now())
-                answer = found.get(holding.digest)
-                counts[holding.digest] += bool(is_trusted and answer and has_all(answer, holding))
+            answers[path] = {} if said is None else {each.digest: each for each in said.holdings}
 
         async with asyncio.TaskGroup() as tasks:
             for path in paths:
                 tasks.create_task(ask(path))
-        return counts
+        return {
+            holding.digest: await self._count_proven(
+                holding,
+                [
+                    (path, said)
+                    for path in paths
+                    if (said := answers[path].get(holding.digest)) and has_all(said, holding)
+                ],
+                wanted,
+            )
+            for holding in own
+        }
+
+    async def _count_proven(
+        self, own: Holding, answers: Iterable[tuple[PathId, Holding]], wanted: int
+    ) -> int:
+        """Return how many of those who say so have a version; more than enough are not asked."""
+        count = 0
+        for path, said in answers:
+            if count >= wanted:
+                break
+            is_proven = await self._is_proven(path, said)
+            # Who is distrusted by now, or is another node, counts no more.
+            count += is_proven and path in self._scheduler.copies(own, now=self._now())
+        return count
 
     async def _ask(self, path: PathId) -> Holdings | None:
         """Return what a node holds at this moment; ``None`` if it does not say."""

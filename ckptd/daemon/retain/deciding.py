@@ -139,10 +139,12 @@ class Deciding:
             **dict.fromkeys(disks, 0),
             **await asyncio.to_thread(freeable_bytes, standing, self.rule_of),
         }
+        by_key = {each.standing.key: each for each in surveyed}
         if free_bytes is None:
             self.seen.note_decided(decided)
             self._say_if_short(decided)
-        by_key = {each.standing.key: each for each in surveyed}
+            going = (by_key[each.standing.key] for each in decided.going)
+            self.seen.going = frozenset(digest for each in going for digest in each.digests)
         return View(by_key, decided, bool(short_bytes))
 
     def _as_it_failed(self, standing: StandingVersion) -> StandingVersion:

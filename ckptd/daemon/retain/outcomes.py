@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ckptd.daemon.retain.survey import Surveyed
+from ckptd.model.ids import Digest
 from ckptd.model.retention import Decided
 from ckptd.model.words import GoesBecause, KeptBecause
 from ckptd.observe.metrics import MetricRow, counter, counters, gauges
@@ -43,6 +44,7 @@ class RetentionSeen:
         kept: Versions that stay, by reason.
         short_bytes: What is short of ``min_free`` with all gone that may go, by disk.
         freeable_bytes: What it would remove at most, however short room is, by disk.
+        going: The contents of versions that it would let go, if others have them.
     """
 
     is_on: bool = False
@@ -51,6 +53,7 @@ class RetentionSeen:
     kept: Mapping[KeptBecause, int] = field(default_factory=dict)
     short_bytes: Mapping[str, int] = field(default_factory=dict)
     freeable_bytes: Mapping[str, int] = field(default_factory=dict)
+    going: frozenset[Digest] = frozenset()
 
     def note_decided(self, decided: Decided) -> None:
         """Take in what was decided of everything that stands here."""

@@ -15,7 +15,7 @@ from typing import Final
 
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recovering import Recovering
-from ckptd.daemon.retain.asking_holders import AskingHolders
+from ckptd.daemon.retain.asking_holders import AskingHolders, Proven
 from ckptd.daemon.retain.deciding import Deciding, View
 from ckptd.daemon.retain.leases import Leases
 from ckptd.daemon.retain.letting_go import CHANGED, LetGo, LettingGo
@@ -53,6 +53,7 @@ class Retaining:
         standings: Says which places are not to be touched.
         removing: Removes.
         leases: Knows who reads what.
+        is_proven: Tells whether a peer has what it claims.
         is_busy: Tells whether there is other work, which goes first.
         clock: The moment in seconds, by a clock that never jumps.
 
@@ -74,6 +75,7 @@ class Retaining:
         removing: Removing,
         leases: Leases,
         *,
+        is_proven: Proven,
         is_busy: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -92,7 +94,7 @@ class Retaining:
         self._deciding = Deciding(self._section, parts.storage.roots, self.survey, self.seen, clock)
         self.rule_of = self._deciding.rule_of
         self.could_free = self._deciding.could_free
-        self.asking = AskingHolders(recovering, parts.transport.inquirer)
+        self.asking = AskingHolders(recovering, parts.transport.inquirer, is_proven)
         self._rng = Random(parts.epoch)  # noqa: S311 (no secret)
         self._due_s: dict[Digest, float] = {}
         self._last_s = clock()
@@ -214,8 +216,8 @@ class Retaining:
 
     async def _have_others(self, chosen: Surveyed) -> bool:
         """Ask who else has a version that is off offer here; return whether they are enough."""
-        counts = await self.asking.count(each.holding for each in chosen.held)
         wanted = self.rule_of(chosen.standing.name).copies
+        counts = await self.asking.count((each.holding for each in chosen.held), wanted)
         return all(counts.get(digest, 0) >= wanted for digest in chosen.digests)
 
     def _note_due(self, going: Iterable[Surveyed]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ckptd.daemon.audit.auditing import Auditing
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.retain.leases import Leases
@@ -22,6 +23,7 @@ class Retention:
         recovering: All recoveries.
         advertising: What this node says that it holds.
         note_let_go: Given each version that somebody wants to go from a place: nobody misses it.
+        auditing: Asks peers for proof, also of what may go soon.
         is_busy: Tells whether there is other work, which goes before what is done by itself.
 
     Attributes:
@@ -38,6 +40,7 @@ class Retention:
         advertising: Advertising,
         *,
         note_let_go: Callable[[Digest], None],
+        auditing: Auditing,
         is_busy: Callable[[], bool],
     ) -> None:
         self.standings = NamedPlaces(parts.storage, recovering, note_let_go)
@@ -50,5 +53,7 @@ class Retention:
             self.standings,
             self.removing,
             self.leases,
+            is_proven=auditing.is_proven,
             is_busy=is_busy,
         )
+        auditing.goes = lambda: self.retaining.seen.going

@@ -16,6 +16,7 @@ from ckptd.copies.fleet import FleetView, Room
 from ckptd.core.peers.conflicts import Conflicts
 from ckptd.core.peers.listing import ListedPeer
 from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
+from ckptd.daemon.audit.audits_seen import AUDIT_METRICS, AuditsSeen
 from ckptd.daemon.copying.seen import COPY_METRICS, CopyingSeen
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootState
 from ckptd.daemon.keep.keeping import KEEP_METRICS, Keep
@@ -46,6 +47,7 @@ from ckptd.daemon.measure.recovery_totals import (
 )
 from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS, Copies
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
+from ckptd.daemon.measure.under_replicated import UNDER_REPLICATED_METRICS
 from ckptd.daemon.measure.works import WORK_METRICS, Works
 from ckptd.daemon.recover.activations import ACTIVE_METRICS, Activations
 from ckptd.daemon.recover.keeping_warm import WARM_METRICS
@@ -66,6 +68,7 @@ from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, Version
 from ckptd.model.rate_limits import LimitKey
 from ckptd.model.words import (
+    AuditResult,
     Bottleneck,
     Criticality,
     Direction,
@@ -121,6 +124,8 @@ REFUSALS = (
 )  # fmt: skip
 
 
+AUDIT_RESULTS = ("right", "wrong", "not_held", "unusable", "busy", "no_answer")
+CLAIM_STATES = ("proven", "unproven", "false")
 GOES = ("old", "room")
 COPIED = ("missing", "grows", "zones")
 GIVEN_BACK = ("surplus", "old")
@@ -241,6 +246,12 @@ FULL: dict[str, Any] = {
     "versions": 5000,
     "places": numbered(150, PLACE_STATES),
     "copies": Copies(required=2, critical=3),
+    "under_replicated": numbered(200, CRITICALITIES),
+    "audits": AuditsSeen(
+        {each: 203 + index for index, each in enumerate(AuditResult)},
+        numbered(209, CLAIM_STATES),
+        212.5,
+    ),
     "retention": retention_seen(),
     "copying": copying_seen(),
     "conflicts": Conflicts(5),
@@ -306,6 +317,8 @@ FRESH: dict[str, Any] = {
     "versions": 0,
     "places": {},
     "copies": Copies(),
+    "under_replicated": {},
+    "audits": AuditsSeen({}, {}, None),
     "retention": RetentionSeen(),
     "copying": CopyingSeen(),
     "conflicts": Conflicts(),
@@ -345,6 +358,8 @@ ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("versions", CAPACITY_METRICS),
     ("places", PLACE_METRICS),
     ("copies", REDUNDANCY_METRICS),
+    ("under_replicated", UNDER_REPLICATED_METRICS),
+    ("audits", AUDIT_METRICS),
     ("retention", RETENTION_METRICS),
     ("copying", COPY_METRICS),
     ("newest", FRESHNESS_METRICS),
@@ -432,6 +447,10 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         *labelled("places", "state", numbered(150, PLACE_STATES)),
         "ckptd_required_unit_copies_min 2.0",
         "ckptd_critical_unit_sources_min 3.0",
+        *sorted(labelled("units_under_replicated", "criticality", numbered(200, CRITICALITIES))),
+        *labelled("audits_total", "result", numbered(203, AUDIT_RESULTS)),
+        *labelled("audited_claims", "state", numbered(209, CLAIM_STATES)),
+        "ckptd_oldest_proof_age_seconds 212.5",
         "ckptd_retention_freed_bytes_total 186.0",
         *labelled("retention_removed_versions_total", "why", numbered(187, GOES)),
         *labelled("retention_kept_versions", "why", numbered(190, KEPT)),
@@ -567,6 +586,8 @@ NOT_FROM_THE_START = (
     "retention_freeable",
     "newest_",
     "oldest_check",
+    "oldest_proof",
+    "units_under_replicated",
     "last_success_",
     "required_unit_copies",
     "limit_bytes_per_second",
@@ -621,11 +642,11 @@ def test_names_keep_the_rules_of_prometheus() -> None:
 
 def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
     bounded = {
-        "result": RESULTS,
+        "result": (*RESULTS, *AUDIT_RESULTS),
         "criticality": CLASSES,
         "reason": (*WASTE_REASONS, *HANDSHAKE_FAILURES, *REFUSALS, *UNSERVED, *READ_REASONS),
         "source_kind": SOURCE_KINDS,
-        "state": (*SOURCE_STATES, *PEER_STATES, *UNIT_STATES, *PLACE_STATES),
+        "state": (*SOURCE_STATES, *PEER_STATES, *UNIT_STATES, *PLACE_STATES, *CLAIM_STATES),
         "direction": DIRECTIONS,
         "class": ("total", *CLASSES),
         "side": (*SIDES, *HANDSHAKE_SIDES),

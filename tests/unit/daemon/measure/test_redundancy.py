@@ -11,7 +11,7 @@ from ckptd.daemon.measure.redundancy import Copies, Redundancy
 from ckptd.limits import KIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import Digest, Version
+from ckptd.model.ids import Digest, NodeId, Version
 from ckptd.model.manifest import OPTIONAL_FLAG, Manifest, encode_manifest
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
@@ -38,7 +38,12 @@ class Scene:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.peers: tuple[tuple[Holding, ...], ...] = ()
-        self.redundancy = Redundancy(catalog, lambda: self.peers)
+        self.unproven: set[NodeId] = set()
+        self.redundancy = Redundancy(
+            catalog,
+            lambda: [(NodeId(str(index)), held) for index, held in enumerate(self.peers)],
+            lambda node, _: node not in self.unproven,
+        )
 
     async def add(self, hashed: HashedDirectory) -> Holding:
         await self.catalog.add(hashed)
@@ -69,6 +74,23 @@ async def test_nodes_that_have_all_are_counted(scene: Scene, root: Root) -> None
     assert held.block_count == BLOCKS
     assert scene.copies() == Copies(1, 1)
     assert scene.copies((held,), (), (held,)) == Copies(3, 3)
+
+
+async def test_what_does_not_count_is_no_copy_and_no_newer_version(
+    scene: Scene, root: Root
+) -> None:
+    held = await scene.add(hashed(root))
+    scene.unproven = {NodeId("0")}
+    assert scene.copies((held,), (held,)) == Copies(2, 2)
+    mark_changed(scene.catalog, held.digest)
+    newer = replace(held, version=Version(held.version + 1), digest=Digest("ab" * 32))
+    scene.peers = ((newer,),)
+    await forget(scene.catalog, held.digest)
+    await scene.redundancy.refresh()
+    assert scene.copies((newer,)) == Copies(0, 0)
+    scene.unproven = set()
+    await scene.redundancy.refresh()
+    assert scene.copies((newer,)) == Copies(None, None)
 
 
 async def test_a_copy_in_parts_counts_when_all_parts_are_there(scene: Scene, root: Root) -> None:

@@ -17,7 +17,7 @@ from ckptd.daemon.retain.deciding import rules_of
 from ckptd.daemon.retain.outcomes import Outcome
 from ckptd.errors import StorageError
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import CheckpointName, Version
+from ckptd.model.ids import CheckpointName, NodeId, Version
 from ckptd.model.retention import FreeRoom, RetentionRule
 from ckptd.model.words import GoesBecause, KeptBecause, RemovableKind
 from ckptd.store.files.roots import Root
@@ -534,3 +534,33 @@ async def test_a_copy_whose_removal_a_crash_interrupts_goes_after_the_next_start
     await node.retaining._finish_begun()
     assert node.versions == []
     assert node.roots["copies"].names(NAME) == []
+
+
+async def test_who_says_that_it_has_a_version_and_does_not_show_it_does_not_count(
+    nodes: RetainingNodes,
+) -> None:
+    node = await two(nodes)
+    node.liars.add(NodeId("z"))
+    assert kept(await node.collect())[Version(1)] is KeptBecause.COPIES
+    assert node.versions == node.offered == node.on_disk == [1, 2, 3, 4]
+    node.liars.clear()
+    assert gone(await node.collect()) == [1, 2]
+
+
+async def test_no_more_nodes_show_that_they_have_a_version_than_are_needed(
+    nodes: RetainingNodes,
+) -> None:
+    node = await nodes.add("a", RetentionSection(newest=1))
+    others = [await nodes.add(name, NOBODY) for name in ("x", "y", "z")]
+    for version in (1, 2):
+        for each in (node, *others):
+            await each.save(version)
+    nodes.spread()
+    await node.collect(is_dry_run=True)
+    [first, _] = others[0].catalog.versions()
+    assert node.retaining.seen.going == {first.holding.digest}
+    assert node.proven == []
+    node.liars.add(NodeId("x"))
+    assert gone(await node.collect()) == [1]
+    assert node.proven == ["x", "y"]
+    assert len(node.asked) == 3
