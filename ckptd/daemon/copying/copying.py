@@ -89,6 +89,7 @@ class Copying:
             recovering,
             self._layouts,
             proofs,
+            advertising,
             parts.transport.identity,
         )
         self._pulling = Pulling(self._roots.for_copies, self._catalog, recovering, begin, self.seen)
@@ -165,7 +166,7 @@ class Copying:
             CkptdError: The disk does not answer.
         """
         root = self._roots[self._roots.for_copies]
-        used_bytes = sum(each.size_bytes for each in self._viewing.own_copies())
+        came_bytes, coming_bytes = self._pulling.came_bytes(), self._pulling.coming_bytes()
         promised_bytes = sum(
             each.staging.promised_bytes
             for each in self._recovering.book
@@ -175,8 +176,9 @@ class Copying:
             room_of,
             root,
             quota_bytes=self._section.quota_bytes or 0,
-            used_bytes=used_bytes + self._pulling.coming_bytes(),
-            promised_bytes=promised_bytes,
+            used_bytes=came_bytes + sum(each.size_bytes for each in self._viewing.own_copies()),
+            # What is allocated for copies and did not come yet is asked for again each time.
+            promised_bytes=promised_bytes - coming_bytes,
         )
 
     def _facts(self) -> _Facts:

@@ -6,12 +6,13 @@ nothing. Names take turns, and what failed is tried again with longer and longer
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from ckptd.copies.decided import Pull
 from ckptd.copies.fleet import FleetVersion, FleetView
 from ckptd.core.events import RecoveryCancelled
+from ckptd.core.report.views import RecoverySnapshot
 from ckptd.daemon.copying.pauses import Pauses
 from ckptd.daemon.copying.room import copy_bytes, has_room_for, with_less
 from ckptd.daemon.copying.seen import CopyingSeen
@@ -22,7 +23,7 @@ from ckptd.errors import CkptdError, NotFound
 from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName, Digest, RecoveryId
 from ckptd.model.unit_choice import Choice
-from ckptd.model.words import Criticality, PlaceState
+from ckptd.model.words import Criticality, PlaceState, Stage
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.layout import usual_target
 from ckptd.store.published.catalog import Catalog
@@ -71,14 +72,22 @@ class Pulling:
         """Return the recoveries that bring copies."""
         return [each for each in self._recovering.book if each.root.name == self._for_copies]
 
-    def coming_bytes(self) -> int:
-        """Return how many bytes of copies are coming, beyond what stands here of them."""
-        snapshots = {each.recovery: each for each in self._recovering.snapshots()}
+    def came_bytes(self) -> int:
+        """Return how many bytes came of copies that are being made, beyond what stands here."""
         return sum(
-            max(snapshots[each.id].total_bytes - self._bytes_there(each), 0)
-            for each in self.under_way()
-            if each.id in snapshots
+            max(snapshot.verified_bytes - self._bytes_there(recovery), 0)
+            for recovery, snapshot in self._staged()
         )
+
+    def coming_bytes(self) -> int:
+        """Return for how many bytes of copies there is staging, that did not come yet."""
+        return sum(snapshot.total_bytes - snapshot.verified_bytes for _, snapshot in self._staged())
+
+    def _staged(self) -> Iterator[tuple[OpenRecovery, RecoverySnapshot]]:
+        snapshots = {each.recovery: each for each in self._recovering.snapshots()}
+        for each in self.under_way():
+            if each.staging is not None and each.id in snapshots:
+                yield each, snapshots[each.id]
 
     def _bytes_there(self, recovery: OpenRecovery) -> int:
         found = self._catalog.at(recovery.root.name, recovery.target)
@@ -101,11 +110,13 @@ class Pulling:
                 continue
             pull = wanted.get(Digest(recovery.record.digest_prefix))
             if pull is None:
-                self._end(recovery)
+                if not self._is_being_placed(recovery):
+                    self._end(recovery)
             else:  # also what an earlier life of the daemon began
                 self._awaited.setdefault(recovery.id, pull)
         busy = {recovery.record.checkpoint for recovery in self._recovering.book}
-        places, room = AT_ONCE_MAX - len(under_way), view.room
+        places = AT_ONCE_MAX - len(under_way)
+        room = with_less(view.room, self.coming_bytes())
         versions = {each.digest: each for each in view.versions}
         for pull in self._in_turn(pulls):
             if places <= 0:
@@ -132,7 +143,7 @@ class Pulling:
 
     def _in_turn(self, pulls: Iterable[Pull]) -> list[Pull]:
         """Order pulls so that names take turns; of one name the most urgent goes first."""
-        return sorted(pulls, key=lambda each: self._begun_ns.get(each.checkpoint, 0))
+        return sorted(pulls, key=lambda each: self._begun_ns.get(each.checkpoint, -1))
 
     def _may_begin(self, pull: Pull, now: int) -> bool:
         if self._pauses.is_paused(pull.digest, now=now):
@@ -169,6 +180,9 @@ class Pulling:
             why=pull.why.value,
         )
         return True
+
+    def _is_being_placed(self, recovery: OpenRecovery) -> bool:
+        return self._recovering.scheduler.stages().get(recovery.id) is Stage.PLACING
 
     def _end(self, recovery: OpenRecovery) -> None:
         """Give a copy up that is wanted no more, and what it has staged."""

@@ -24,7 +24,8 @@ def copy_bytes(held: HeldVersion, place: Place) -> int:
 def has_room_for(room: Room, more_bytes: int) -> bool:
     """Return whether a copy fits: into the quota, and so that a tenth of the disk stays free."""
     is_within = room.used_bytes + more_bytes <= room.quota_bytes
-    return is_within and (room.free_bytes - more_bytes) * FREE_SHARE >= room.disk_bytes
+    stays_free = (room.free_bytes - more_bytes) * FREE_SHARE >= room.disk_bytes
+    return is_within and (stays_free or not room.disk_bytes)
 
 
 def with_less(room: Room, bytes_taken: int) -> Room:

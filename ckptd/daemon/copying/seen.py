@@ -64,7 +64,7 @@ class CopyingSeen:
 
     @property
     def used_bytes(self) -> int:
-        """What copies take, with those that are being made."""
+        """What copies take, with what came so far of those that are being made."""
         return 0 if self.view is None else self.view.room.used_bytes
 
     @property
@@ -98,7 +98,7 @@ COPY_METRICS: Final[Sequence[MetricRow[CopyingSeen]]] = (
     gauge("copies_under_way", "Copies that are being made.", lambda seen: seen.under_way),
     gauge(
         "copies_held_bytes",
-        "What copies take of the quota, with those that are being made.",
+        "What copies take of the quota, with what came so far of those that are being made.",
         lambda seen: seen.used_bytes,
     ),
     gauge(

@@ -19,6 +19,7 @@ from ckptd.daemon.copying.fleet_memory import FleetMemory
 from ckptd.daemon.copying.layouts import NamedContent, VersionLayouts, named
 from ckptd.daemon.copying.room import copy_bytes
 from ckptd.daemon.recover.recovering import Recovering
+from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.settings.own_identity import known_zone
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
@@ -37,12 +38,17 @@ class Proofs(Protocol):
 
 @dataclass(slots=True)
 class _Claimed:
-    """One content of a version, and who has any of it."""
+    """One content of a version, and who has any of it.
+
+    What this node has of it stands at a place. What came of what it fetches are only bytes yet:
+    who is done before it is placed must not be ended as somebody who has it.
+    """
 
     facts: Holding
     by_node: dict[NodeId, Holding] = field(default_factory=dict)
     proven: set[NodeId] = field(default_factory=set)
     is_own: bool = False
+    own_bytes: int = 0
 
     @property
     def named(self) -> NamedContent:
@@ -59,6 +65,7 @@ class Viewing:
         recovering: What peers say.
         layouts: Which blocks are how urgent.
         proofs: Which claims are proven.
+        advertising: What this node says that it has, also of what it fetches.
         identity: Knows the zones of nodes by their certificates; ``None``: there are none.
 
     Attributes:
@@ -66,13 +73,14 @@ class Viewing:
         conflicts: Versions of which it is not known which content is meant.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 (what is seen, each named)
         self,
         config: Config,
         catalog: Catalog,
         recovering: Recovering,
         layouts: VersionLayouts,
         proofs: Proofs,
+        advertising: Advertising,
         identity: Identity | None,
     ) -> None:
         self._config = config
@@ -82,6 +90,7 @@ class Viewing:
         self._recovering = recovering
         self._layouts = layouts
         self._proofs = proofs
+        self._advertising = advertising
         self._identity = identity
         self._since_ns = recovering.runtime.now()
         self.memory = FleetMemory(self._kept_of, self._section.grace_ns)
@@ -169,6 +178,9 @@ class Viewing:
             claimed.by_node[self._own] = holding
             claimed.proven.add(self._own)
             claimed.is_own = not held.is_copy
+        for holding in self.memory.newest(self._advertising.holdings.holdings):
+            claimed = found.setdefault(named(holding), _Claimed(holding))
+            claimed.own_bytes = _bytes_of(holding)
         return found
 
     def _own_versions(self) -> Iterable[HeldVersion]:
@@ -251,10 +263,12 @@ class Viewing:
                 node,
                 layout.least_of(holding.blocks),
                 is_proven=node in claimed.proven,
-                held_bytes=_bytes_of(holding),
+                held_bytes=claimed.own_bytes if node == self._own else _bytes_of(holding),
             )
             for node, holding in sorted(claimed.by_node.items())
         ]
+        if claimed.own_bytes and self._own not in claimed.by_node:
+            claims.append(Claim(self._own, None, is_proven=True, held_bytes=claimed.own_bytes))
         return FleetVersion(
             facts.checkpoint, facts.version, facts.digest, layout.sizes_bytes, tuple(claims)
         )
