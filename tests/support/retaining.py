@@ -76,6 +76,7 @@ class RetainingNode:
             copies=lambda own, now: copies_of(self.state, own, TrustOptions(), now=now),
             parts=lambda own: parts_of(self.state, own),
             is_recovered_elsewhere=lambda job, version: is_recovered(self.state, job, version),
+            holders=lambda digest, now: self._holders(digest),
         )
         recovering = SimpleNamespace(
             scheduler=scheduler,
@@ -175,6 +176,17 @@ class RetainingNode:
         """Remove what may go; return what became of each version."""
         how.setdefault("is_dry_run", False)
         return [each async for each in self.retaining.collect(how.pop("name", None), **how)]
+
+    def _holders(self, digest: Digest) -> list[object]:
+        """Return who is known to have something of a version, as far as that is asked for."""
+        return [
+            SimpleNamespace(
+                source=SimpleNamespace(node=peer.node, path=path),
+                quarantined_until_ns=peer.standing.quarantined_until_ns or None,
+            )
+            for path, peer in sorted(self.state.peers.items())
+            if digest in peer.holdings
+        ]
 
     def _end_of(self, path: PathId) -> PathEnd | None:
         peer = self.state.peers.get(path)

@@ -16,6 +16,7 @@ from ckptd.daemon.copying.layouts import ClassLayout, NamedContent, VersionLayou
 from ckptd.daemon.copying.pauses import Pauses
 from ckptd.daemon.copying.seen import CopyingSeen
 from ckptd.daemon.copying.viewing import Viewing
+from ckptd.daemon.retain.reasons import why_kept
 from ckptd.daemon.retain.retaining import Retaining
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, NodeId
@@ -90,7 +91,7 @@ class GivingBack:
         key = (going.checkpoint, going.version)
         if done.kept is not None:
             self._pauses.note_failure(going.digest, now=self._now())
-            self._seen.problems[key] = f"its copy stays: {done.why or done.kept.value}"
+            self._seen.problems[key] = done.why or why_kept(done.kept)
             _log.info("copies.kept", **facts, kept=done.kept.value, why=done.why)
             return False
         self._pauses.forget(going.digest)

@@ -24,6 +24,12 @@ _KEPT: Final[Mapping[KeptBecause, str]] = {
 }
 
 
+def why_kept(kept: KeptBecause) -> str:
+    """Say why something stays that was to go, without a word of the rule that wanted it to."""
+    few = "too few others say that they have it, now that they are asked"
+    return few if kept is KeptBecause.COPIES else _KEPT.get(kept, kept.value)
+
+
 def reason_of(outcome: Outcome, rule: RetentionRule) -> str:
     """Say why a version stays or goes.
 
