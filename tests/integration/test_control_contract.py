@@ -15,6 +15,7 @@ import pytest
 
 from ckptd.control.client import ControlClient
 from ckptd.control.messages.checkpoints import PublishRequest
+from ckptd.control.messages.copies import CopiesRequest
 from ckptd.control.messages.current_links import ActivateRequest
 from ckptd.control.messages.error_documents import is_result
 from ckptd.control.messages.jobs import AdoptRequest, NewestRequest
@@ -55,6 +56,7 @@ REQUESTS: dict[object, msgspec.Struct] = {
         WaitRequest(checkpoint="a", version=3, goal="critical"),
         ManifestRequest(checkpoint="a", version=3, units=("model/*",)),
         CollectRequest(name="a", is_dry_run=True),
+        CopiesRequest(name="llama"),
         FollowQuery(since=5, follow=True),
         LevelRequest(level="debug", for_s=1.5),
         ChangeLimits(set={"ingress.total": "1MiB/s"}),
