@@ -209,14 +209,15 @@ def _judge_versions(found: CopiesView) -> Iterator[CheckRow]:
         yield warned(
             _CHECK,
             f"{found.unproven} version{'s' * (found.unproven != 1)}",
-            "have enough copies by what nodes say, and not all of that is proven yet",
+            f"{'has' if found.unproven == 1 else 'have'} enough copies by what nodes say, and not "
+            "all of that is proven yet",
             f"Audits take some seconds each: look again. {_LOOK}",
         )
     if not (short or close or found.conflicts or found.unproven or found.left_out):
         yield passed(
             _CHECK,
             f"{found.whole} version{'s' * (found.whole != 1)}",
-            "have all copies that are asked for, proven",
+            f"{'has' if found.whole == 1 else 'have'} all copies that are asked for, proven",
         )
 
 

@@ -39,7 +39,7 @@ class CopiesWatch:
         self._auditing = auditing
         self._now = now
         catalog = parts.storage.catalog
-        self._redundancy = Redundancy(catalog, self._of_peers, self._counts)
+        self._redundancy = Redundancy(catalog, self._of_peers, self._counts, self._copies.lists)
         self._under_replicated = UnderReplicated(
             catalog, self._of_peers, self._counts, self._copies.counts_of, auditing.space_of, now
         )

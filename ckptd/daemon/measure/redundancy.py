@@ -50,7 +50,8 @@ class Copies(NamedTuple):
 REDUNDANCY_METRICS: Final[Sequence[MetricRow[Copies]]] = (
     gauge(
         "required_unit_copies_min",
-        "Fewest copies, on live nodes, of any required unit of a newest version held here.",
+        "Fewest copies, on live nodes, of any required unit of a newest version held here; of what "
+        "[copies] lists only if there is none.",
         lambda copies: copies.required,
     ),
     gauge(
@@ -77,10 +78,15 @@ class Redundancy:
     one of its checkpoint is whole somewhere: else the alert for the last copy would end at the
     moment at which that copy is lost. A restart ends that as well.
 
+    Of what ``[copies]`` lists somebody said how many copies there are to be, and that is counted
+    class by class in :mod:`ckptd.daemon.measure.under_replicated`. Here it is only looked whether
+    anything is left of that.
+
     Args:
         catalog: What this node holds.
         of_peers: Returns what each live peer holds.
         counts: Tells whether that counts as a copy.
+        lists: Tells whether ``[copies]`` lists a checkpoint.
     """
 
     def __init__(
@@ -88,10 +94,12 @@ class Redundancy:
         catalog: Catalog,
         of_peers: Callable[[], SaidByNode],
         counts: Counts = lambda node, holding: True,
+        lists: Callable[[CheckpointName], bool] = lambda name: False,
     ) -> None:
         self._catalog = catalog
         self._of_peers = of_peers
         self._counts = counts
+        self._lists = lists
         self._watched: dict[Digest, _WatchedVersion] = {}
 
     async def refresh(self) -> None:
@@ -133,13 +141,18 @@ class Redundancy:
 
     def copies(self) -> Copies:
         """Return the fewest copies there are."""
-        counted = [copies for _, copies in self._count()]
-        required = [each.required for each in counted if each.required is not None]
-        critical = [each.critical for each in counted if each.critical is not None]
+        counted = list(self._count())
+        required = [
+            copies.required
+            for watched, copies in counted
+            if copies.required is not None
+            and (not copies.required or not self._lists(watched.facts.checkpoint))
+        ]
+        critical = [copies.critical for _, copies in counted if copies.critical is not None]
         return Copies(min(required, default=None), min(critical, default=None))
 
     def scarce(self) -> list[ScarceVersion]:
-        """Return the versions of which there are fewer copies than two."""
+        """Return the versions of which there are fewer copies than two; of listed ones, none."""
         return [
             ScarceVersion(
                 watched.facts,
@@ -147,7 +160,8 @@ class Redundancy:
                 is_here=self._catalog.held(watched.facts.digest) is not None,
             )
             for watched, copies in self._count()
-            if copies.required is not None and copies.required < _COPIES_WANTED
+            if copies.required is not None
+            and copies.required < (1 if self._lists(watched.facts.checkpoint) else _COPIES_WANTED)
         ]
 
     def _count(self) -> Iterator[tuple[_WatchedVersion, Copies]]:

@@ -123,7 +123,7 @@ async def test_what_is_as_asked_asks_for_nothing(roots: Roots) -> None:
     found = await rows(roots)
     assert [(row.subject, row.verdict, row.finding) for row in found] == [
         ("root copies", OK, "512 KiB of 1 MiB are copies"),
-        ("1 version", OK, "have all copies that are asked for, proven"),
+        ("1 version", OK, "has all copies that are asked for, proven"),
     ]
 
 

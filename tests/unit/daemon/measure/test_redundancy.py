@@ -39,10 +39,12 @@ class Scene:
         self.catalog = catalog
         self.peers: tuple[tuple[Holding, ...], ...] = ()
         self.unproven: set[NodeId] = set()
+        self.is_listed = False
         self.redundancy = Redundancy(
             catalog,
             lambda: [(NodeId(str(index)), held) for index, held in enumerate(self.peers)],
             lambda node, _: node not in self.unproven,
+            lambda _: self.is_listed,
         )
 
     async def add(self, hashed: HashedDirectory) -> Holding:
@@ -74,6 +76,20 @@ async def test_nodes_that_have_all_are_counted(scene: Scene, root: Root) -> None
     assert held.block_count == BLOCKS
     assert scene.copies() == Copies(1, 1)
     assert scene.copies((held,), (), (held,)) == Copies(3, 3)
+
+
+async def test_of_what_is_listed_only_the_loss_of_all_copies_is_said_here(
+    scene: Scene, root: Root
+) -> None:
+    """``deferred = 1`` asks for one copy: nobody is to be warned of it for good."""
+    held = await scene.add(hashed(root))
+    scene.is_listed = True
+    assert (scene.copies(), scene.redundancy.scarce()) == (Copies(None, 1), [])
+    assert scene.copies((held,)).required is None
+    mark_changed(scene.catalog, held.digest)
+    assert scene.copies().required == 0
+    ((_, copies, _),) = scene.redundancy.scarce()
+    assert copies == 0
 
 
 async def test_what_does_not_count_is_no_copy_and_no_newer_version(
