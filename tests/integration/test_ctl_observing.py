@@ -116,6 +116,8 @@ def test_a_check_of_copies_ends_well_only_if_all_are_known_to_be_there(
         for code, views in ends.items():
             for daemon.copied in views:
                 assert ckptctl(["--socket", path, "copies", "--check"]) == code
+                is_said = "it is not known whether" in capsys.readouterr().err
+                assert is_said is (code is ExitCode.FAILED)
                 assert ckptctl(["--socket", path, "copies"]) == ExitCode.DONE
                 assert capsys.readouterr().err == ""
 

@@ -66,6 +66,7 @@ STANDS_FOR = {
 ENDS_BADLY = {
     "ckptctl adopt 'llama/rank-*' as llama": "finds no version here",
     "ckptctl cancel": "there is none under way",
+    "ckptctl copies --check": "[copies] names nothing",
     "ckptctl watch -o json": "nobody has node-a",
     "ckptctl prioritize": "has ended",
     "ckptctl gc --free 500GiB": "by the rules of [retention], and there are none",
@@ -182,7 +183,7 @@ class Walk:
         line = f"{command} {SAYS_MORE.get(command, '')}"
         for placeholder, meant in STANDS_FOR.items():
             line = re.sub(rf"(?<![\w-]){re.escape(placeholder)}(?![\w-])", meant, line)
-        node = "node-a" if " tls renew " in line else "node-b"
+        node = "node-a" if re.search(" tls (issue|renew) ", line) else "node-b"
         if "RECOVERY" in line:
             line = line.replace("RECOVERY", self._recovery())
         if "PUBLIC_KEY" in line:

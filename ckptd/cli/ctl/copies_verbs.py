@@ -7,7 +7,7 @@ from typing import Final
 
 from ckptd.cli.ctl.verb import Verb, client_of, print_answer, say, terminal_width
 from ckptd.cli.render.copies_text import copies_lines
-from ckptd.control.messages.copies import CopiesRequest, exit_code_of_copies
+from ckptd.control.messages.copies import CopiesRequest, CopiesView, exit_code_of_copies
 from ckptd.errors import ExitCode
 from ckptd.model.ids import parse_checkpoint_name
 
@@ -45,7 +45,19 @@ def _copies(arguments: Namespace) -> ExitCode:
     if name is not None and view.names and not view.versions:
         say(f"nothing of {name} is listed in [copies] and known")
         return ExitCode.MISSING
-    return exit_code_of_copies(view) if arguments.check else ExitCode.DONE
+    if not arguments.check:
+        return ExitCode.DONE
+    code = exit_code_of_copies(view)
+    if code is ExitCode.FAILED:
+        say(f"it is not known whether all copies are there: {_unknown(view)}")
+    return code
+
+
+def _unknown(view: CopiesView) -> str:
+    """Say why nothing is known of copies."""
+    if not view.names:
+        return "[copies] names nothing"
+    return view.obstacle or "not every peer was heard yet since the start"
 
 
 VERBS: Final = (
