@@ -22,13 +22,15 @@ class Liar(ThreadingHTTPServer):
     Attributes:
         node: What it calls itself.
         honest_port: Whom it asks.
+        serves: It has bodies of versions; else it has none, whatever it says.
         lies: Bodies with a wrong bit.
     """
 
-    def __init__(self, node: str, honest_port: int) -> None:
+    def __init__(self, node: str, honest_port: int, *, serves: bool = True) -> None:
         super().__init__(("127.0.0.1", 0), _LiarsHandler)
         self.node = node
         self.honest_port = honest_port
+        self.serves = serves
         self.lies = 0
         self.closing = threading.Event()
 
@@ -109,6 +111,9 @@ class _LiarsHandler(BaseHTTPRequestHandler):
             liar.closing.wait(_LONG_POLL_S)
             self._answer(304, {"ETag": self.headers["If-None-Match"]})
             return
+        if self.path.startswith(_VERSIONS) and not liar.serves:
+            self._answer(404, {"Content-Length": "0"})
+            return
         status, fields, body = self._ask_honest(liar.honest_port)
         if self.path == "/v1/holdings":
             document = msgspec.json.decode(body) | {"node": liar.node, "epoch": 1}
@@ -145,9 +150,9 @@ class _LiarsHandler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def liar(node: str, honest_port: int) -> Iterator[Liar]:
-    """Serve what an honest daemon holds, with wrong bytes."""
-    with Liar(node, honest_port) as server:
+def liar(node: str, honest_port: int, *, serves: bool = True) -> Iterator[Liar]:
+    """Serve what an honest daemon holds, with wrong bytes, or say so and serve nothing."""
+    with Liar(node, honest_port, serves=serves) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:

@@ -30,6 +30,8 @@ _PAUSE_NS: Final = (30 * SECOND, HOUR_NS)
 """Who is busy or does not answer is left alone for so long, twice as long each time, up to that."""
 _FAILED_NS: Final = (300 * SECOND, 18 * HOUR_NS)
 """A claim that turned out to be false is looked at again after so long, likewise."""
+_GROWN_NS: Final = 20 * SECOND
+"""A claim that is not whole is audited so long after it grew last, for that of a recovery grows."""
 _PRESSING: Final = -(10**9)
 """From here on, below 0, claims of newest versions are due that were never audited: before all
 others, the first of each peer before the second of any. So nobody who invents thousands of them
@@ -187,6 +189,8 @@ class Timetable:
             return audited.at_ns + self._rng.randint(*_AGAIN_NS)
         if audited is not None and not audited.is_right:
             return max(now, audited.at_ns + _FAILED_NS[0])
+        if not holding.is_whole:
+            return now + _GROWN_NS
         if holding.version < max(self._versions[holding.checkpoint]):
             return now
         return _PRESSING + self._pressing[key[0]]

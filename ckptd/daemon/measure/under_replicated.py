@@ -87,7 +87,8 @@ class _WatchedVersion(NamedTuple):
 class UnderReplicated:
     """Watches the newest version of each checkpoint that this node lists.
 
-    That is the newest one which somebody has whole beyond doubt. It is watched until a newer one
+    That is the newest one which somebody has whole beyond doubt; where nobody has any, the newest
+    that somebody says he has. It is watched until a newer one
     is, for a day if nobody has anything of it, or until somebody lets it go here: else the number
     would fall at the moment at which the last copy is lost. A restart ends that as well.
 
@@ -196,7 +197,7 @@ class UnderReplicated:
         """Return all contents of the newest version of each listed checkpoint."""
         now = self._now()
         self._seen_ns = {each: self._seen_ns.get(each, now) for each in self._watched}
-        newest: dict[CheckpointName, dict[Digest, Holding]] = {}
+        newest: dict[bool, dict[CheckpointName, dict[Digest, Holding]]] = {True: {}, False: {}}
         is_asked: dict[CheckpointName, bool] = {}
         for node, holding in self._all():
             name = holding.checkpoint
@@ -204,16 +205,12 @@ class UnderReplicated:
                 self._seen_ns[holding.digest] = now
             if name not in is_asked:
                 is_asked[name] = self._asked(name) is not None
-            if not is_asked[name] or not holding.is_whole:
-                continue
-            known = newest.get(name, {})
-            version = next((each.version for each in known.values()), -1)
-            if holding.version < version or holding.digest in known:
-                continue
-            if node is None or self._counts(node, holding):
-                contents = known if holding.version == version else {}
-                newest[name] = contents | {holding.digest: holding}
-        return newest
+            known = next(iter(newest[True].get(name, {}).values()), None)
+            is_newest = known is None or holding.version >= known.version
+            if is_asked[name] and is_newest and holding.is_whole:
+                counts = node is None or self._counts(node, holding)
+                _note_newest(newest[counts], holding)
+        return newest[False] | newest[True]
 
     def _all(self) -> Iterator[tuple[NodeId | None, Holding]]:
         """Yield what this node has, and what each peer says that it has."""
@@ -222,6 +219,16 @@ class UnderReplicated:
         for node, holdings in self._of_peers():
             for holding in holdings:
                 yield node, holding
+
+
+def _note_newest(newest: dict[CheckpointName, dict[Digest, Holding]], holding: Holding) -> None:
+    """Keep a content if it is of the newest version of its checkpoint that was noted."""
+    known = newest.setdefault(holding.checkpoint, {})
+    version = next((each.version for each in known.values()), -1)
+    if holding.version > version:
+        known.clear()
+    if holding.version >= version:
+        known[holding.digest] = holding
 
 
 def _parts(blocks: BlockSet, offers: Iterable[BlockSet]) -> list[BlockSet]:

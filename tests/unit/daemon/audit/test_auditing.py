@@ -68,8 +68,8 @@ async def test_only_what_is_claimed_is_drawn_and_every_block_of_it_may_be(
     for _ in range(60):
         node.versions[VERSION.digest] = VERSION
         node.hear(A, holding(VERSION, blocks((2, 4), (6, 7))))
-        seen |= {each.block for each in await node.audit_due()}
         node.script.now_ms += DAY_MS
+        seen |= {each.block for each in await node.audit_due()}
     assert seen == {2, 3, 6}
 
 

@@ -107,11 +107,21 @@ def test_a_proof_is_for_a_day_and_for_no_more_than_was_claimed() -> None:
     assert not wrong(START).proves(4, now=START)
 
 
-def test_who_claims_more_than_before_is_audited_at_once(table: Table) -> None:
+def test_who_claims_more_than_before_is_audited_again(table: Table) -> None:
     table.claims_are(A, claim(A, NEW, blocks((0, 1))))
+    table.now += 20 * SECOND
     assert table.next() == (A, 2)
     table.note_audited((Origin(A), NEW.digest), right(table.now, 1))
     table.claims_are(A, claim(A, NEW), last=right(table.now, 1))
+    assert table.next() == (A, 2)
+
+
+def test_a_claim_is_not_audited_while_it_grows(table: Table) -> None:
+    for count in range(1, 8):
+        table.claims_are(A, claim(A, NEW, blocks((0, count))))
+        table.now += 19 * SECOND
+        assert table.next() is None
+    table.now += SECOND
     assert table.next() == (A, 2)
 
 

@@ -136,6 +136,11 @@ async def test_a_newer_version_that_nobody_proved_takes_no_place(scene: Scene) -
     assert found == {"critical": 2, "normal": 2, "deferred": 0}
 
 
+async def test_where_nobody_showed_anything_no_unit_has_a_copy(scene: Scene) -> None:
+    scene.proven = set()
+    assert await scene.units(a=VERSION) == {"critical": 2, "normal": 2, "deferred": 1}
+
+
 async def test_a_version_that_is_lost_is_missed_for_a_day_or_until_a_newer_one_is_whole(
     scene: Scene,
 ) -> None:
