@@ -240,6 +240,7 @@ class Daemon:
                 look_for_conflicts=self._measuring.conflicts.look,
                 keep=self._keeping.keep,
                 scarce=self._measuring.copies.scarce,
+                audits=self._auditing.seen,
                 paced=serving.paced,
                 retained=lambda: self._retention.retaining.seen,
                 recoveries=self._recovering.snapshots,
@@ -295,7 +296,9 @@ class Daemon:
             Service("readiness", start=self._be_ready),
             Service("what is to be here", run=self._answers.configured.run),
             Service("copies", start=self._answers.copying.announce, run=self._answers.copying.run),
-            Service("status", run=self._report_status),
+            Service(
+                "status", run=lambda: report_status(self._notifier, self._recovering.snapshots)
+            ),
             Service("watchdog", run=lambda: feed_watchdog(self._notifier, disk_calls.longest_ns)),
             Service("reload", run=self._reload_on_hang_up),
         ]
@@ -335,9 +338,6 @@ class Daemon:
         if parts.transport.identity is None:
             hint = "no [tls]: whoever reaches the port can read, and claim to be any node"
             _log.warning("transport.insecure", data=data, hint=hint)
-
-    async def _report_status(self) -> None:
-        await report_status(self._notifier, self._recovering.snapshots)
 
     def _why_not_ready(self) -> str:
         """Say why this daemon is not to be relied on; empty if it is."""

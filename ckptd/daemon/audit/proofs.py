@@ -33,12 +33,12 @@ class FalseClaim(NamedTuple):
     Attributes:
         origin: Whose.
         digest: Of which version.
-        at_ns: When it was audited.
+        age_s: How long ago it was audited.
     """
 
     origin: Origin
     digest: Digest
-    at_ns: int
+    age_s: float
 
 
 class Proofs:
@@ -123,13 +123,14 @@ class Proofs:
         return self.proven_at_ns(node, digest, now=now) is not None
 
     def false_claims(self) -> list[FalseClaim]:
-        """Return the claims whose last audit failed, the last one first."""
+        """Return the claims whose last audit failed, within a day, the last one first."""
+        now = self._now()
         failed = [
-            FalseClaim(*key, audited.at_ns)
+            FalseClaim(*key, (now - audited.at_ns) / SECOND)
             for key, audited in self._last.items()
-            if not audited.is_right
+            if not audited.is_right and now - audited.at_ns < PROVEN_NS
         ]
-        return sorted(failed, key=lambda each: -each.at_ns)
+        return sorted(failed, key=lambda each: each.age_s)
 
     async def write(self) -> None:
         """Write down what is new. If the disk refuses, that is logged: it is audited again then."""

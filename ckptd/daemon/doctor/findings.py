@@ -22,8 +22,10 @@ from ckptd.core.peers.addresses import PeerAddress
 from ckptd.core.peers.conflicts import Conflicts
 from ckptd.core.peers.listing import ListedPeer
 from ckptd.core.report.views import RecoverySnapshot
+from ckptd.daemon.audit.audits_seen import AuditsSeen
 from ckptd.daemon.doctor.active_versions import judge_active
 from ckptd.daemon.doctor.asked_copies import look_at_asked_copies
+from ckptd.daemon.doctor.audited import look_at_audits
 from ckptd.daemon.doctor.capacity import judge_catalog
 from ckptd.daemon.doctor.clocks import Clock
 from ckptd.daemon.doctor.confinement import look_at_confinement
@@ -95,6 +97,7 @@ class Doctor:
         recoveries: Returns the recoveries under way.
         unmet: Returns why what the configuration asks for did not come, by checkpoint.
         copies: Returns which copies there are of what this node lists.
+        audits: Returns what audits of peers came to.
     """
 
     def __init__(  # noqa: PLR0913 (what it looks at)
@@ -113,6 +116,7 @@ class Doctor:
         recoveries: Callable[[], Sequence[RecoverySnapshot]],
         unmet: Callable[[], Mapping[str, str]],
         copies: Callable[[], CopiesView],
+        audits: Callable[[], AuditsSeen],
     ) -> None:
         self._config = parts.config
         self._confinement, self._owners = parts.confinement, parts.owners
@@ -127,7 +131,7 @@ class Doctor:
         self._look_for_conflicts = look_for_conflicts
         self._keep, self._scarce, self._paced = keep, scarce, paced
         self._retained, self._recoveries, self._unmet = retained, recoveries, unmet
-        self._copies = copies
+        self._copies, self._audits = copies, audits
         self._throttles = parts.transport.throttles
         self._is_examining = False
         self._wall_clock = parts.wall_clock
@@ -147,6 +151,7 @@ class Doctor:
             partial(
                 look_at_asked_copies, self._config, self._roots, self._copies, self._known_names
             ),
+            partial(look_at_audits, self._audits),
             self._phases,
             partial(look_at_retention, self._retained),
             partial(look_at_unmet, self._unmet),

@@ -76,7 +76,10 @@ def test_a_wrong_block_takes_the_proof_away(node: Node) -> None:
     proofs.note((OF_A, DIGEST), right())
     proofs.note((OF_A, DIGEST), wrong())
     assert not proofs.is_proven(A, DIGEST, START)
-    assert proofs.false_claims() == [FalseClaim(OF_A, DIGEST, START)]
+    node.now += 2 * SECOND
+    assert proofs.false_claims() == [FalseClaim(OF_A, DIGEST, 2.0)]
+    node.now += 24 * HOUR_NS
+    assert proofs.false_claims() == []
 
 
 def test_who_states_the_id_of_another_one_has_none_of_its_proofs(node: Node) -> None:
