@@ -673,6 +673,17 @@ class RemovableKind(enum.StrEnum):
     ALL = "all"
 
 
+class Outrun(enum.StrEnum):
+    """What a job that saves is faster than."""
+
+    HASHING = "hashing"
+    """Reading and hashing what it saves, here."""
+    COPYING = "copying"
+    """Bringing it to a second node."""
+    BRINGING = "bringing"
+    """Bringing it here."""
+
+
 class KeptBecause(enum.StrEnum):
     """Why retention keeps a version on this node."""
 
