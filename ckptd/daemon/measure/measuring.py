@@ -13,7 +13,6 @@ from typing import Any, Final, NoReturn
 from ckptd.config import Address
 from ckptd.core.effects import Effect, EndRecovery
 from ckptd.core.events import Event
-from ckptd.core.report.views import RecoverySnapshot
 from ckptd.daemon.audit.auditing import Auditing
 from ckptd.daemon.copying.seen import COPY_METRICS, CopyingSeen
 from ckptd.daemon.host.activation import METRICS
@@ -47,6 +46,7 @@ from ckptd.daemon.measure.recovery_totals import (
     StageTimes,
     Totals,
 )
+from ckptd.daemon.measure.standstills import Standstills
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
 from ckptd.daemon.measure.works import WORK_METRICS, Works
 from ckptd.daemon.parts import Parts
@@ -84,9 +84,6 @@ from ckptd.store.records.moments import FirstHeard, Successes
 
 LOOK_S: Final = 10.0
 """How often versions and peers are looked at: the scrape interval of deploy/prometheus."""
-
-_WAITING_LOOK_S: Final = 1.0
-"""How often recoveries are looked at for one that stands still."""
 
 _log = get_logger()
 
@@ -131,7 +128,7 @@ class Measuring:
         self._totals = Totals()
         self._transfers = TransferTimes(self._is_background)
         self._stages = StageTimes()
-        self._waiting: set[str] = set()
+        self._standstills = Standstills(lambda: self._scheduler.recoveries(now=self._now()))
         self._discovered_at_s = parts.wall_clock()
         self._works = Works(parts.wall_clock)
         self.copies = CopiesWatch(parts, peering, auditing, self._now)
@@ -214,7 +211,7 @@ class Measuring:
         """Look at what is held and at what stands still, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._look())
-            tasks.create_task(self._watch_waiting())
+            tasks.create_task(self._standstills.run())
 
     async def listen(
         self,
@@ -264,24 +261,6 @@ class Measuring:
     def _is_background(self, recovery: RecoveryId) -> bool:
         opened = self._recovering.book.get(recovery)
         return opened is not None and opened.record.is_background
-
-    async def _watch_waiting(self) -> NoReturn:
-        """Say when recoveries stand still and when they go on, until cancelled."""
-        while True:
-            self._note_waiting(self._scheduler.recoveries(now=self._now()))
-            await asyncio.sleep(_WAITING_LOOK_S)
-
-    def _note_waiting(self, active: Iterable[RecoverySnapshot]) -> None:
-        current = {}
-        for recovery in active:
-            if recovery.waiting_for and not recovery.is_idle:
-                current[recovery.recovery] = recovery
-            elif recovery.recovery in self._waiting:
-                _log.info("recovery.moving", recovery=recovery.recovery)
-        for name, recovery in current.items():
-            if name not in self._waiting:
-                _log.warning("recovery.waiting", recovery=name, why=recovery.waiting_for)
-        self._waiting = set(current)
 
     def note_answer(self, route: str, code: int) -> None:
         """Count an answer on the control socket."""
