@@ -64,6 +64,7 @@ from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryVi
 from ckptd.control.messages.verifications import VerifyEvent, VerifyRequest
 from ckptd.control.messages.waiting import WaitEvent, WaitRequest
 from ckptd.control.messages.watched import WatchedRow
+from ckptd.control.messages.workloads import WorkloadRequest, WorkloadView
 from ckptd.model.words import Role
 
 _Taken = ParamSpec("_Taken")
@@ -179,6 +180,12 @@ class Api:
         "copies",
         Role.VIEWER,
         "copies of what this node lists, as it sees them: how many there are, and what is short",
+    )
+    workload: Route[[WorkloadRequest], WorkloadView] = Route(
+        "GET /v1/workload",
+        "checkpoints",
+        Role.VIEWER,
+        "what jobs that save do to this node: how often, how much, and how long that takes",
     )
     peers: Route[[], list[PeerRow]] = Route(
         "GET /v1/peers", "peers", Role.VIEWER, "the known peers, by address"

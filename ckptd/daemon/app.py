@@ -225,7 +225,7 @@ class Daemon:
             proofs=self._auditing.proofs,
             facts=self._facts,
             reload=self._reloading.reload,
-            note_publish=self._measuring.note_publish,
+            measuring=self._measuring,
         )
         self._measuring.copying = self._answers.copying.seen
         self._watching = WatchAnswers(
@@ -237,9 +237,8 @@ class Daemon:
                 self._recovering.peering,
                 self._recovering.pool,
                 note_rate=runtime.report,
-                look_for_conflicts=self._measuring.conflicts.look,
                 keep=self._keeping.keep,
-                scarce=self._measuring.copies.scarce,
+                measured=self._measuring,
                 audits=self._auditing.seen,
                 paced=serving.paced,
                 retained=lambda: self._retention.retaining.seen,

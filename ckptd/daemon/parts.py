@@ -47,6 +47,7 @@ from ckptd.store.records.passed_records import PassedRecords
 from ckptd.store.records.placed_units import PlacedUnitRecords
 from ckptd.store.records.retention_records import RetentionRecords
 from ckptd.store.records.signature_records import SignatureShelf
+from ckptd.store.records.workload_records import WorkloadRecords
 from ckptd.store.trees.ownership import Owner
 
 _log = get_logger()
@@ -71,6 +72,7 @@ class Storage:
         retention: What is being removed, and who reads what.
         configured: Which recoveries the daemon asked for itself.
         audits: What came of audits of what peers claim.
+        workload: What was measured of the latest versions.
     """
 
     roots: Roots
@@ -87,6 +89,7 @@ class Storage:
     retention: RetentionRecords
     configured: ConfiguredRecords
     audits: AuditRecords
+    workload: WorkloadRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +215,7 @@ async def open_parts(
             RetentionRecords(database),
             ConfiguredRecords(database),
             AuditRecords(database),
+            WorkloadRecords(database),
         ),
         transport=Transport(identity, inquirer, Throttles.create()),
         policy=policy,

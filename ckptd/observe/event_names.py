@@ -108,6 +108,7 @@ EVENTS: Final = {
     "watch.taken": "a save in a watched directory was published",
     "watch.waits": "a save in a watched directory is not complete or quiet yet; why says more",
     "watchdog.withheld": "the service manager gets no sign of life; why says more",
+    "workload.not_kept": "what was measured of saves could not be written down for the next start",
     # Records of libraries, and of modules that do not know this package.
     "library.complained": "a library logged a warning",
 }

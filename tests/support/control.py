@@ -38,6 +38,7 @@ from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryVi
 from ckptd.control.messages.verifications import VerifyEvent, VerifyRequest
 from ckptd.control.messages.waiting import WaitEvent, WaitRequest
 from ckptd.control.messages.watched import WatchedRow
+from ckptd.control.messages.workloads import WorkloadRequest, WorkloadView
 from ckptd.control.roles import Roles
 from ckptd.control.server.dispatch import Ordered, serve_control
 from ckptd.control.server.handing import Handing
@@ -79,6 +80,7 @@ from tests.support.control_samples import (
     WAIT_PROGRESS,
     WAIT_RESULT,
     WATCHED,
+    WORKLOAD,
 )
 from tests.support.observing import StandInObserving
 
@@ -263,6 +265,10 @@ class StandInDaemon:
 
     def watches(self) -> list[WatchedRow]:
         return [WATCHED]
+
+    def workload(self, request: WorkloadRequest) -> WorkloadView:
+        self._act("workload", request)
+        return WORKLOAD
 
     def change_limits(self, request: ChangeLimits) -> LimitsView:
         self._act("limits", request)

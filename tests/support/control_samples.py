@@ -43,6 +43,13 @@ from ckptd.control.messages.running_recoveries import RecoveryView, SourceRow
 from ckptd.control.messages.verifications import BadUnit, VerifyProgress, VerifyResult
 from ckptd.control.messages.waiting import WaitProgress, WaitResult
 from ckptd.control.messages.watched import SaveRow, WatchedRow
+from ckptd.control.messages.workloads import (
+    AbsorbingView,
+    OutrunRow,
+    WorkloadRow,
+    WorkloadVersionRow,
+    WorkloadView,
+)
 from ckptd.limits import GIB, MIB, TIB
 from ckptd.model.words import (
     Confirmation,
@@ -51,6 +58,7 @@ from ckptd.model.words import (
     KeptBecause,
     LimitOrigin,
     Location,
+    Outrun,
     PeerState,
     PlaceState,
     Result,
@@ -138,6 +146,88 @@ COPIES = CopiesView(
                 CopyHolder(node="node-d", zone="", least="critical", is_proven=True, is_live=False),
             ),
         ),
+    ),
+)
+
+WORKLOAD = WorkloadView(
+    rows=(
+        WorkloadRow(
+            checkpoint="llama",
+            shards=8,
+            versions=16,
+            published=11,
+            newest=200,
+            is_current=True,
+            saved_age_s=4.2,
+            interval_s=10.0,
+            last_interval_s=9.4,
+            size_bytes=2 * GIB,
+            changed_share=0.345,
+            hashed_s=12.0,
+            paced_s=7.0,
+            hashing_bytes_per_s=170.0 * MIB,
+            copied_s=8.0,
+            brought_s=None,
+            outrun=(Outrun.HASHING,),
+        ),
+        WorkloadRow(
+            checkpoint="evals",
+            shards=0,
+            versions=1,
+            published=0,
+            newest=7,
+            is_current=False,
+            saved_age_s=None,
+            interval_s=None,
+            last_interval_s=None,
+            size_bytes=None,
+            changed_share=None,
+            hashed_s=None,
+            paced_s=0.0,
+            hashing_bytes_per_s=None,
+            copied_s=None,
+            brought_s=61.0,
+            outrun=(),
+        ),
+    ),
+    shards=(),
+    versions=(
+        WorkloadVersionRow(
+            version=190,
+            is_published=False,
+            saved_age_s=13.6,
+            size_bytes=None,
+            changed_share=None,
+            hashed_s=None,
+            copied_s=None,
+            brought_s=None,
+        ),
+        WorkloadVersionRow(
+            version=200,
+            is_published=True,
+            saved_age_s=4.2,
+            size_bytes=2 * GIB,
+            changed_share=0.345,
+            hashed_s=12.0,
+            copied_s=8.0,
+            brought_s=None,
+        ),
+    ),
+    outrun=(
+        OutrunRow(
+            checkpoint="llama",
+            outrun=Outrun.HASHING,
+            finding="is saved every 10s, and a version takes 12s to hash, at 170 MiB/s: ckptd falls"
+            " behind",
+            remedy="Set rate of its [[watch]] to 300 MiB/s; it is 200 MiB/s.",
+        ),
+    ),
+    hashing_share=1.2,
+    absorbing=AbsorbingView(
+        recoveries=12,
+        brought_bytes_per_s=812.0 * MIB,
+        peer="node-b",
+        peer_bytes_per_s=1.1 * GIB,
     ),
 )
 

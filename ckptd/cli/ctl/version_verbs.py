@@ -13,6 +13,7 @@ from ckptd.cli.ctl.verb import (
     client_of,
     print_answer,
     print_rows,
+    say,
     terminal_width,
     utf8,
 )
@@ -20,8 +21,10 @@ from ckptd.cli.render.checkpoint_text import checkpoint_lines, shard_lines
 from ckptd.cli.render.manifest_text import manifest_lines
 from ckptd.cli.render.plan_text import peer_view_lines, plan_lines
 from ckptd.cli.render.text import peer_lines
+from ckptd.cli.render.workload_text import workload_lines
 from ckptd.control.messages.manifests import ManifestRequest
 from ckptd.control.messages.plans import PlanRequest, exit_code_of_plan
+from ckptd.control.messages.workloads import WorkloadRequest
 from ckptd.errors import ExitCode
 from ckptd.model.ids import (
     CheckpointName,
@@ -37,11 +40,16 @@ line: how many of its shards somebody has, and how many nodes have each.
 first phase), how long its critical units are, in which time a peer would have
 the first phase from here, and the digest; of a job only the phase, as shards
 may have files alike: 'ckptctl plan' adds them up.
+--workload says instead what jobs do that save here: how often (the median of
+the latest 16 versions), how much of a version is new, how long it takes to hash
+one, until a second node has it, and to bring one here; and what would mend it
+if a job saves faster than that. With NAME also of each of its versions.
 
 examples:
   ckptctl checkpoints
   ckptctl checkpoints llama --shards   # one line for each shard
   ckptctl checkpoints -o wide
+  ckptctl checkpoints --workload
   ckptctl checkpoints -o json | jq '.[] | {checkpoint, version, nodes}'
 """
 
@@ -88,9 +96,19 @@ examples:
 def _add_checkpoints(parser: ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="only this checkpoint or job")
     parser.add_argument("--shards", action="store_true", help="of jobs a line for each shard")
+    parser.add_argument(
+        "--workload", action="store_true", help="how often jobs save, and how long that takes"
+    )
+
+
+def _object_to_checkpoints(arguments: Namespace) -> str:
+    is_lost = arguments.workload and arguments.shards and arguments.name is None
+    return "--workload --shards needs the NAME of a job" if is_lost else ""
 
 
 def _checkpoints(arguments: Namespace) -> ExitCode:
+    if arguments.workload:
+        return _workload(arguments)
     rows, nothing = client_of(arguments).checkpoints(), "no checkpoint here or at a peer"
     if arguments.name is not None:
         name = parse_checkpoint_name(arguments.name)
@@ -103,6 +121,22 @@ def _checkpoints(arguments: Namespace) -> ExitCode:
         is_wide=arguments.output == "wide",
     )
     return print_rows(arguments, rows, lines_of, nothing)
+
+
+def _workload(arguments: Namespace) -> ExitCode:
+    name = "" if arguments.name is None else parse_checkpoint_name(arguments.name)
+    view = client_of(arguments).workload(WorkloadRequest(name=name))
+    if not view.rows and arguments.output != "json":
+        say(f"nothing of {name} was saved here" if name else "nothing was saved or brought here")
+        return ExitCode.DONE
+    lines = workload_lines(
+        view,
+        terminal_width(),
+        is_wide=arguments.output == "wide",
+        has_shards=arguments.shards,
+    )
+    print_answer(arguments, view, lines)
+    return ExitCode.DONE
 
 
 def _add_peers(parser: ArgumentParser) -> None:
@@ -188,6 +222,7 @@ VERBS: Final = (
         _checkpoints,
         _CHECKPOINTS,
         _add_checkpoints,
+        _object_to_checkpoints,
         outputs=("table", "wide", "json"),
     ),
     Verb(

@@ -26,6 +26,7 @@ from ckptd.daemon.answer.passed_answers import Passing
 from ckptd.daemon.answer.published_shards import PublishedShards
 from ckptd.daemon.answer.said_rows import said_of, unit_pages
 from ckptd.daemon.answer.version_hashing import VersionHashing
+from ckptd.daemon.answer.workload_answers import Workloads
 from ckptd.daemon.host.systemd import keeps_descriptors
 from ckptd.daemon.keep.passed_keeping import PassedKeeping
 from ckptd.daemon.keep.taking_saves import TakingSaves
@@ -62,6 +63,7 @@ class PublishAnswers:
         passed: Keeps files that publishers passed.
         minimal_sets: Knows what is needed first of what is here.
         taking: Publishes by this what jobs save into watched directories.
+        workloads: Measures how long that takes.
     """
 
     def __init__(  # noqa: PLR0913 (what it works with, each named)
@@ -74,7 +76,9 @@ class PublishAnswers:
         passed: PassedKeeping,
         minimal_sets: MinimalSets,
         taking: TakingSaves,
+        workloads: Workloads,
     ) -> None:
+        self._workloads = workloads
         self._minimal_sets = minimal_sets
         self._node = parts.config.node.id
         self._contents = contents
@@ -93,7 +97,7 @@ class PublishAnswers:
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="publish")
         # Of its own: nobody who waits for a publishing waits for what nobody waits for.
         self._unattended = ThreadPoolExecutor(1, thread_name_prefix="watch")
-        taking.publish = self._publish_unattended
+        taking.publish, taking.note_seen = self._publish_unattended, workloads.note_seen
 
     async def publish(
         self, request: PublishRequest, caller: Caller, handing: Handing
@@ -194,6 +198,10 @@ class PublishAnswers:
         if order.replace:
             await self._supersede(held)
         is_new = known is None
+        if is_new:
+            self._workloads.note_published(
+                hashed, held.holding.size_bytes, took_s=how.took_s, paced_s=how.paced_s
+            )
         before = None if known is None else known.at(root.name, hashed.directory)
         _log.info(
             "version.published",

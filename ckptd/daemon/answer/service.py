@@ -28,6 +28,7 @@ from ckptd.daemon.answer.remove_answers import RemoveAnswers
 from ckptd.daemon.answer.verify_answers import VerifyAnswers
 from ckptd.daemon.answer.wait_answers import WaitAnswers
 from ckptd.daemon.answer.watched_answers import WatchedAnswers
+from ckptd.daemon.answer.workload_answers import Measures, WorkloadAnswers
 from ckptd.daemon.copying.copying import Copying
 from ckptd.daemon.copying.seen import CopyingSeen
 from ckptd.daemon.copying.viewing import Proofs
@@ -41,7 +42,6 @@ from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.retain.retention import Retention
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.settings.own_identity import known_zone
-from ckptd.model.words import Result
 
 
 class Answers(NamedTuple):
@@ -74,7 +74,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
     proofs: Proofs,
     facts: Callable[[], DaemonFacts],
     reload: Callable[[], Awaitable[ReloadResult]],
-    note_publish: Callable[[Result, int], None],
+    measuring: Measures,
 ) -> Answers:
     """Return what answers all rows of the control API but those about watching the daemon.
 
@@ -91,7 +91,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         proofs: Which claims of peers are proven.
         facts: What the daemon says of itself.
         reload: Reads the configuration again and applies it.
-        note_publish: Given how each publishing ended, and how many nanoseconds it took.
+        measuring: Measures what is published.
     """
     views = RecoveryViews(
         recovering,
@@ -111,11 +111,12 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
     publishing = PublishAnswers(
         parts,
         now,
-        note_publish,
+        measuring.note_publish,
         lambda checkpoint, version: recovering.scheduler.contents(checkpoint, version, now=now()),
         passed=passed,
         minimal_sets=minimal_sets,
         taking=taking,
+        workloads=measuring.workloads,
     )
     beginning = Beginning(parts, recovering)
     recoveries = RecoveryAnswers(parts, recovering, views, beginning)
@@ -130,6 +131,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         publishing,
         WatchedAnswers(taking),
         CopiesAnswers(copies),
+        WorkloadAnswers(measuring, recovering, parts),
         LifeCycleAnswers(parts.storage, retention.standings),
         NewestAnswers(recovering, proven),
         WaitAnswers(parts.storage, recovering, proven),

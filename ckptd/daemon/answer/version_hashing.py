@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,19 +15,23 @@ from ckptd.store.published.publishing import scan_and_hash
 from ckptd.store.published.scanning import PublishOrder
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class VersionHashing:
-    """How directories are hashed.
+    """How a directory is hashed, and how long that took.
 
     Attributes:
         threads: Where that is waited for.
         workers: How many threads hash.
         pace: Called by them with how many bytes were read since; it may sleep.
+        took_s: How long it took, once it is hashed.
+        paced_s: How much of that the pace slept.
     """
 
     threads: ThreadPoolExecutor
     workers: int
     pace: Callable[[int], None] | None = None
+    took_s: float = 0.0
+    paced_s: float = 0.0
 
     def begin(
         self,
@@ -51,17 +56,22 @@ class VersionHashing:
             nonlocal read_bytes
             note(progress)
             if self.pace is not None:
+                began_s = time.monotonic()
                 self.pace(progress.bytes_done - read_bytes)
+                self.paced_s += time.monotonic() - began_s
                 read_bytes = progress.bytes_done
 
-        return asyncio.get_running_loop().run_in_executor(
-            self.threads,
-            lambda: scan_and_hash(
+        def hash_it() -> HashedDirectory:
+            began_s = time.monotonic()  # others may have been hashed first
+            hashed = scan_and_hash(
                 root,
                 relative,
                 order,
                 workers=self.workers,
                 on_progress=note_paced,
                 is_cancelled=is_cancelled,
-            ),
-        )
+            )
+            self.took_s = time.monotonic() - began_s
+            return hashed
+
+        return asyncio.get_running_loop().run_in_executor(self.threads, hash_it)

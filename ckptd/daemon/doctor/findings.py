@@ -10,9 +10,9 @@ import asyncio
 import ipaddress
 import resource
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from ckptd.config import Address
 from ckptd.control.messages.copies import CopiesView
@@ -44,6 +44,7 @@ from ckptd.daemon.doctor.retained import look_at_retention
 from ckptd.daemon.doctor.rows import and_also, failed, passed, warned
 from ckptd.daemon.doctor.unmet import look_at_unmet
 from ckptd.daemon.doctor.watched import judge_appeared, judge_watching
+from ckptd.daemon.doctor.workload import look_at_workload
 from ckptd.daemon.host.descriptors import descriptors
 from ckptd.daemon.keep.keeping import Keep
 from ckptd.daemon.parts import Parts
@@ -58,6 +59,7 @@ from ckptd.model.ids import CheckpointName, NodeId
 from ckptd.model.quantities import format_duration, format_rate, format_size
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import CheckResult, PeerState, RangeOutcome, RateOrigin
+from ckptd.model.workload_judgements import OutrunJudgement
 from ckptd.net.connection.identity import Identity
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.source.congestion import Congestion, PacedSending
@@ -80,6 +82,35 @@ _SAMPLED_PEERS_MAX: Final = 64
 """At 3 s each of the slowest, a look at all takes three minutes."""
 
 
+class LooksForConflicts(Protocol):
+    """Finds versions with several contents."""
+
+    async def look(self) -> Conflicts:
+        """Return them."""
+
+
+class KnowsCopies(Protocol):
+    """Finds versions with too few copies."""
+
+    def scarce(self) -> Sequence[ScarceVersion]:
+        """Return them."""
+
+
+class Measured(Protocol):
+    """What was measured of versions here and at peers."""
+
+    @property
+    def conflicts(self) -> LooksForConflicts:
+        """What finds those with several contents."""
+
+    @property
+    def copies(self) -> KnowsCopies:
+        """What finds those with too few copies."""
+
+    def outrun(self) -> Sequence[OutrunJudgement]:
+        """Return what jobs that save are faster than."""
+
+
 class Doctor:
     """Looks at this node and its peers.
 
@@ -89,9 +120,8 @@ class Doctor:
         peering: Knows the peers.
         pool: Buffers for samples.
         note_rate: Given how fast a peer was, for predictions.
-        look_for_conflicts: Finds versions with several contents.
         keep: Returns how what is on offer is kept.
-        scarce: Finds versions with too few copies.
+        measured: What was measured of versions.
         paced: Returns with what congestion control is sent, and what it paced without need.
         retained: Returns what retention saw last.
         recoveries: Returns the recoveries under way.
@@ -108,9 +138,8 @@ class Doctor:
         pool: BufferPool,
         *,
         note_rate: Callable[[RateLearned], None],
-        look_for_conflicts: Callable[[], Awaitable[Conflicts]],
         keep: Callable[[], Keep],
-        scarce: Callable[[], Sequence[ScarceVersion]],
+        measured: Measured,
         paced: Callable[[], tuple[Congestion, PacedSending]],
         retained: Callable[[], RetentionSeen],
         recoveries: Callable[[], Sequence[RecoverySnapshot]],
@@ -128,8 +157,7 @@ class Doctor:
         self._identity = parts.transport.identity
         self._pool = pool
         self._note_rate = note_rate
-        self._look_for_conflicts = look_for_conflicts
-        self._keep, self._scarce, self._paced = keep, scarce, paced
+        self._keep, self._measured, self._paced = keep, measured, paced
         self._retained, self._recoveries, self._unmet = retained, recoveries, unmet
         self._copies, self._audits = copies, audits
         self._throttles = parts.transport.throttles
@@ -145,13 +173,14 @@ class Doctor:
             partial(look_at_confinement, self._confinement),
             partial(look_at_owners, self._owners),
             self._descriptors,
-            partial(look_at_conflicts, self._look_for_conflicts),
+            partial(look_at_conflicts, self._measured.conflicts.look),
             self._offer,
-            partial(look_at_copies, self._scarce),
+            partial(look_at_copies, self._measured.copies.scarce),
             partial(
                 look_at_asked_copies, self._config, self._roots, self._copies, self._known_names
             ),
             partial(look_at_audits, self._audits),
+            partial(look_at_workload, self._measured.outrun),
             self._phases,
             partial(look_at_retention, self._retained),
             partial(look_at_unmet, self._unmet),

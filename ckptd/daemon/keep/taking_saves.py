@@ -23,6 +23,7 @@ from ckptd.daemon.keep.save_reports import SaveReports
 from ckptd.daemon.keep.watching import Watching
 from ckptd.daemon.parts import Parts
 from ckptd.errors import CkptdError, ContentChanged, NotFound
+from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.watch_decisions import (
     SCAN_S,
     LastChange,
@@ -129,6 +130,7 @@ class TakingSaves:
 
     Attributes:
         publish: Publishes; the function is given the rate at which it reads.
+        note_seen: Given saves that are complete, and when they changed last, in Unix time.
         watched: All directories, as configured.
     """
 
@@ -142,6 +144,7 @@ class TakingSaves:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.publish: Callable[[PublishRequest, Callable[[int], None]], Awaitable[PublishResult]]
+        self.note_seen: Callable[[CheckpointName, Version, float], None] = lambda *_: None
         self._catalog: Catalog = parts.storage.catalog
         self._is_busy = is_busy
         self._offer_changed = offer_changed
@@ -326,6 +329,9 @@ class TakingSaves:
     def _note_verdicts(self, watched: WatchedDirectory, verdicts: Iterable[SavedVerdict]) -> None:
         before = {(each.name, each.state, each.why) for each in watched.verdicts}
         for each in verdicts:
+            stamp = watched.stamps.get(each.name)
+            if each.state is SavedState.DUE and stamp is not None:
+                self.note_seen(watched.rule.checkpoint, each.version, stamp[0].changed_at_s)
             if (each.name, each.state, each.why) in before:
                 continue
             if each.state is SavedState.WAITS:

@@ -25,6 +25,7 @@ from ckptd.daemon.measure.conflicts import CONFLICT_METRICS, ConflictWatch
 from ckptd.daemon.measure.copies_watch import CopiesWatch
 from ckptd.daemon.measure.freshness import FRESHNESS_METRICS, Freshness
 from ckptd.daemon.measure.loop_lag import LAG_METRICS, LagWindow, watch_loop_lag
+from ckptd.daemon.measure.outrunning import outrun_by
 from ckptd.daemon.measure.page_listener import serve_metrics
 from ckptd.daemon.measure.page_rows import (
     BOTTLENECK_METRICS,
@@ -48,6 +49,8 @@ from ckptd.daemon.measure.recovery_totals import (
 )
 from ckptd.daemon.measure.standstills import Standstills
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
+from ckptd.daemon.measure.workload_metrics import WORKLOAD_METRICS
+from ckptd.daemon.measure.workloads import Workloads
 from ckptd.daemon.measure.works import WORK_METRICS, Works
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.activations import ACTIVE_METRICS
@@ -71,6 +74,7 @@ from ckptd.model.words import (
     RefusalReason,
     Result,
 )
+from ckptd.model.workload_judgements import OutrunJudgement
 from ckptd.observe.logs import Log, get_logger
 from ckptd.observe.metrics import (
     MetricGroup,
@@ -96,6 +100,7 @@ class Measuring:
         conflicts: Looks for versions with several contents.
         retention: What retention did, and what it saw last.
         copying: Likewise, copying.
+        workloads: What jobs that save do to this node.
     """
 
     def __init__(  # noqa: PLR0913 (what it looks at)
@@ -132,6 +137,9 @@ class Measuring:
         self._discovered_at_s = parts.wall_clock()
         self._works = Works(parts.wall_clock)
         self.copies = CopiesWatch(parts, peering, auditing, self._now)
+        self.workloads = Workloads(
+            parts.storage, self._holdings_of_peers, self._now, parts.wall_clock
+        )
         self._freshness = Freshness(
             held=catalog.holdings,
             of_peers=self._holdings_of_peers,
@@ -153,6 +161,7 @@ class Measuring:
         """Take in the events of the scheduler and what it ordered."""
         now = self._now()
         self._transfers.note(events, effects, now=now)
+        self.workloads.note(events)
         for recovery, stage in self._stages.note(self._scheduler.stages(), now=now):
             _log.info("recovery.stage", recovery=recovery, stage=stage.value)
 
@@ -160,6 +169,7 @@ class Measuring:
         """Take in how a recovery ended."""
         self._totals.note_end(effect, ended)
         self._works.note_recovery(ended.result)
+        self.workloads.note_ended(ended)
         _log.info(
             "recovery.ended",
             recovery=ended.recovery,
@@ -180,6 +190,11 @@ class Measuring:
         """Take in how a directory was published, or was not."""
         self._works.note_publish(result, duration_ns)
 
+    def outrun(self) -> Sequence[OutrunJudgement]:
+        """Return which jobs save faster than this node hashes and copies, as far as was seen."""
+        config, limits = self._parts.config, self._limiting.effective()
+        return outrun_by(self.workloads.joint(), config, limits, now_s=self._parts.wall_clock())
+
     async def load(self) -> None:
         """Take over the moments that an earlier life of the daemon knew; before the first look.
 
@@ -190,9 +205,11 @@ class Measuring:
         successes, first_heard = self._written
         self._works.take_over(successes)
         self._freshness.take_over(first_heard)
+        await self.workloads.load()
 
     async def write(self) -> None:
-        """Write moments down that are new. If the disk refuses, that is logged."""
+        """Write down what is new. If the disk refuses, that is logged."""
+        await self.workloads.write()
         moments = dict(self._works.succeeded_at_s), dict(self._freshness.known())
         if moments == self._written:
             return
@@ -212,6 +229,7 @@ class Measuring:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._look())
             tasks.create_task(self._standstills.run())
+            tasks.create_task(self.workloads.run())
 
     async def listen(
         self,
@@ -290,6 +308,7 @@ class Measuring:
             MetricGroup(lambda: self._recovering.staging.warm.kept_bytes, WARM_METRICS),
             MetricGroup(self._root_watch.states, ROOT_METRICS),
             MetricGroup(lambda: self._works, WORK_METRICS),
+            MetricGroup(self.workloads.seen, WORKLOAD_METRICS),
             MetricGroup(self._recoveries_seen, RECOVERY_METRICS),
             MetricGroup(self._bottlenecks, BOTTLENECK_METRICS),
             MetricGroup(self._held_up, HELD_UP_METRICS),

@@ -149,6 +149,12 @@ class UnitFiles(Sequence[UnitFile | None]):
         """How many units have a file."""
         return len(self) - self._states.count(_ABSENT)
 
+    @property
+    def changed_at_ns(self) -> int | None:
+        """When the content of any of them changed last, as their owners say; ``None``: no file."""
+        times = (self._mtimes[unit] for unit in self.units())
+        return max(times, default=None)
+
     def units(self) -> Iterator[int]:
         """Yield the units that have a file."""
         return (unit for unit, state in enumerate(self._states) if state != _ABSENT)

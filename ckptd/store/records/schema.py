@@ -439,6 +439,23 @@ CREATE TABLE audits (  -- what came of the last block that was drawn from each c
 ) STRICT;
 """
 
+_WORKLOAD: Final = """
+CREATE TABLE workload (  -- what is known of the latest versions of each checkpoint
+    checkpoint TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    noted_at_s REAL NOT NULL,
+    digest TEXT NOT NULL,  -- empty: it was seen, and is not published
+    saved_at_s REAL,
+    size_bytes INTEGER,
+    changed_bytes INTEGER,
+    hashed_s REAL,
+    paced_s REAL NOT NULL,
+    copied_s REAL,
+    brought_s REAL,
+    PRIMARY KEY (checkpoint, version)
+) STRICT;
+"""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -468,6 +485,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _RETENTION,
     _CONFIGURED,
     _AUDITS,
+    _WORKLOAD,
 )
 """What leads from each schema to the next one."""
 

@@ -29,6 +29,7 @@ from ckptd.daemon.answer.verify_answers import VerifyAnswers
 from ckptd.daemon.answer.wait_answers import WaitAnswers
 from ckptd.daemon.answer.watch_answers import WatchAnswers
 from ckptd.daemon.answer.watched_answers import WatchedAnswers
+from ckptd.daemon.answer.workload_answers import WorkloadAnswers
 from tests.support.control import StandInDaemon
 from tests.support.observing import StandInObserving
 
@@ -57,6 +58,7 @@ def daemon_methods() -> dict[str, Answering]:
         WatchAnswers,
         WatchedAnswers,
         CopiesAnswers,
+        WorkloadAnswers,
     )
     return methods_by_name(object.__new__(kind) for kind in kinds)
 

@@ -29,6 +29,7 @@ from ckptd.store.records.passed_records import PassedRecords
 from ckptd.store.records.placed_units import PlacedUnitRecords
 from ckptd.store.records.retention_records import RetentionRecords
 from ckptd.store.records.signature_records import SignatureShelf
+from ckptd.store.records.workload_records import WorkloadRecords
 from tests.support.stores import mark_changed, publish, write_files
 
 AT_PEERS = {CheckpointName("llama/rank-7"), CheckpointName("llama/rank-x"), CheckpointName("a")}
@@ -51,6 +52,7 @@ def storage(database: Database, catalog: Catalog, root: Root) -> Storage:
         RetentionRecords(database),
         ConfiguredRecords(database),
         AuditRecords(database),
+        WorkloadRecords(database),
     )
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,3 +191,16 @@ async def test_what_stands_otherwise_by_the_catalog_is_looked_into(
     following.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await following
+
+
+async def test_saves_that_are_complete_are_said_whether_they_are_published_or_not(
+    held: Held,
+) -> None:
+    saves = taking(held, "one v1 v2 v3 v4")
+    seen: dict[int, float] = {}
+    saves.note_seen = lambda checkpoint, version, at_s: seen.update({version: at_s})
+    (watched,) = saves.watched
+    before_s = time.time()
+    await saves.look(watched)
+    assert seen.keys() == {2, 3, 4}, "of those that are too old nobody knows whether they are"
+    assert all(abs(at_s - before_s) < 600 for at_s in seen.values())

@@ -48,6 +48,7 @@ from ckptd.daemon.measure.recovery_totals import (
 from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS, Copies
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
 from ckptd.daemon.measure.under_replicated import UNDER_REPLICATED_METRICS
+from ckptd.daemon.measure.workload_metrics import WORKLOAD_METRICS, WorkloadSeen
 from ckptd.daemon.measure.works import WORK_METRICS, Works
 from ckptd.daemon.recover.activations import ACTIVE_METRICS, Activations
 from ckptd.daemon.recover.keeping_warm import WARM_METRICS
@@ -281,6 +282,13 @@ FULL: dict[str, Any] = {
         9_500_000_000,
     ),
     "works": works(),
+    "workload": WorkloadSeen(
+        intervals_s={"shortest": 191.0, "longest": 192.0},
+        hashing={"worst": 193.0, "together": 194.0},
+        copying=195.0,
+        saved_bytes_per_s=196.0,
+        changed_bytes_per_s=197.0,
+    ),
     "bottlenecks": numbered(130, BOTTLENECKS),
     "held_up": 97,
     "transfers": transfer_times(),
@@ -332,6 +340,7 @@ FRESH: dict[str, Any] = {
     "roots": (),
     "recoveries": RecoveriesSeen(),
     "works": Works(lambda: 0.0),
+    "workload": WorkloadSeen(),
     "bottlenecks": {},
     "held_up": 0,
     "transfers": TransferTimes(lambda _: False),
@@ -372,6 +381,7 @@ ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("warm", WARM_METRICS),
     ("roots", ROOT_METRICS),
     ("works", WORK_METRICS),
+    ("workload", WORKLOAD_METRICS),
     ("recoveries", RECOVERY_METRICS),
     ("bottlenecks", BOTTLENECK_METRICS),
     ("held_up", HELD_UP_METRICS),
@@ -495,6 +505,13 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         *timed("publish_duration_seconds", NO_RECOVERIES.plus(2.5)),
         'ckptd_last_success_timestamp_seconds{work="publish"} 1.6e+09',
         'ckptd_last_success_timestamp_seconds{work="recovery"} 1.7e+09',
+        'ckptd_workload_save_interval_seconds{which="longest"} 192.0',
+        'ckptd_workload_save_interval_seconds{which="shortest"} 191.0',
+        "ckptd_workload_saved_bytes_per_second 196.0",
+        "ckptd_workload_changed_bytes_per_second 197.0",
+        'ckptd_workload_hashing_ratio{which="together"} 194.0',
+        'ckptd_workload_hashing_ratio{which="worst"} 193.0',
+        "ckptd_workload_copying_ratio 195.0",
         "ckptd_recovery_active 3.0",
         "ckptd_recovery_elapsed_seconds 9.5",
         "ckptd_recovery_eta_seconds 10.5",
@@ -596,6 +613,7 @@ NOT_FROM_THE_START = (
     "control_requests",
     "critical_unit_sources",
     "tls_",
+    "workload_",
 )
 """Their labels come from the configuration, or nothing can be said yet."""
 
@@ -656,8 +674,8 @@ def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
         "work": ["publish", "recovery"],
         "outcome": TRANSFER_OUTCOMES,
         "root": ["main", "slow"],
-        "which": ["freshest", "stalest"],
         "why": (*GOES, *KEPT, *COPIED, *GIVEN_BACK),
+        "which": ["freshest", "stalest", "shortest", "longest", "worst", "together"],
         "provider": ["static"],
         "route": ["/v1/status"],
         "code": ["200"],

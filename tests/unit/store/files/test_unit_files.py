@@ -43,6 +43,9 @@ def test_each_file_is_what_it_was(files: tuple[UnitFile | None, ...]) -> None:
     assert columns.absent() == {unit for unit, file in enumerate(files) if not file}
     assert columns.wrong() == {unit for unit, file in enumerate(files) if file and file.is_wrong}
     assert columns.devices() == {file.fingerprint.device for file in files if file}
+    assert columns.changed_at_ns == max(
+        (file.fingerprint.mtime_ns for file in files if file), default=None
+    )
     assert columns.copied() == columns
 
 

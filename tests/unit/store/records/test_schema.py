@@ -60,6 +60,7 @@ NEW_TABLES = {
     "removals",
     "configured_recoveries",
     "audits",
+    "workload",
 }
 
 
