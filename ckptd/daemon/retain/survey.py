@@ -25,6 +25,9 @@ from ckptd.store.records.retention_records import ReadDirectory
 
 _STILL_S: Final = 24 * 3600.0
 """What a peer has in part, and for so long no more of, is what it chose: nobody recovers it."""
+_COPY_STILL_S: Final = 60.0
+"""The same of a copy: it goes only if enough others have all of it, so nobody depends on it, and
+who is to have the critical units alone has a part for good."""
 _BATCH: Final = 32
 """So many versions are looked at, and compared with what peers say, before others have a turn."""
 AS_WANTED: Final = frozenset({PlaceState.HERE, PlaceState.CHOSEN})
@@ -201,12 +204,14 @@ class Survey:
                     found.add(KeptBecause.RECOVERED_HERE)
             if digest in used:
                 found.add(KeptBecause.RECOVERED_HERE)
+            # Audits ask for copies all the time; who recovers one says so in his holdings as well.
+            is_copy = held.is_copy
             if (
-                self._leases.is_asked_for(digest)
+                (self._leases.is_asked_for(digest) and not is_copy)
                 or self._scheduler.is_recovered_elsewhere(
                     job_of(holding.checkpoint), holding.version
                 )
-                or self._grows_elsewhere(holding)
+                or self._grows_elsewhere(holding, _COPY_STILL_S if is_copy else _STILL_S)
             ):
                 found.add(KeptBecause.RECOVERED_ELSEWHERE)
         return frozenset(found)
@@ -218,8 +223,13 @@ class Survey:
             used.update(recovery.joined_members, recovery.members)
         return used
 
-    def _grows_elsewhere(self, holding: Holding) -> bool:
-        """Return whether a peer has a part of a version that grew in the last day."""
+    def _grows_elsewhere(self, holding: Holding, still_s: float) -> bool:
+        """Return whether a peer has a part of a version that grew a short while ago.
+
+        Args:
+            holding: The version.
+            still_s: How long that is.
+        """
         now_s, is_growing = self._clock(), False
         for node, count in self._scheduler.parts(holding).items():
             key = (node, holding.digest)
@@ -228,7 +238,7 @@ class Survey:
                 if seen is None and len(self._parts) >= HOLDINGS_MAX:
                     return True  # more than is remembered
                 seen = self._parts[key] = (count, now_s)
-            is_growing |= now_s - seen[1] < _STILL_S
+            is_growing |= now_s - seen[1] < still_s
         return is_growing
 
 

@@ -220,3 +220,28 @@ async def test_a_copy_that_a_recovery_here_takes_blocks_from_stays(nodes: Retain
     assert not await giving.give_back(1)
     assert giving.node.offered == [1]
     assert giving.seen.problems == {(NAME, 1): "a recovery on this node uses it"}
+
+
+async def test_who_only_looked_whether_it_is_there_does_not_keep_it(nodes: RetainingNodes) -> None:
+    giving = await fleet(nodes, "b", "c")
+    digest = giving.node.catalog.versions()[0].holding.digest
+    giving.node.retention.leases.note_asked(digest)  # an audit looks like a recovery
+    assert await giving.give_back(1)
+
+
+async def test_what_a_peer_fetches_stays_until_that_stands_still(
+    tmp_path: Path,
+) -> None:
+    clock = SimpleNamespace(now_s=0.0)
+    async with RetainingNodes(tmp_path, lambda: clock.now_s) as nodes:
+        giving = await fleet(nodes, "b", "c", "d")
+        giving.node.retaining.survey._clock = lambda: clock.now_s
+        part = nodes.by_id[NodeId("d")]
+        said = part.advertising.holdings.holdings
+        giving.node.hear(part, [replace(each, blocks=BlockSet()) for each in said])
+        assert not await giving.give_back(1)
+        assert giving.seen.problems == {
+            (NAME, 1): "a peer recovers it, or asked for it a short while ago"
+        }
+        clock.now_s, giving.now = 61.0, 61 * SECOND
+        assert await giving.give_back(1)
