@@ -134,6 +134,10 @@ def _age(row: CheckpointRow) -> str:
 def _held(row: CheckpointRow) -> str:
     if row.is_stale:
         return "stale"
+    if row.places and all(place.is_copy for place in row.places):
+        best = min((place.state for place in row.places), key=_BEST_FIRST.index)
+        if best in {PlaceState.HERE, PlaceState.CHOSEN}:
+            return "a copy"
     if row.held is Location.HERE:
         return "active" if any(place.active_link for place in row.places) else "here"
     if row.places:
@@ -184,10 +188,12 @@ def _state(place: PlaceRow, row: CheckpointRow) -> str:
                 return f"stale: {printable(reason)}; all units are served"
             return f"stale: {printable(reason)}{count if place.changed_units else ''}"
         case PlaceState.PARTIAL | PlaceState.CHOSEN:
-            what = "partial" if place.state is PlaceState.PARTIAL else "here in part by choice"
+            what = "a copy for others" if place.is_copy else "here in part by choice"
+            what = "partial" if place.state is PlaceState.PARTIAL else what
             of_all = "" if row.units is None else f" of {row.units}"
             return f"{what}: {place.units}{of_all} units{checked}"
         case PlaceState.WITHDRAWN if place.reason:
             return f"withdrawn: {printable(place.reason)}"
         case state:
-            return f"{state.value}{checked}"
+            is_copy = place.is_copy and state is PlaceState.HERE
+            return f"{'a copy for others' if is_copy else state.value}{checked}"

@@ -168,10 +168,13 @@ def _members(view: CopiesView) -> Iterator[str]:
     ):
         if found:
             facts.append(f"{words}: {_named(found)}")
-    yield "; ".join(facts)
     own = (
         f"this node is in {printable(view.zone)}" if view.zone else "this node's zone is not known"
     )
+    if not members:  # who keeps copies is asked by what there is
+        yield own
+        return
+    yield "; ".join(facts)
     known = f"{_number(len(zones), 'zone')}; {own}"
     yield known + (f"; zone not known of {_named(unknown)}" if unknown and zones else "")
 

@@ -189,6 +189,9 @@ def _judge_versions(found: CopiesView) -> Iterator[CheckRow]:
             "Look again in a minute; 'ckptctl peers' says who does not answer.",
         )
         return
+    if not (found.versions or found.conflicts):
+        yield passed(_CHECK, "versions", "none is known of which copies are asked")
+        return
     short = [each for each in found.versions if each.state is CopiesState.UNDER_REPLICATED]
     close = [each for each in found.versions if each.state is CopiesState.TOO_CLOSE]
     for version in (*short, *close)[:_NAMED_MAX]:

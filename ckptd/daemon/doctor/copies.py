@@ -27,12 +27,13 @@ class ScarceVersion(NamedTuple):
 
 
 async def look_at_copies(
-    scarce: Callable[[], Sequence[ScarceVersion]],
+    scarce: Callable[[], Sequence[ScarceVersion]], *, are_some_listed: bool = False
 ) -> AsyncGenerator[CheckRow, None]:
     """Yield what is said of versions with too few copies, the rarest first.
 
     Args:
         scarce: Finds them.
+        are_some_listed: ``[copies]`` lists names, of which other numbers are asked.
     """
     found = sorted(scarce(), key=lambda each: each.copies)
     for each in found[:_NAMED_MAX]:
@@ -46,7 +47,10 @@ async def look_at_copies(
         )
     if not found:
         yield passed(
-            "copies", "newest versions", "each that is or was here is on two live nodes at least"
+            "copies",
+            "newest versions",
+            "each that is or was here is on two live nodes at least"
+            + (", but for what [copies] lists" if are_some_listed else ""),
         )
 
 

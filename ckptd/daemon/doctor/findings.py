@@ -175,7 +175,11 @@ class Doctor:
             self._descriptors,
             partial(look_at_conflicts, self._measured.conflicts.look),
             self._offer,
-            partial(look_at_copies, self._measured.copies.scarce),
+            partial(
+                look_at_copies,
+                self._measured.copies.scarce,
+                are_some_listed=self._config.copies.is_on,
+            ),
             partial(
                 look_at_asked_copies, self._config, self._roots, self._copies, self._known_names
             ),

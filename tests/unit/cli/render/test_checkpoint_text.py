@@ -113,6 +113,30 @@ def test_places_that_are_not_simply_here_have_a_line_of_their_own() -> None:
     assert all(len(line) <= WIDTH for line in checkpoint_lines(rows, WIDTH))
 
 
+def test_what_is_here_for_others_says_so() -> None:
+    """A job does not find it where it looks for its own."""
+    copy = replace(PLACE, directory="/copies/a", is_copy=True)
+    some = replace(copy, state=PlaceState.CHOSEN, units=3)
+    rows = [
+        replace(CHECKPOINT, version=99, held=Location.HERE, places=(copy,)),
+        replace(CHECKPOINT, version=98, units=12, places=(some,)),
+        replace(CHECKPOINT, version=97, held=Location.HERE, places=(PLACE, copy)),
+        replace(CHECKPOINT, version=96, places=(replace(copy, state=PlaceState.WITHDRAWN),)),
+    ]
+    assert [line.split()[6:7] for line in checkpoint_lines(rows)[1:] if line[0] != " "] == [
+        ["a"],
+        ["a"],
+        ["here"],
+        ["withdrawn"],
+    ]
+    assert [line for line in checkpoint_lines(rows) if line[0] == " "] == [
+        "  /copies/a: a copy for others: 3 of 12 units",
+        "  /data/llama/rank-0/100: here",
+        "  /copies/a: a copy for others",
+        "  /copies/a: withdrawn",
+    ]
+
+
 def test_several_contents_of_one_version_can_be_distinguished() -> None:
     rows = [
         replace(CHECKPOINT, digest="ab" * 32),

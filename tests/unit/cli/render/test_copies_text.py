@@ -94,6 +94,8 @@ def test_what_is_not_known_is_said_to_be_so() -> None:
     assert copies_lines(nothing)[0] == (
         "nothing was looked at yet: how many copies there are is not known"
     )
+    bare = replace(COPIES, under_replicated=0, versions=(), members=())
+    assert copies_lines(bare)[2:] == ["this node is in row-1/rack-7"]
     none = replace(COPIES, under_replicated=0, versions=(), zone="")
     lines = copies_lines(none)
     assert lines[0] == "no version of what [copies] names is known"

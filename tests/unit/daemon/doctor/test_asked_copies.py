@@ -127,6 +127,12 @@ async def test_what_is_as_asked_asks_for_nothing(roots: Roots) -> None:
     ]
 
 
+async def test_where_nothing_was_saved_yet_nothing_is_said_to_be_there(roots: Roots) -> None:
+    view = replace(WELL, versions=(), whole=0, members=())
+    assert await complaints(roots, view) == []
+    assert (await rows(roots, view))[-1].finding == "none is known of which copies are asked"
+
+
 async def test_what_is_short_is_named_with_why_and_worse_if_nothing_is_left(roots: Roots) -> None:
     short = (
         version(1, "node-d is full"),

@@ -19,6 +19,11 @@ async def findings(*found: ScarceVersion) -> list[tuple[str, CheckResult, str]]:
     return [(row.subject, row.verdict, row.finding) async for row in rows]
 
 
+async def test_what_is_listed_is_not_said_to_be_on_two_nodes() -> None:
+    (row,) = [row async for row in look_at_copies(tuple, are_some_listed=True)]
+    assert row.finding.endswith("on two live nodes at least, but for what [copies] lists")
+
+
 async def test_enough_copies_ask_for_nothing() -> None:
     assert await findings() == [
         (
