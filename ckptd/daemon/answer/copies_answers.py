@@ -20,9 +20,9 @@ from ckptd.copies.counts import CopyRule
 from ckptd.copies.decided import Decided, Shortfall
 from ckptd.copies.fleet import Claim, FleetNode, FleetVersion, FleetView
 from ckptd.copies.zones import ZONE_LEVELS_MAX, Zone, zone_text, zones_at
+from ckptd.daemon.answer.short_copies import awaited_audit, why_short
 from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
-from ckptd.model.quantities import format_duration
 from ckptd.model.shards import job_of
 from ckptd.model.words import CopiesState, Criticality, ShortBecause
 
@@ -30,7 +30,6 @@ VERSIONS_SHOWN_MAX: Final = 4096
 """Of more than these the worst are shown: an answer is some megabytes then."""
 
 _WORST_FIRST: Final = tuple(reversed(CopiesState))
-_NODES_NAMED_MAX: Final = 4
 
 
 class CopiesSeen(NamedTuple):
@@ -237,7 +236,7 @@ def _counts_of(
             unknown_zones=zones.count(()),
             state=state,
             because=because,
-            why="" if because is None else _sentence(because, found, claims, view, until_s),
+            why=_why(because, found, claims, view, until_s),
             until_s=until_s,
         )
 
@@ -257,55 +256,19 @@ def _judge(
     return CopiesState.UNDER_REPLICATED, because
 
 
-def _sentence(
-    because: ShortBecause,
+def _why(
+    because: ShortBecause | None,
     found: Shortfall | None,
     claims: Sequence[Claim],
     view: FleetView,
     until_s: float | None,
 ) -> str:
-    """Say why there are fewer copies than asked, for people."""
-    nodes = () if found is None else found.nodes
-    until = "after the grace time" if until_s is None else f"in {format_duration(until_s)}"
-    unproven = tuple(claim.node for claim in claims if not claim.is_proven)
-    sentences: Mapping[ShortBecause, str] = {
-        ShortBecause.SOURCES: "nobody who answers has all of it",
-        ShortBecause.LOST: f"{_lost(nodes, view)}, replaced {until}",
-        ShortBecause.UNPROVEN: f"waiting for an audit of {_named(nodes or unproven)}",
-        ShortBecause.COMING: f"{_named(nodes)} {'fetches' if len(nodes) == 1 else 'fetch'} it",
-        ShortBecause.FULL: f"{_named(nodes)} {_are(nodes)} full",
-        ShortBecause.MEMBERS: _few(nodes),
-        ShortBecause.ZONES: "enough copies, but in fewer zones than is possible",
-    }
-    return sentences[because]
-
-
-def _few(nodes: Sequence[NodeId]) -> str:
-    if not nodes:
-        return "too few nodes keep copies of it"
-    keep = "1 node keeps" if len(nodes) == 1 else f"{len(nodes)} nodes keep"
-    return f"only {keep} copies of it: {_named(nodes)}"
-
-
-def _are(nodes: Sequence[NodeId]) -> str:
-    return "is" if len(nodes) == 1 else "are"
-
-
-def _lost(nodes: Sequence[NodeId], view: FleetView) -> str:
-    """Name who is lost: the zone, if all of several nodes there are."""
-    zones = {view.nodes[node].zone for node in nodes if node in view.nodes}
-    if len(zones) == 1 and (zone := next(iter(zones))):
-        there = [each for each in view.nodes.values() if each.zone == zone]
-        if len(there) > 1 and not any(each.is_live for each in there):
-            return f"zone {zone_text(zone)} is lost"
-    return f"{_named(nodes)} {_are(nodes)} lost"
-
-
-def _named(nodes: Sequence[NodeId]) -> str:
-    if not nodes:
-        return "somebody"
-    more = len(nodes) - _NODES_NAMED_MAX
-    return ", ".join(nodes[:_NODES_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
+    if because is None:
+        return ""
+    if found is not None and because is not ShortBecause.UNPROVEN:
+        return why_short(found, view, until_s)
+    waited = () if found is None else found.nodes
+    return awaited_audit(waited or [claim.node for claim in claims if not claim.is_proven])
 
 
 def _live(claims: Iterable[Claim], nodes: Mapping[NodeId, FleetNode]) -> Iterator[Claim]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace as replace_shortfall
 
 import pytest
+from msgspec.structs import replace
 
 from ckptd.config.copy_values import CheckpointCopies, CopiesSection
 from ckptd.control.messages.copies import CopiesRequest, CopiesView, exit_code_of_copies
@@ -166,7 +168,14 @@ def test_a_class_without_units_asks_for_nothing_and_what_is_before_it_is_whole()
             (),
             (shortfall(7, ShortBecause.MEMBERS, A),),
             CopiesState.UNDER_REPLICATED,
-            "only 1 node keeps copies of it: node-a",
+            "3 nodes keep copies of it, of which 3 can take one",
+        ),
+        (
+            (claim(A), claim(B)),
+            (),
+            (shortfall(7, ShortBecause.ZONES, C),),
+            CopiesState.TOO_CLOSE,
+            "enough copies, but in fewer zones than is possible; node-c fetches it",
         ),
         (
             (),
@@ -313,3 +322,10 @@ def test_what_is_in_the_way_is_said() -> None:
     assert exit_code_of_copies(view) is ExitCode.FAILED
     whole = answer(found._replace(obstacle=""), "llama-2")
     assert (whole.versions, exit_code_of_copies(whole)) == ((), ExitCode.PARTIAL)
+
+
+def test_too_few_nodes_are_counted() -> None:
+    section = replace(SECTION, critical=4)
+    short = (replace_shortfall(shortfall(7, ShortBecause.MEMBERS), asked=4),)
+    view = answer(seen(version(7, claim(A)), section=section, short=short), section=section)
+    assert view.versions[0].counts[0].why == "only 3 nodes keep copies of it"
