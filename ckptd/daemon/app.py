@@ -46,7 +46,6 @@ from ckptd.daemon.settings.reloading import LivePart, Reloading
 from ckptd.daemon.settings.verbosity import Verbosity
 from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
-from ckptd.model.ids import Digest
 from ckptd.observe import logs
 
 _YOUNG_OBJECTS_MAX: Final = 20_000
@@ -158,9 +157,7 @@ class Daemon:
         if config.scrub.repair:
             self._keeping.reads.on_rotten = self._recovering.repairing.note_rot
         serving.connect(self._recovering.peering.asked_by)
-        serving.content.asked_for = self._asked_for
-        serving.content.look_again = self._keeping.look_at
-        serving.content.questions.note_read = self._keeping.reads.note_question
+        self._keeping.connect(serving.content)
         runtime = self._recovering.runtime
         self._limiting = Limiting(
             config.limits, parts.transport.throttles, runtime.report, parts.wall_clock
@@ -183,6 +180,8 @@ class Daemon:
             auditing=self._auditing,
             is_busy=self._is_busy,
         )
+        serving.content.described = self._retention.leases.note_asked
+        serving.content.sent = self._retention.leases.note_sent
         self._measuring.retention = self._retention.retaining.seen
         self._recovering.staging.could_free = self._retention.retaining.could_free
         self._recovering.connect(self._measuring.note, self._measuring.note_end)
@@ -370,11 +369,6 @@ class Daemon:
             self._hang_up.clear()
             with suppress(CkptdError):  # the log has it
                 await self._reloading.reload()
-
-    def _asked_for(self, digest: Digest) -> None:
-        """A peer asks for something of a version."""
-        self._keeping.asked_for(digest)
-        self._retention.leases.note_asked(digest)
 
     def _is_busy(self) -> bool:
         """Return whether bodies move, which go before reading what is on offer again."""

@@ -21,6 +21,7 @@ from ckptd.daemon.keep.reads import Reads
 from ckptd.daemon.keep.rechecking import Rechecking
 from ckptd.daemon.keep.scrubbing import Scrubbing
 from ckptd.daemon.parts import Parts
+from ckptd.daemon.serve.content import ServedContent
 from ckptd.model.ids import Digest
 from ckptd.observe.logs import get_logger
 from ckptd.observe.metrics import MetricRow, gauge
@@ -122,6 +123,12 @@ class Keeping:
                     tasks.create_task(self._scrubbing.run())
         finally:
             self.looking.watching.close()
+
+    def connect(self, content: ServedContent) -> None:
+        """Hear what peers ask for, and of what they got something else was there."""
+        content.asked_for = self.asked_for
+        content.look_again = self.look_at
+        content.questions.note_read = self.reads.note_question
 
     def asked_for(self, digest: Digest) -> None:
         """A peer asks for a version: what is suspect of it is hashed at once."""

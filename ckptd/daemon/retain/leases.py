@@ -42,6 +42,7 @@ class Leases:
         self._open: Counter[ReadDirectory] = Counter()
         self._used_s: dict[ReadDirectory, float] = {}
         self._asked_s: OrderedDict[Digest, float] = OrderedDict()
+        self._single_s: OrderedDict[tuple[str, Digest], float] = OrderedDict()
 
     async def load(self) -> None:
         """Take over the leases of an earlier life, each with its whole time; before anybody asks.
@@ -84,6 +85,25 @@ class Leases:
         self._asked_s.move_to_end(digest)
         while len(self._asked_s) > HOLDINGS_MAX:
             self._asked_s.popitem(last=False)
+
+    def note_sent(self, digest: Digest, receiver: str, block_count: int) -> None:
+        """Take note that a peer gets blocks of a version.
+
+        One block alone, with none after it for a while, is what an audit takes: each peer takes one
+        a day, and no version would ever go if that counted.
+
+        Args:
+            digest: Of which version.
+            receiver: Who gets them.
+            block_count: How many.
+        """
+        key, now_s = (receiver, digest), self._clock()
+        last_s = self._single_s.pop(key, None)
+        if block_count > 1 or (last_s is not None and now_s - last_s < LEASE_S):
+            self.note_asked(digest)
+        self._single_s[key] = now_s
+        while len(self._single_s) > HOLDINGS_MAX:
+            self._single_s.popitem(last=False)
 
     def is_asked_for(self, digest: Digest) -> bool:
         """Return whether a peer asked for something of a version a short while ago."""

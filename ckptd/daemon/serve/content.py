@@ -38,6 +38,8 @@ class ServedContent:
     Attributes:
         sent_bytes: Body bytes sent, by the class that receivers asked for.
         asked_for: Called with each version that a peer asks for something of.
+        described: Called with each version of which a peer gets the manifest.
+        sent: Called with each version of which a peer gets blocks, with the peer and how many.
         look_again: Called with a version of which a file was not what was hashed.
         show_addresses: Returns where this node answers, for people at peers.
         questions: What receivers asked about bad blocks, and what came of it.
@@ -58,6 +60,8 @@ class ServedContent:
         self._lent_attributes = LentManifests(attributes.answer)  # bounded in the same way
         self.sent_bytes: Counter[str] = Counter()
         self.asked_for: Callable[[Digest], None] = lambda digest: None
+        self.described: Callable[[Digest], None] = lambda digest: None
+        self.sent: Callable[[Digest, str, int], None] = lambda digest, receiver, blocks: None
         self.look_again: Callable[[Digest], None] = lambda digest: None
         self.show_addresses: Callable[[], Awaitable[str]] | None = None
         self.questions = BlockQuestions(time.monotonic)
@@ -94,6 +98,7 @@ class ServedContent:
             Shortage: Too many others are being sent.
         """
         self.asked_for(digest)
+        self.described(digest)
         return await self._lent.get(digest)
 
     async def coded_manifest(self, digest: Digest) -> Lent:
@@ -105,6 +110,7 @@ class ServedContent:
             Shortage: Too many others are being sent.
         """
         self.asked_for(digest)
+        self.described(digest)
         return await self._lent.coded(digest)
 
     async def _load_manifest(self, digest: Digest) -> bytes | memoryview:
@@ -210,6 +216,7 @@ class ServedContent:
             start, end = body.byte_range
             run = (version.space.block_at(start), version.space.block_at(end - 1) + 1)
             self._sent.note(receiver, body.digest, BlockSet.of_run(run))
+            self.sent(body.digest, receiver, run[1] - run[0])
 
     async def _open(self, digest: Digest) -> ServedVersion | StagedVersion:
         self.asked_for(digest)

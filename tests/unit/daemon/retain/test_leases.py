@@ -89,6 +89,25 @@ async def test_what_a_peer_asks_for_is_remembered_for_a_while(leases: Leases, cl
     assert not leases.is_asked_for(DIGEST)
 
 
+async def test_one_block_alone_may_be_an_audit_and_is_no_reading(
+    leases: Leases, clock: Clock
+) -> None:
+    leases.note_sent(DIGEST, "b", 1)
+    leases.note_sent(DIGEST, "c", 1)
+    assert not leases.is_asked_for(DIGEST)
+    clock.now_s += LEASE_S
+    leases.note_sent(DIGEST, "b", 1)
+    assert not leases.is_asked_for(DIGEST)
+    clock.now_s += LEASE_S - 1
+    leases.note_sent(DIGEST, "b", 1)
+    assert leases.is_asked_for(DIGEST), "the second one within ten minutes"
+
+
+async def test_several_blocks_at_once_are_reading(leases: Leases) -> None:
+    leases.note_sent(DIGEST, "b", 2)
+    assert leases.is_asked_for(DIGEST)
+
+
 async def test_a_lease_counts_also_if_it_cannot_be_written_down(
     leases: Leases, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
