@@ -78,4 +78,6 @@ def test_copies_that_liars_claim_count_nowhere(cluster: Cluster) -> None:
         [evidence] = onlooker.client.peer("wrong").evidence
         assert (evidence.recovery, evidence.answer) == ("audit", Confirmation.HELD)
         assert onlooker.client.peer("empty").evidence == ()
+        [row] = onlooker.client.checkpoints()
+        assert list(row.proven_at_s) == ["a"]
     assert wrong.lies == 1

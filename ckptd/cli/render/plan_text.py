@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from ckptd.cli.render.text import WIDTH, measured_rate, printable, reference, table
@@ -217,9 +217,10 @@ def _predicted(predicted_s: float | None) -> str:
     return "cannot be predicted" if predicted_s is None else f"in {format_duration(predicted_s)}"
 
 
-def _source_lines(sources: Iterable[PlanSource]) -> list[str]:
+def _source_lines(sources: Sequence[PlanSource]) -> list[str]:
+    is_audited = any(source.proven_at_s is not None for source in sources)
     return table(
-        ("SOURCE", "STATE", "HOLDS", "RATE", "LATENCY"),
+        ("SOURCE", "STATE", "HOLDS", "RATE", "LATENCY", *(("PROVEN",) if is_audited else ())),
         (
             (
                 source.path,
@@ -227,10 +228,15 @@ def _source_lines(sources: Iterable[PlanSource]) -> list[str]:
                 f"{'all' if source.is_complete else 'part'}, {format_size(source.bytes)}",
                 _rate(source),
                 _latency(source.latency_s),
+                *((_proven(source),) if is_audited else ()),
             )
             for source in sources
         ),
     )
+
+
+def _proven(source: PlanSource) -> str:
+    return "no" if source.proven_at_s is None else _moment(source.proven_at_s)
 
 
 def _rate(peer: PeerView | PlanSource) -> str:

@@ -70,6 +70,8 @@ class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
         empty_directories: How many empty directories; ``None`` if the manifest is not here.
         minimal_set: What has to be there first; ``None`` if the manifest is not here.
         placed_by: Of a shard: nodes whose last recovery of its job placed this version, sorted.
+        proven_at_s: By node, for each of ``nodes`` that showed a block of it within a day, which
+            was drawn at random: when that was, in Unix time.
     """
 
     checkpoint: str
@@ -88,6 +90,7 @@ class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
     empty_directories: int | None = None
     minimal_set: MinimalSetView | None = None
     placed_by: tuple[str, ...] = ()
+    proven_at_s: dict[str, float] = {}
 
 
 class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

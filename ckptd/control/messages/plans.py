@@ -55,6 +55,8 @@ class PlanSource(msgspec.Struct, frozen=True, kw_only=True):
         latency_s: Time to its first byte; ``None``: not known yet.
         rate_age_s: How long ago it was so fast, perhaps before a restart.
         rate_from: What measured that: a recovery or ``doctor``.
+        proven_at_s: When a block of it, drawn at random, came last and was right, in Unix time;
+            ``None``: none did within a day, or nobody asked for one.
     """
 
     node: str
@@ -66,6 +68,7 @@ class PlanSource(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float | None
     rate_age_s: float | None = None
     rate_from: RateOrigin | None = None
+    proven_at_s: float | None = None
 
 
 class ClassBytes(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from ckptd.control.messages.peers import BadBlockRow, PathRow, PeerRow, PeerView
 from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.core.report.views import PeerSnapshot
 from ckptd.daemon.answer.minimal_sets import MinimalSets
+from ckptd.daemon.audit.proofs import Proofs
 from ckptd.daemon.keep.place_moments import PlaceMoments
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.peering import Peering
@@ -41,6 +42,7 @@ class PeerAnswers:
         recovering: Follows peers.
         moments: Knows when places were recorded and checked.
         minimal_sets: Knows what is needed first of what is here.
+        proofs: Knows which claims of peers are proven.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class PeerAnswers:
         recovering: Recovering,
         moments: PlaceMoments,
         minimal_sets: MinimalSets,
+        proofs: Proofs,
     ) -> None:
         self._minimal_sets = minimal_sets
+        self._proofs = proofs
         self._moments = moments
         self._node = parts.config.node.id
         self._scheduler = recovering.scheduler
@@ -72,9 +76,15 @@ class PeerAnswers:
                 row,
                 minimal_set=first.get(Digest(row.digest)),
                 critical_bytes=self._minimal_sets.critical_bytes(Digest(row.digest)),
+                proven_at_s=self._proven_at_s(row),
             )
             for row in rows
         ]
+
+    def _proven_at_s(self, row: CheckpointRow) -> dict[str, float]:
+        digest = Digest(row.digest)
+        moments = ((node, self._proofs.proven_at_s(NodeId(node), digest)) for node in row.nodes)
+        return {node: at_s for node, at_s in moments if at_s is not None}
 
     def peers(self) -> list[PeerRow]:
         """Return the known peers, by address."""

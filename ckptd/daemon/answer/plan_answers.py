@@ -18,6 +18,7 @@ from ckptd.daemon.answer.plan_figures import PlannedContent, figures_of
 from ckptd.daemon.answer.plan_rivals import plan_contents
 from ckptd.daemon.answer.planned_version import (
     PlannedVersion,
+    ProvenAt,
     holding_of,
     look_at_target,
     passed_over_rows,
@@ -51,6 +52,7 @@ class PlanAnswers:
         storage: What is here.
         policy: Which signatures count.
         proven: Chooses versions of jobs.
+        proven_at_s: Returns when a node last showed that it has a version.
     """
 
     def __init__(
@@ -59,7 +61,9 @@ class PlanAnswers:
         storage: Storage,
         policy: SignaturePolicy,
         proven: ProvenVersions,
+        proven_at_s: ProvenAt,
     ) -> None:
+        self._proven_at_s = proven_at_s
         self._policy = policy
         self._jobs = JobPlans(recovering, storage, proven)
         self._scheduler = recovering.scheduler
@@ -86,6 +90,7 @@ class PlanAnswers:
             promised_bytes=self._promised_bytes(planned.root),
             size_problem=self._terms.size_problem(planned.content.facts.size_bytes),
             now=self._now(),
+            proven_at_s=self._proven_at_s,
         )
         if plan.room_bytes <= plan.free_bytes:
             return plan

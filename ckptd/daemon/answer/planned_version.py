@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-import msgspec
+from msgspec import structs
 
 from ckptd.control.messages.plans import HereRow, PassedOverRow, Plan, PlanSource, ReusedRow
 from ckptd.control.messages.rivals import RivalRow
@@ -18,8 +18,11 @@ from ckptd.daemon.answer.plan_figures import PlanFigures, PlannedContent
 from ckptd.daemon.host.memory_limits import memory_limit
 from ckptd.limits import SECOND
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
 from ckptd.store.files.roots import Root
+
+ProvenAt: TypeAlias = Callable[[NodeId, Digest], float | None]
+"""Returns when it was last shown that a node has a version, in Unix time; ``None``: it was not."""
 
 
 class Target(NamedTuple):
@@ -86,6 +89,7 @@ def plan_of(
     promised_bytes: int,
     size_problem: str,
     now: int,
+    proven_at_s: ProvenAt,
 ) -> Plan:
     """Return the plan.
 
@@ -95,6 +99,7 @@ def plan_of(
         promised_bytes: Room that recoveries under way will need there.
         size_problem: Why a version of that length would be refused, if it is not there already.
         now: The moment, in nanoseconds.
+        proven_at_s: Returns when a node last showed that it has a version.
     """
     prediction, there, here = figures.prediction, planned.there, planned.here
     return Plan(
@@ -110,7 +115,10 @@ def plan_of(
         bytes_by_class=figures.by_class,
         manifest_problem=planned.problem,
         sources=tuple(
-            _source(holder, holding, has_bytes, now=now)
+            structs.replace(
+                _source(holder, holding, has_bytes, now=now),
+                proven_at_s=proven_at_s(holder.source.node, holding.digest),
+            )
             for (holder, holding), has_bytes in zip(
                 planned.sources, figures.offered_bytes, strict=True
             )
@@ -119,7 +127,7 @@ def plan_of(
         missing_required_blocks=figures.missing_required,
         missing_critical_blocks=figures.missing_critical,
         missing_units=figures.missing_units,
-        here=here and msgspec.structs.replace(here, bytes=figures.held_bytes),
+        here=here and structs.replace(here, bytes=figures.held_bytes),
         target=planned.root.absolute(planned.target),
         is_target_taken=there.found is not None and not planned.is_there,
         is_here=planned.is_whole,

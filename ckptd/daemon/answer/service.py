@@ -29,9 +29,9 @@ from ckptd.daemon.answer.verify_answers import VerifyAnswers
 from ckptd.daemon.answer.wait_answers import WaitAnswers
 from ckptd.daemon.answer.watched_answers import WatchedAnswers
 from ckptd.daemon.answer.workload_answers import Measures, WorkloadAnswers
+from ckptd.daemon.audit.proofs import Proofs
 from ckptd.daemon.copying.copying import Copying
 from ckptd.daemon.copying.seen import CopyingSeen
-from ckptd.daemon.copying.viewing import Proofs
 from ckptd.daemon.host.root_watch import RootWatch
 from ckptd.daemon.keep.keeping import Keeping
 from ckptd.daemon.keep.passed_keeping import PassedKeeping
@@ -126,7 +126,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
     rows = (
         recoveries,
         PrioritizeAnswers(recovering, parts.storage, retention.leases),
-        PlanAnswers(recovering, parts.storage, parts.policy, proven),
+        PlanAnswers(recovering, parts.storage, parts.policy, proven, proofs.proven_at_s),
         ManifestAnswers(recovering, parts.storage),
         publishing,
         WatchedAnswers(taking),
@@ -140,7 +140,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         RemoveAnswers(retention.removing, retention.standings),
         ActivateAnswers(parts.storage, retention.standings, recovering.activating),
         VerifyAnswers(parts, keeping.reads, recovering.repairing, now),
-        PeerAnswers(parts, recovering, keeping.moments, minimal_sets),
+        PeerAnswers(parts, recovering, keeping.moments, minimal_sets, proofs),
         DaemonAnswers(
             facts=facts,
             recovering=recovering,

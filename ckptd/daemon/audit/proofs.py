@@ -118,6 +118,12 @@ class Proofs:
         ]
         return max(moments, default=None)
 
+    def proven_at_s(self, node: NodeId, digest: Digest) -> float | None:
+        """Return when it was last shown that a node has a version, in Unix time; for people."""
+        now = self._now()
+        at_ns = self.proven_at_ns(node, digest, now=now)
+        return None if at_ns is None else round(self._wall_clock() - (now - at_ns) / SECOND, 3)
+
     def is_proven(self, node: NodeId, digest: Digest, now: int) -> bool:
         """Return whether a node claims a version now, and showed within a day that it has it."""
         return self.proven_at_ns(node, digest, now=now) is not None

@@ -30,6 +30,16 @@ def test_a_plan_says_what_a_recovery_would_do() -> None:
     ]
 
 
+def test_where_peers_are_audited_a_plan_says_when_they_showed_what_they_have() -> None:
+    shown, other = PLAN.sources
+    lines = plan_lines(replace(PLAN, sources=(replace(shown, proven_at_s=1.6e9), other)))
+    assert lines[-3:] == [
+        "SOURCE  STATE  HOLDS        RATE           LATENCY        PROVEN",
+        "node-b  idle   all, 2 GiB   900 MiB/s      2.1ms          2020-09-13 12:26:40Z",
+        "node-c  idle   part, 1 GiB  not known yet  not known yet  no",
+    ]
+
+
 def test_a_plan_for_a_job_says_which_shards_and_what_newer_versions_lack() -> None:
     over = PassedOverRow(version=120, digest="", why="shard 3/8 is missing: nobody has it")
     lines = plan_lines(replace(PLAN, digest=None, shards="2-3/8", passed_over=(over,)))

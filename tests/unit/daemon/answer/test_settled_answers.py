@@ -21,7 +21,7 @@ from tests.support.hearing import FIRST, JOB, PLAIN, SECOND, SHARD, Hearing
 
 def planner(node: Hearing) -> PlanAnswers:
     policy = SignaturePolicy(SignaturesSection())
-    return PlanAnswers(node.recovering, node.storage, policy, node.proven)
+    return PlanAnswers(node.recovering, node.storage, policy, node.proven, lambda *_: None)
 
 
 def said(plan: Plan) -> tuple[bool, int | None, list[str]]:

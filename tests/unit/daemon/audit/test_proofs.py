@@ -71,6 +71,14 @@ def test_a_claim_is_proven_for_a_day_by_a_right_block(node: Node) -> None:
     assert not proofs.is_proven(A, DIGEST, START + 24 * HOUR_NS)
 
 
+def test_people_see_the_moment_in_unix_time(node: Node) -> None:
+    proofs = node.proofs()
+    assert proofs.proven_at_s(A, DIGEST) is None
+    proofs.note((OF_A, DIGEST), right())
+    node.now += HOUR_NS
+    assert proofs.proven_at_s(A, DIGEST) == 1e9 - 3600
+
+
 def test_a_wrong_block_takes_the_proof_away(node: Node) -> None:
     proofs = node.proofs()
     proofs.note((OF_A, DIGEST), right())
