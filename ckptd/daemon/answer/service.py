@@ -154,6 +154,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
     )
     copying = Copying(parts, recovering, beginning.begin_copy, retention, advertising, proofs)
     copies.seen = lambda: _seen(copying.seen)
+    copies.obstacle = lambda: copying.seen.problem
     return Answers(rows, configured, copies, copying)
 
 
@@ -161,6 +162,4 @@ def _seen(seen: CopyingSeen) -> CopiesSeen | None:
     """Return what was seen of copies last, for answers; ``None``: nothing was looked at yet."""
     if seen.view is None:
         return None
-    return CopiesSeen(
-        seen.view, seen.decided, seen.decided_at_ns, seen.conflicts, seen.problems, seen.problem
-    )
+    return CopiesSeen(seen.view, seen.decided, seen.decided_at_ns, seen.conflicts, seen.problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -28,7 +28,7 @@ _FREE_SHARE: Final = 0.1
 async def look_at_asked_copies(
     config: Config,
     roots: Roots,
-    view: Callable[[], CopiesView],
+    view: Callable[[], Awaitable[CopiesView]],
     known_names: Callable[[], Collection[CheckpointName]],
 ) -> AsyncGenerator[CheckRow, None]:
     """Yield what is short of the copies that are asked for, and what keeps it so.
@@ -42,7 +42,7 @@ async def look_at_asked_copies(
     section = config.copies
     if not section.is_on:
         return
-    found = view()
+    found = await view()
     for row in _judge_room(section, roots, found):
         yield row
     for row in (

@@ -10,7 +10,7 @@ import asyncio
 import ipaddress
 import resource
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeAlias
 
@@ -144,7 +144,7 @@ class Doctor:
         retained: Callable[[], RetentionSeen],
         recoveries: Callable[[], Sequence[RecoverySnapshot]],
         unmet: Callable[[], Mapping[str, str]],
-        copies: Callable[[], CopiesView],
+        copies: Callable[[], Awaitable[CopiesView]],
         audits: Callable[[], AuditsSeen],
     ) -> None:
         self._config = parts.config

@@ -97,7 +97,11 @@ async def rows(
 ) -> list[CheckRow]:
     config = Config(node=NodeSection(id=A, state_dir="/s", zone=zone), roots={}, copies=section)
     known = {CheckpointName(name) for name in names}
-    found = look_at_asked_copies(config, roots, lambda: view, lambda: known)
+
+    async def look() -> CopiesView:
+        return view
+
+    found = look_at_asked_copies(config, roots, look, lambda: known)
     return [row async for row in found]
 
 
