@@ -1,67 +1,207 @@
 """Decides which copies this node makes and gives back.
 
-:class:`Decider` is asked every few seconds, and when something changed. It remembers between two
-decisions who was chosen since when; after a restart it begins with nothing and comes to the same.
+Every node asks its own :class:`Decider` every few seconds, and when something changed. All that a
+decision goes by are facts that the others see as well, in nearly the same moment, so nearly the
+same comes out everywhere and each node takes its part of it. Where views differ for a while, two
+nodes make one copy, and later one of them gives it back; nobody ever takes a copy away before it
+sees enough others that are proven.
+
+1. Of each listed name some versions count (``kept``); who has what of them is known (``holders``).
+2. What is missing is given to members, in an order that is the same everywhere (``choosing``).
+3. What falls to this node and has room is fetched: of the name that is worst off first.
+4. What others make needless, or newer versions, is given back (``giving_back``).
+
+What is fetched stays decided until it is claimed. It remembers between two decisions who was chosen
+since when (``memory``); after a restart it begins with nothing and comes to the same.
+
+Changed from the first design: a Decider is an object, because patience needs a memory; nodes that
+are no members hold copies, too, so what is known of nodes stands apart from who keeps a name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
-from ckptd.copies.decided import Decided, Pull
-from ckptd.copies.fleet import FleetVersion, FleetView
-from ckptd.copies.ordering import order
-from ckptd.model.words import CopiedBecause, Criticality
+from ckptd.copies.choosing import Choice, Company, company_of
+from ckptd.copies.decided import Decided, GiveBack, Pull, Shortfall
+from ckptd.copies.fleet import FleetVersion, FleetView, OwnCopy
+from ckptd.copies.giving_back import is_surplus
+from ckptd.copies.holders import Holders, find_holders
+from ckptd.copies.kept import is_replaced, kept_of
+from ckptd.copies.memory import Memory
+from ckptd.copies.ordering import Rankings
+from ckptd.copies.shortfalls import shortfalls
+from ckptd.model.ids import CheckpointName, Digest, NodeId
+from ckptd.model.words import GivenBackBecause
+
+FREE_SHARE_MIN: Final = 0.10
+"""Of the disk; below that nothing more is fetched."""
+
+_Members = tuple[NodeId, ...]
+
+
+@dataclass(slots=True)
+class _Name:
+    """What is found of one checkpoint.
+
+    Attributes:
+        company: Who keeps copies of it.
+        keep: How many whole versions are kept.
+        kept: Which versions count.
+        older: Which do not.
+        choices: Who is to have what of those that count.
+    """
+
+    company: Company
+    keep: int
+    kept: list[Holders]
+    older: list[Holders]
+    choices: list[Choice] = field(default_factory=list)
+
+    @property
+    def safety(self) -> int:
+        """How many copies the version has that has most."""
+        return max((len(each.there) for each in self.kept), default=0)
 
 
 class Decider:
     """Decides for one node, from what that node knows."""
+
+    def __init__(self) -> None:
+        self._memory = Memory()
+        self._rankings = Rankings()
 
     def decide(self, view: FleetView, *, now: int) -> Decided:
         """Decide what this node fetches and gives back.
 
         Args:
             view: What it knows.
-            now: The moment, in nanoseconds.
+            now: The moment, in nanoseconds; never earlier than the last one.
+
+        Cost: O(claims), and for each version that lacks copies O(copies²), or O(members) where no
+            zone without a copy has anybody able.
         """
-        del now
-        return Decided(tuple(_pulls(view))) if view.all_asked else Decided()
+        if not view.all_asked:
+            return Decided()
+        self._memory.begin()
+        self._rankings.begin()
+        names = list(self._names(view, now))
+        pulls, refused, is_full = self._pulls(view, names, now)
+        short: list[Shortfall] = []
+        for name in names:
+            for choice in name.choices:
+                is_refused = choice.holders.version.digest in refused
+                found = self._without_own(choice, view, now) if is_refused else choice
+                short += shortfalls(found)
+        return Decided(pulls, tuple(self._give_back(view, names, now)), tuple(short), is_full)
 
+    def _names(self, view: FleetView, now: int) -> Iterator[_Name]:
+        """Find out who has what, and choose who is to have what is missing."""
+        by_name: defaultdict[CheckpointName, list[FleetVersion]] = defaultdict(list)
+        for version in view.versions:
+            by_name[version.checkpoint].append(version)
+        companies: dict[int, Company] = {}
+        for checkpoint, versions in sorted(by_name.items()):
+            rule = view.rule_of(checkpoint)
+            if rule is None:
+                continue
+            members = view.members.get(checkpoint, ())
+            company = companies.get(id(members))
+            if company is None:
+                company = companies[id(members)] = company_of(members, view)
+            series = [find_holders(each, rule.counts, view, self._memory, now) for each in versions]
+            kept = kept_of(series, rule.keep, company)
+            older = [each for each in series if each not in kept]
+            found = _Name(company, rule.keep, kept, older)
+            for holders in kept:
+                choice = Choice(holders, company, view, self._rankings, self._memory, now)
+                choice.make()
+                found.choices.append(choice)
+            yield found
 
-def _pulls(view: FleetView) -> Iterator[Pull]:
-    for version in sorted(view.versions, key=lambda each: -each.version):
-        rule = view.rule_of(version.checkpoint)
-        if rule is None:
-            continue
-        live = [
-            claim
-            for claim in version.claims
-            if claim.node in view.nodes and view.nodes[claim.node].is_live
+    def _pulls(
+        self, view: FleetView, names: Sequence[_Name], now: int
+    ) -> tuple[tuple[Pull, ...], frozenset[Digest], bool]:
+        """Return what falls to this node and has room, what has none, and whether it is full."""
+        wanted = [
+            (name, choice) for name in names for choice in name.choices if view.own in choice.chosen
         ]
-        holders = {claim.node: claim.least for claim in live if claim.least is not None}
-        members = {
-            node: view.nodes[node].zone
-            for node in view.members.get(version.checkpoint, ())
-            if node in view.nodes and view.nodes[node].is_live and node not in holders
-        }
-        candidates = order(version.checkpoint, members)
-        for rank, node in enumerate(candidates):
-            least = _next(version, rule.counts.at(len(holders) + rank))
-            if node == view.own and least is not None:
-                yield Pull(
-                    version.checkpoint,
-                    version.version,
-                    version.digest,
-                    least,
-                    CopiedBecause.MISSING,
-                )
+        wanted.sort(key=lambda each: _precedence(each[0], each[1], view.own))
+        left = _room_bytes(view)
+        since = self._memory.full_since_ns
+        was_full = since is not None and now < since + view.grace_ns
+        pulls: list[Pull] = []
+        refused: set[Digest] = set()
+        for _, choice in wanted:
+            version = choice.holders.version
+            chosen = choice.chosen[view.own]
+            held = next((each.held_bytes for each in version.claims if each.node == view.own), 0)
+            size_bytes = version.size_down_to(chosen.least)
+            is_begun = view.own in choice.holders.begun
+            needed = max(size_bytes - held, 0)
+            if needed > left or (was_full and not is_begun):
+                refused.add(version.digest)
+                if needed > left and size_bytes <= view.room.quota_bytes:
+                    self._memory.full_since_ns = now
+                continue
+            left -= needed
+            pulls.append(
+                Pull(version.checkpoint, version.version, version.digest, chosen.least, chosen.why)
+            )
+        is_full = was_full or self._memory.full_since_ns == now
+        return tuple(pulls), frozenset(refused), is_full
+
+    def _without_own(self, choice: Choice, view: FleetView, now: int) -> Choice:
+        """Choose again, without this node, which has no room."""
+        again = Choice(
+            choice.holders,
+            choice.company,
+            view,
+            self._rankings,
+            self._memory,
+            now,
+            refused=frozenset({view.own}),
+        )
+        again.make()
+        return again
+
+    def _give_back(self, view: FleetView, names: Sequence[_Name], now: int) -> Iterator[GiveBack]:
+        """Yield what is too much, and what is too old."""
+        own = {each.digest: each for each in view.own_copies if each.is_copy}
+        for name in names:
+            for holders in name.kept:
+                copy = own.get(holders.version.digest)
+                if copy and is_surplus(holders, name.company, view, self._memory, now):
+                    yield _given_back(copy, GivenBackBecause.SURPLUS)
+            whole = [each for each in name.kept if each.is_whole]
+            for holders in name.older:
+                copy = own.get(holders.version.digest)
+                newer = [each for each in whole if each.version.version > holders.version.version]
+                if copy is None or len({each.version.version for each in newer}) < name.keep:
+                    continue
+                if is_replaced(holders, newer, name.company):
+                    yield _given_back(copy, GivenBackBecause.OLD)
 
 
-def _next(version: FleetVersion, least: Criticality | None) -> Criticality | None:
-    if least is None or not version.size_down_to(least):
-        return None
-    return (
-        Criticality.DEFERRED
-        if not any(size for each, size in version.sizes_bytes.items() if each > least)
-        else least
-    )
+def _given_back(copy: OwnCopy, why: GivenBackBecause) -> GiveBack:
+    return GiveBack(copy.checkpoint, copy.version, copy.digest, why)
+
+
+def _precedence(name: _Name, choice: Choice, own: NodeId) -> tuple[int, int, bool, int, str]:
+    """Return what is fetched first: of the name that is worst off what is nearest to its end."""
+    holders = choice.holders
+    version = holders.version
+    is_begun = own in holders.begun
+    return (name.safety, -len(holders.there), not is_begun, -version.version, version.checkpoint)
+
+
+def _room_bytes(view: FleetView) -> int:
+    """Return how many bytes more this node may fetch."""
+    room = view.room
+    left = room.quota_bytes - room.used_bytes
+    if room.disk_bytes:
+        left = min(left, room.free_bytes - int(room.disk_bytes * FREE_SHARE_MIN))
+    return max(left, 0)

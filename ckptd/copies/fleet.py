@@ -104,7 +104,7 @@ class Room:
 
     Attributes:
         quota_bytes: How much all of them may take.
-        used_bytes: What they take, with what is being fetched of them.
+        used_bytes: What they take now, with what was fetched of those that are not complete.
         disk_bytes: How large the disk is; 0: nothing is known of it.
         free_bytes: How much of it is free.
     """
