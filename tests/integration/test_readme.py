@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.cluster import eventually
 from tests.support.machines import PROJECT, TOOLS, Machines
 from tests.support.mounts import in_mount_namespace
 
@@ -21,6 +23,7 @@ README = (PROJECT / "README.md").read_text()
 OPERATING = (PROJECT / "docs/operating.md").read_text()
 NODES = ("node-a", "node-b")
 VERSION = "/data/checkpoints/step-1200"
+RUN = "/data/checkpoints/run/step-1200"
 GEMMA = "/data/checkpoints/out"
 RECOVERED = "/data/checkpoints/gemma/1200"
 
@@ -66,7 +69,6 @@ STANDS_FOR = {
 ENDS_BADLY = {
     "ckptctl adopt 'llama/rank-*' as llama": "finds no version here",
     "ckptctl cancel": "there is none under way",
-    "ckptctl copies --check": "[copies] names nothing",
     "ckptctl watch -o json": "nobody has node-a",
     "ckptctl prioritize": "has ended",
     "ckptctl gc --free 500GiB": "by the rules of [retention], and there are none",
@@ -81,15 +83,24 @@ def blocks(language: str, text: str = README) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def console() -> str:
-    (block,) = (each for each in blocks("console") if "tls init" in each)
+def console(text: str, of: str) -> str:
+    (block,) = (each for each in blocks("console", text) if of in each)
     return block
 
 
 def typed() -> list[tuple[str, str, list[str]]]:
     """Return what the README types on its machines: (node, command, what it shows)."""
+    return lines_of(console(README, "tls init"))
+
+
+def typed_by_hand() -> list[tuple[str, str, list[str]]]:
+    """Return what the guide types in place of what the README's configuration says."""
+    return lines_of(console(OPERATING, "ckptctl publish"))
+
+
+def lines_of(block: str) -> list[tuple[str, str, list[str]]]:
     found: list[tuple[str, str, list[str]]] = []
-    for line in console().splitlines():
+    for line in block.splitlines():
         if prompt := re.fullmatch(r"(node-\w|both)\$ (.+)", line):
             found.append((prompt[1], prompt[2], []))
         else:
@@ -134,15 +145,27 @@ class Walk:
         if copied := re.fullmatch(r"scp -q (.+) (node-\w):", line):
             self._scp(node, copied[1].split(), copied[2])
             return ""
+        if line.startswith("srun train "):
+            for each in NODES:
+                self.save(each, RUN)
+            return ""
         if line.startswith("srun "):
             return "".join(
                 self.type(each, f"SLURM_PROCID={rank} SLURM_NTASKS={len(NODES)} {line[5:]}")
                 for rank, each in enumerate(NODES)
             )
         if line.startswith("systemctl "):
-            assert line == "systemctl enable --now ckptd"
-            self._at[node].start_service()
-            return ""
+            first, _, then = line.partition(" && ")
+            if first == "systemctl stop ckptd":
+                self._at[node].stop_service()
+            else:
+                assert first in {"systemctl enable --now ckptd", "systemctl start ckptd"}
+                self._at[node].start_service()
+            return self.type(node, then) if then else ""
+        if line == "ckptctl copies":
+            eventually(lambda: "2 whole" in self._at[node].type(line).stdout, "there are copies")
+        if line.startswith("ckptctl copies --check"):
+            eventually(lambda: not self._at[node].type(line).returncode, "all copies are whole")
         done = self._at[node].type(line)
         shown = done.stdout + done.stderr
         assert done.returncode == 0, f"{node}$ {line}\n{shown}"
@@ -161,8 +184,16 @@ class Walk:
             self.type(node, prepared)
             own = re.sub(r'^id = "node-a"', f'id = "{node}"', config, flags=re.MULTILINE)
             own = re.sub(r"node-a\.(crt|key)", rf"{node}.\1", own)
+            own = own.replace('"0/2"', f'"{NODES.index(node)}/2"')
             self._at[node].at("/etc/ckptd/ckptd.toml").write_text(own)
-        for prompt, line, shows in typed():
+        self._type_all(typed())
+
+    def set_up_by_hand(self) -> None:
+        """Publish and recover as the guide says, on machines that are set up."""
+        self._type_all(typed_by_hand())
+
+    def _type_all(self, lines: list[tuple[str, str, list[str]]]) -> None:
+        for prompt, line, shows in lines:
             for node in NODES if prompt == "both" else (prompt,):
                 if line.startswith("srun ckptctl publish"):
                     for rank, each in enumerate(NODES):
@@ -233,6 +264,7 @@ def walk(directory: Path, steps: Callable[[Walk], None]) -> None:
 def test_every_command_of_the_documents_runs_as_it_stands(tmp_path: Path) -> None:
     def steps(walker: Walk) -> None:
         walker.set_up()
+        walker.set_up_by_hand()
         walker.prepare_spares()
         for command in dict.fromkeys([*mentioned(README), *mentioned(OPERATING)]):
             walker.try_out(command)
@@ -240,12 +272,26 @@ def test_every_command_of_the_documents_runs_as_it_stands(tmp_path: Path) -> Non
     walk(tmp_path, steps)
 
 
+def test_the_first_configuration_does_all_by_itself_in_25_lines() -> None:
+    (config,) = blocks("toml")
+    assert len(config.splitlines()) <= 25
+    said = tomllib.loads(config)
+    assert said["copies"]["root"] in said["roots"]
+    assert said["watch"][0]["checkpoint"] == said["recover"][0]["checkpoint"] == "llama"
+
+
 def test_commands_are_found() -> None:
     assert "ckptctl plan gemma" in mentioned(README)
     assert "ckptctl tls renew node-a --dir ca" in mentioned(OPERATING)
     both = [line.split()[0] for node, line, _ in typed() if node == "both"]
-    assert both[-2:] == ["systemctl", "ckptctl"]
-    assert [line.split()[-2:] for _, line, _ in typed() if "publish" in line] == [
+    assert both[-2:] == ["ckptd", "systemctl"]
+    assert [line.split()[:2] for _, line, _ in typed()[-4:]] == [
+        ["ckptctl", "copies"],
+        ["systemctl", "stop"],
+        ["systemctl", "start"],
+        ["ckptctl", "wait"],
+    ]
+    assert [line.split()[-2:] for _, line, _ in typed_by_hand() if "publish" in line] == [
         ["--shard", "auto"]
     ]
     found = {*mentioned(README), *mentioned(OPERATING)}

@@ -154,17 +154,23 @@ def test_the_unit_agrees_with_the_program() -> None:
 def test_the_unit_agrees_with_the_example_configuration() -> None:
     unit = service()
     assert EXAMPLE.node.state_dir == f"/var/lib/{unit['StateDirectory']}"
-    assert list(EXAMPLE.roots.values()) == [unit["ReadWritePaths"].removeprefix("-")]
+    assert list(EXAMPLE.roots.values()) == writable(UNIT)[:1]
+    assert writable(UNIT)[1:] == ["/data/copies"], "that of the README, which an older one has not"
+
+
+def writable(path: Path) -> list[str]:
+    """Return the roots that a unit lets the daemon write to."""
+    text = path.read_text()
+    return [
+        each.removeprefix("-") for each in re.findall(r"^ReadWritePaths=(.+)$", text, re.MULTILINE)
+    ]
 
 
 @pytest.mark.parametrize("path", [UNIT, DROP_INS / "10-data-dirs.conf"])
 def test_the_disks_of_all_roots_are_waited_for(path: Path) -> None:
-    text = path.read_text()
-    roots = [
-        each.removeprefix("-") for each in re.findall(r"^ReadWritePaths=(.+)$", text, re.MULTILINE)
-    ]
+    roots = writable(path)
     assert roots
-    assert re.findall(r"^RequiresMountsFor=(.+)$", text, re.MULTILINE) == roots
+    assert re.findall(r"^RequiresMountsFor=(.+)$", path.read_text(), re.MULTILINE) == roots
 
 
 def test_prometheus_accepts_its_configuration() -> None:
