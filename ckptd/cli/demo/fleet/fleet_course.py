@@ -47,6 +47,7 @@ def play_fleet(
     workspace: str,
     *,
     save_every_s: float = SAVE_EVERY_S,
+    patience_s: float = PATIENCE_S,
 ) -> tuple[FleetFindings, str]:
     """Play it, and return what was found out, and the picture as SVG.
 
@@ -55,6 +56,7 @@ def play_fleet(
         shard_bytes: How much each rank has.
         workspace: Where all of it is.
         save_every_s: How often the ranks save.
+        patience_s: So long anything may take.
 
     Raises:
         CkptdError: The daemons do not start.
@@ -71,6 +73,7 @@ def play_fleet(
             processes,
             shard_bytes=shard_bytes,
             save_every_s=save_every_s,
+            patience_s=patience_s,
             show=processes.enter_context(showing()),
         )
         try:
@@ -90,6 +93,7 @@ class FleetCourse:
         processes: End what is started.
         shard_bytes: How much each rank has.
         save_every_s: How often the ranks save.
+        patience_s: So long anything may take.
         show: Shows how far it is.
 
     Attributes:
@@ -105,6 +109,7 @@ class FleetCourse:
         *,
         shard_bytes: int,
         save_every_s: float,
+        patience_s: float,
         show: Show,
     ) -> None:
         self.findings = FleetFindings()
@@ -112,6 +117,7 @@ class FleetCourse:
         self._nodes = nodes
         self._onlooker = onlooker
         self._processes = processes
+        self._patience_s = patience_s
         self._show = show
         self._expected = Expected(shard_bytes)
         self._launcher = Launcher(
@@ -119,6 +125,8 @@ class FleetCourse:
             nodes,
             shard_bytes=shard_bytes,
             save_every_s=save_every_s,
+            patience_s=patience_s,
+            may_go_on=lambda version: fleet.is_whole(onlooker.samples[-1], version),
             check=self._check,
         )
         self._stage = "the job begins"
@@ -222,8 +230,8 @@ class FleetCourse:
                     return found
             running(self._nodes)
             now_s = self._onlooker.elapsed_s()
-            if now_s - began_s > PATIENCE_S:
-                raise CkptdError(what, f"did not come true within {PATIENCE_S:.0f}s")
+            if now_s - began_s > self._patience_s:
+                raise CkptdError(what, f"did not come true within {self._patience_s:.0f}s")
             if sample is not None and now_s - shown_s >= _FRAME_S:
                 shown_s = now_s
                 self._show_sample(sample)

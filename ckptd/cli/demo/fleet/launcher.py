@@ -22,7 +22,7 @@ from ckptd.control.messages.waiting import WaitRequest, WaitResult
 from ckptd.errors import CkptdError
 from ckptd.model.words import Result
 
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 90.0
 """Nothing here takes so long unless it never comes."""
 
 
@@ -34,6 +34,8 @@ class Launcher:
         nodes: Their daemons, in the same order: each rank begins on its own.
         shard_bytes: How much each rank has.
         save_every_s: How often the ranks save.
+        patience_s: So long what a node gets may take.
+        may_go_on: Whether the ranks may save the next one after a version.
         check: Compares what a rank is to load, by directory, rank and version, with what it saved.
 
     Attributes:
@@ -41,19 +43,23 @@ class Launcher:
         job: The job as it was started last.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each named)
         self,
         fleet: Fleet,
         nodes: Sequence[LocalDaemon],
         *,
         shard_bytes: int,
         save_every_s: float,
+        patience_s: float,
+        may_go_on: Callable[[int], bool],
         check: Callable[[str, int, int], None],
     ) -> None:
         self.homes = dict(enumerate(nodes))
         self._fleet = fleet
         self._nodes = nodes
         self._save_every_s = save_every_s
+        self._patience_s = patience_s
+        self._may_go_on = may_go_on
         self._check = check
         self._jobs: list[ToyJob] = []
         self._first = {rank: begin_with(shard_bytes) for rank in range(fleet.ranks)}
@@ -89,7 +95,7 @@ class Launcher:
         Raises:
             CkptdError: It does not come.
         """
-        client = node.client.until(time.monotonic() + PATIENCE_S)
+        client = node.client.until(time.monotonic() + self._patience_s)
         try:
             for event in client.wait(WaitRequest(checkpoint=JOB, through_failures=True)):
                 if isinstance(event, WaitResult):
@@ -145,7 +151,15 @@ class Launcher:
 
     def _start(self, version: int, states: Mapping[int, bytes]) -> None:
         homes = {rank: save_directory(node, rank) for rank, node in self.homes.items()}
-        self._jobs.append(ToyJob(version, states, homes, save_every_s=self._save_every_s))
+        self._jobs.append(
+            ToyJob(
+                version,
+                states,
+                homes,
+                save_every_s=self._save_every_s,
+                may_go_on=self._may_go_on,
+            )
+        )
         self.job.start()
 
     def _shelters(self) -> list[LocalDaemon]:
@@ -183,7 +197,7 @@ class Launcher:
                 version=version,
                 shards=f"{rank}/{self._fleet.ranks}",
                 to=os.path.join(node.root, "brought", f"rank-{rank}", str(len(self._jobs))),
-                patience_s=PATIENCE_S,
+                patience_s=self._patience_s,
             )
             begun.append((node.client, node.client.recover(request).recovery))
         results = []

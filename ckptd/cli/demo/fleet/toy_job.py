@@ -23,6 +23,7 @@ MARKER: Final = "done"
 
 _CONFIG: Final = b'{"layers": 32, "hidden": 4096}\n'
 _RNG_BYTES: Final = 4096
+_LOOK_S: Final = 0.1
 _ENDED_S: Final = 30.0
 """A step takes milliseconds, however busy the machine is."""
 
@@ -112,7 +113,9 @@ class ToyJob:
         version: The step after which they go on.
         states: What each rank has.
         homes: Into which directory each saves; exists.
-        save_every_s: How often.
+        save_every_s: How often, at most.
+        may_go_on: Whether the next one may be saved after a version: where the machine is slow a
+            job waits until what it saved last can be recovered.
 
     Attributes:
         saved: What was saved completely; more is added at the end.
@@ -125,11 +128,13 @@ class ToyJob:
         homes: Mapping[int, str],
         *,
         save_every_s: float = SAVE_EVERY_S,
+        may_go_on: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self.saved: list[Saved] = []
         self._version = version
         self._homes = homes
         self._save_every_s = save_every_s
+        self._may_go_on = may_go_on
         self._step_ends = threading.Barrier(len(states))
         self._is_over = threading.Event()
         self._dead = {rank: threading.Event() for rank in states}
@@ -179,12 +184,18 @@ class ToyJob:
         next_s = time.monotonic()
         while True:
             next_s += self._save_every_s
-            if self._is_over.wait(max(next_s - time.monotonic(), 0.0)) or self._is_dead(rank):
+            wait_s = max(next_s - time.monotonic(), 0.0)
+            while not self._is_over.wait(wait_s) and not self._is_dead(rank):
+                if step == self._version or self._may_go_on(step):
+                    break
+                wait_s = _LOOK_S
+            else:
                 return
             try:
                 self._step_ends.wait()
             except threading.BrokenBarrierError:
                 return
+            next_s = max(next_s, time.monotonic())
             step += 1
             state = advance(state, rank)
             try:
