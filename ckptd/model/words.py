@@ -46,6 +46,25 @@ class Urgency(enum.IntEnum):
         return self.name.lower()
 
 
+class Coder(enum.StrEnum):
+    """How a block travels in fewer bytes; the words are those of a request for coded blocks."""
+
+    PLAIN = "plain"
+    """As it is; needs not be asked for."""
+    ZSTD = "zstd"
+    PLANES = "planes"
+    """The bytes of its elements side by side, each of them in zstd."""
+    DELTA = "delta"
+    """Differences of its elements from those of a base, as planes."""
+    SPARSE = "sparse"
+    """Which elements are not those of a base, and their differences."""
+
+    @property
+    def needs_base(self) -> bool:
+        """It says how a block differs from another."""
+        return self in {Coder.DELTA, Coder.SPARSE}
+
+
 # A recovery.
 
 

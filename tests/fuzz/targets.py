@@ -17,6 +17,8 @@ from typing import Final, Literal
 import msgspec
 from msgspec import msgpack
 
+from ckptd.coding.block_coding import BlockCoding
+from ckptd.coding.coded_block import HEAD_BYTES, read_head
 from ckptd.config import load_config
 from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.control.messages.plans import PlanRequest
@@ -315,6 +317,26 @@ def read_dcp_metadata(data: bytes) -> None:
         check_path(item.unit)
 
 
+_CODED_BLOCK_BYTES: Final = 3001
+_CODED_BASE: Final = bytes(number * number % 251 for number in range(_CODED_BLOCK_BYTES))
+"""What coded blocks of the corpus are differences from."""
+
+
+def read_coded_block(data: bytes) -> None:
+    """Decode a block; what comes out is coded in the same way and decoded once more."""
+    head = read_head(data[:HEAD_BYTES].ljust(HEAD_BYTES, b"\0"), _CODED_BLOCK_BYTES, bases=1)
+    coding, into = BlockCoding(), bytearray(_CODED_BLOCK_BYTES)
+    coded = data[HEAD_BYTES:]
+    if len(coded) != head.coded_bytes:
+        raise ProtocolViolation("coded block", "has another length than its head says")
+    coding.decode(head, coded, _CODED_BASE, memoryview(into))
+    again = coding.encode(into, head.coder, head.width, base=_CODED_BASE, base_number=0)
+    once_more = bytearray(_CODED_BLOCK_BYTES)
+    head = read_head(again[:HEAD_BYTES], _CODED_BLOCK_BYTES, bases=1)
+    coding.decode(head, again[HEAD_BYTES:], _CODED_BASE, memoryview(once_more))
+    assert once_more == into
+
+
 _FIELD_WORDS: Final = (
     b"\r\n", b"\n", b"\r\n\r\n", b"\0", b": ", b" ", b"\t", b"X: y\r\n", b"Host: a\r\n",
     b"Content-Length: 0\r\n", b"Content-Length: 18446744073709551616\r\n",
@@ -362,6 +384,10 @@ _PATH_WORDS: Final = (
     b"/", b"..", b".", b"//", b"a", b"\0", b"\n", b"\x7f", b"\\", b"~", b"\xc3\xa9", b"\xff",
     b"\xed\xa0\x80", b"\xe2\x80\xae", b"@", b"@9223372036854775808", b"@-1", b"CON", b"a" * 255,
     b"a" * 256, b"a/" * 64, b"-", b" ",
+)  # fmt: skip
+_CODED_WORDS: Final = (
+    b"\x28\xb5\x2f\xfd", b"\x28\xb5\x2f\xfd\x60\xb9\x0a", b"\0\0\0\0", b"\xff\xff\xff\xff",
+    b"\x01", b"\x02", b"\x03", b"\x04", b"\x08", b"\xff",
 )  # fmt: skip
 _LINE_WORDS: Final = (
     b"\n", b"\r\n", b" ", b"0123456789abcdef ", b"ab" * 64, b"A", b"#", b",", b"*", b"ed25519:",
@@ -413,6 +439,15 @@ TARGETS: Final = {
             free_bytes=2 * MIB,  # the buffer that it is read into
         ),
         Target("path", read_path, (InvalidManifest,), "bytes", _PATH_WORDS, 9 * KIB),
+        Target(
+            "coded-block",
+            read_coded_block,
+            (ProtocolViolation,),
+            "bytes",
+            _CODED_WORDS,
+            4 * KIB,
+            free_bytes=4 * MIB,  # a slice of elements for each step, whatever comes in
+        ),
         Target("signatures", read_signatures, (ProtocolViolation,), "lines", _LINE_WORDS, 4 * KIB),
         Target("attributes", read_attributes, (ProtocolViolation,), "bytes", _MSGPACK_WORDS),
         Target(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-MIRRORED: Final = ("copies", "core", "model", "net", "store", "traffic", "wire")
+MIRRORED: Final = ("coding", "copies", "core", "model", "net", "store", "traffic", "wire")
 """Rooms of which each module has a test file of its own."""
 
 
@@ -28,8 +28,14 @@ class Elsewhere(NamedTuple):
 
 
 RECORDS: Final = Elsewhere((), "fields without a line of behaviour")
+CODED: Final = Elsewhere(("coding/test_block_coding.py",), "a step of each coder")
 
 ELSEWHERE: Final[Mapping[str, Elsewhere]] = {
+    "coding/changed_elements.py": CODED,
+    "coding/coded_block.py": CODED,
+    "coding/differences.py": CODED,
+    "coding/element_planes.py": CODED,
+    "coding/frames.py": CODED,
     "copies/decided.py": RECORDS,
     "core/peers/consequences.py": Elsewhere(("core/peers/test_following.py",), "values alone"),
     "core/report/choice.py": RECORDS,

@@ -1,0 +1,151 @@
+"""Codes blocks and decodes them: which coder does what, and what is common to all.
+
+Called by whoever sends a coded answer and by whoever receives one, each with an object of its own
+for a thread. What comes in is bounded before it is decoded: a decoder takes memory for its block
+and once more as much, whatever the input says.
+"""
+
+from __future__ import annotations
+
+import numpy
+
+from ckptd.coding.changed_elements import ChangedElements
+from ckptd.coding.coded_block import NO_BASE, CodedHead
+from ckptd.coding.differences import Differences
+from ckptd.coding.element_planes import Elements, Planes, slice_of, slices
+from ckptd.coding.frames import Framing, Readable
+from ckptd.errors import ProtocolViolation
+from ckptd.model.words import Coder
+
+
+class BlockCoding:
+    """Codes and decodes. One thread at a time; keeps memory for as much as a block."""
+
+    def __init__(self) -> None:
+        self._framing = Framing()
+        self._by_width: dict[int, _OfWidth] = {}
+
+    def encode(
+        self,
+        block: Readable,
+        coder: Coder,
+        width: int = 1,
+        *,
+        base: Readable = b"",
+        base_number: int = NO_BASE,
+    ) -> bytes:
+        """Return a block with its head; as it is if the coder does not make it shorter.
+
+        Where more changed than can be listed it is coded as differences of all elements.
+
+        Args:
+            block: The bytes.
+            coder: How to code it.
+            width: Bytes of an element.
+            base: As many bytes of the base, for coders that need one.
+            base_number: What the receiver calls that base.
+        """
+        view = memoryview(block)
+        coder, parts = self._parts(view, coder, width, memoryview(base))
+        length = sum(map(len, parts))
+        if coder is Coder.PLAIN or length >= len(view):
+            return CodedHead(Coder.PLAIN, coded_bytes=len(view)).encoded() + bytes(view)
+        number = base_number if coder.needs_base else NO_BASE
+        return b"".join((CodedHead(coder, width, number, length).encoded(), *parts))
+
+    def _parts(
+        self, block: memoryview, coder: Coder, width: int, base: memoryview
+    ) -> tuple[Coder, list[bytes]]:
+        if coder is Coder.PLAIN:
+            return coder, []
+        if coder is Coder.ZSTD:
+            return coder, [self._framing.frame(block)]
+        elements, rest = _cut(block, width)
+        of_width = self._of(width)
+        if coder is Coder.PLANES:
+            return coder, [bytes(rest), *of_width.split(elements)]
+        was, _ = _cut(base, width)
+        if coder is Coder.SPARSE and of_width.changed.are_few(elements, was):
+            return coder, [bytes(rest), *of_width.changed.coded(elements, was)]
+        return Coder.DELTA, [bytes(rest), *of_width.split_differences(elements, was)]
+
+    def decode(self, head: CodedHead, coded: Readable, base: Readable, into: memoryview) -> None:
+        """Write the block that coded bytes stand for.
+
+        Args:
+            head: What was said of it.
+            coded: Its bytes, without the head.
+            base: As many bytes of the base as the block has; nothing if its coder needs none.
+            into: Where the block goes, as long as it is.
+
+        Raises:
+            ProtocolViolation: The bytes are not what the head says; what was written is nothing.
+        """
+        view = memoryview(coded)
+        if head.coder is Coder.PLAIN:
+            into[:] = view
+            return
+        if head.coder is Coder.ZSTD:
+            into[:] = self._framing.content(view, len(into))
+            return
+        elements, rest = _cut(into, head.width)
+        if len(view) < len(rest):
+            raise ProtocolViolation("coded block", "ends before its elements")
+        rest[:] = view[: len(rest)]
+        view = view[len(rest) :]
+        of_width = self._of(head.width)
+        if head.coder is Coder.PLANES:
+            length = of_width.join(view, elements)
+        else:
+            was, _ = _cut(memoryview(base), head.width)
+            if head.coder is Coder.SPARSE:
+                length = of_width.changed.apply(view, was, elements)
+            else:
+                length = of_width.join_differences(view, was, elements)
+        if length != len(view):
+            raise ProtocolViolation("coded block", "has bytes behind its end")
+
+    def _of(self, width: int) -> _OfWidth:
+        """Return what works on elements of a width; the memory of another one is given back."""
+        if width not in self._by_width:
+            self._by_width = {width: _OfWidth(width, self._framing)}
+        return self._by_width[width]
+
+
+class _OfWidth:
+    """What works on elements of one width."""
+
+    def __init__(self, width: int, framing: Framing) -> None:
+        self._planes = Planes(width, framing)
+        self._differences = Differences(width)
+        self.changed = ChangedElements(width, framing)
+        self._slice = slice_of(width)
+
+    def split(self, elements: Elements) -> list[bytes]:
+        self._planes.room_for(len(elements))
+        for start, end in slices(elements):
+            self._planes.put(elements[start:end], start)
+        return list(self._planes.coded())
+
+    def split_differences(self, elements: Elements, base: Elements) -> list[bytes]:
+        self._planes.room_for(len(elements))
+        for start, end in slices(elements):
+            part = self._slice[: end - start]
+            self._differences.between(elements[start:end], base[start:end], part)
+            self._planes.put(part, start)
+        return list(self._planes.coded())
+
+    def join(self, coded: memoryview, into: Elements) -> int:
+        return self._planes.read(coded, into)
+
+    def join_differences(self, coded: memoryview, base: Elements, into: Elements) -> int:
+        length = self._planes.read(coded, into)
+        for start, end in slices(into):
+            self._differences.apply(into[start:end], base[start:end], into[start:end])
+        return length
+
+
+def _cut(block: memoryview, width: int) -> tuple[Elements, memoryview]:
+    """Return a block's elements, and what is left behind them: fewer bytes than an element."""
+    end = len(block) // width * width
+    return numpy.frombuffer(block[:end], numpy.dtype(f"<u{width}")), block[end:]

@@ -1,0 +1,41 @@
+"""Differences of elements, as integers: small ones of either sign become small numbers.
+
+Bit patterns of floating-point numbers are ordered like the numbers (but for the sign), so what
+training moves by a little becomes a small integer, whatever the exponent.
+"""
+
+from __future__ import annotations
+
+import numpy
+
+from ckptd.coding.element_planes import Elements, slice_of
+
+
+class Differences:
+    """Elements of one width and their differences. One thread at a time.
+
+    Args:
+        width: Bytes of an element.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._bits = 8 * width
+        self._sign = slice_of(width)
+        self._signed = numpy.dtype(f"<i{width}")
+
+    def between(self, elements: Elements, base: Elements, out: Elements) -> None:
+        """Write differences: 0, 1, 2, 3, … stand for 0, -1, 1, -2, …; a slice at most."""
+        sign = self._sign[: len(out)]
+        numpy.subtract(elements, base, out=out)
+        numpy.right_shift(out.view(self._signed), self._bits - 1, out=sign.view(self._signed))
+        numpy.left_shift(out, 1, out=out)
+        numpy.bitwise_xor(out, sign, out=out)
+
+    def apply(self, differences: Elements, base: Elements, out: Elements) -> None:
+        """Write the elements that differ so from the base; ``differences`` is written over."""
+        sign = self._sign[: len(out)]
+        numpy.bitwise_and(differences, 1, out=sign)
+        numpy.negative(sign, out=sign)
+        numpy.right_shift(differences, 1, out=differences)
+        numpy.bitwise_xor(differences, sign, out=differences)
+        numpy.add(differences, base, out=out)

@@ -1,0 +1,162 @@
+"""What is coded decodes to the same bytes; anything else is refused, and costs no memory."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+
+import numpy
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ckptd.coding.block_coding import BlockCoding
+from ckptd.coding.coded_block import HEAD_BYTES, NO_BASE, WIDTHS, CodedHead, read_head
+from ckptd.errors import ProtocolViolation
+from ckptd.limits import KIB, MIB
+from ckptd.model.words import Coder
+
+CODERS = (Coder.ZSTD, Coder.PLANES, Coder.DELTA, Coder.SPARSE)
+
+
+def neighbours(length: int, *, share: float, seed: int = 1) -> tuple[bytes, bytes]:
+    """Return bf16 weights and those of a few steps before, of which some are the same."""
+    drawn = numpy.random.default_rng(seed)
+    now = (drawn.standard_normal(length // 2 + 1) * 0.02).astype("<f4")
+    moved = drawn.random(len(now)) < share
+    was = numpy.where(moved, now * 1.01, now).astype("<f4")
+    halves = [(each.view("<u4") >> 16).astype("<u2").tobytes()[:length] for each in (now, was)]
+    return halves[0], halves[1]
+
+
+def decoded(coding: BlockCoding, coded: bytes, base: bytes, length: int) -> bytes:
+    head = read_head(coded[:HEAD_BYTES], length, bases=1)
+    into = bytearray(length)
+    coding.decode(head, memoryview(coded)[HEAD_BYTES:], base, memoryview(into))
+    return bytes(into)
+
+
+@pytest.mark.parametrize("coder", CODERS)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 4099, 256 * KIB, MIB + 3])
+def test_what_is_coded_decodes_to_the_same(coder: Coder, width: int, length: int) -> None:
+    coding = BlockCoding()
+    block, base = neighbours(length, share=0.05)
+    coded = coding.encode(block, coder, width, base=base, base_number=0)
+    assert decoded(coding, coded, base, length) == block
+    assert len(coded) <= HEAD_BYTES + length
+
+
+@given(
+    st.binary(max_size=300),
+    st.binary(max_size=300),
+    st.sampled_from(CODERS),
+    st.sampled_from(WIDTHS),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_come_back(block: bytes, base: bytes, coder: Coder, width: int) -> None:
+    base = base.ljust(len(block), b"\0")[: len(block)]
+    coding = BlockCoding()
+    coded = coding.encode(block, coder, width, base=base, base_number=0)
+    assert decoded(BlockCoding(), coded, base, len(block)) == block
+
+
+def test_neighbouring_weights_take_a_tenth_and_weights_alone_two_thirds() -> None:
+    coding = BlockCoding()
+    block, base = neighbours(MIB, share=0.05)
+    sparse = coding.encode(block, Coder.SPARSE, 2, base=base, base_number=0)
+    delta = coding.encode(block, Coder.DELTA, 2, base=base, base_number=0)
+    planes = coding.encode(block, Coder.PLANES, 2)
+    assert len(sparse) < len(delta) < MIB / 10
+    assert MIB / 2 < len(planes) < MIB * 0.75
+
+
+def test_what_is_not_made_shorter_is_sent_as_it_is() -> None:
+    noise = random.Random(1).randbytes(64 * KIB)
+    coded = BlockCoding().encode(noise, Coder.ZSTD)
+    assert coded == CodedHead(Coder.PLAIN, coded_bytes=len(noise)).encoded() + noise
+
+
+def test_a_list_of_most_elements_is_not_made_and_not_read() -> None:
+    block, base = bytes(4 * KIB), b"\1" * (4 * KIB)
+    coding = BlockCoding()
+    coded = coding.encode(block, Coder.SPARSE, 1, base=base, base_number=0)
+    head = read_head(coded[:HEAD_BYTES], len(block), bases=1)
+    assert head.coder is Coder.DELTA
+    bits = zstandard.compress(b"\xff" * (len(block) // 8))
+    listed = len(bits).to_bytes(4, "little") + bits
+    with pytest.raises(ProtocolViolation, match="4096 of 4096 changed"):
+        coding.decode(
+            CodedHead(Coder.SPARSE, 1, 0, len(listed)), listed, base, memoryview(bytearray(block))
+        )
+
+
+def test_another_base_gives_other_bytes_and_nothing_else() -> None:
+    block, base = neighbours(64 * KIB, share=0.05)
+    other, _ = neighbours(64 * KIB, share=0.05, seed=2)
+    coding = BlockCoding()
+    coded = coding.encode(block, Coder.DELTA, 2, base=base, base_number=0)
+    assert decoded(coding, coded, other, len(block)) != block
+
+
+@pytest.mark.parametrize("coder", CODERS)
+def test_bytes_that_are_cut_off_or_changed_are_refused_or_are_another_block(coder: Coder) -> None:
+    block, base = neighbours(8 * KIB, share=0.05)
+    coding, drawn = BlockCoding(), random.Random(7)
+    coded = coding.encode(block, coder, 2, base=base, base_number=0)
+    head = read_head(coded[:HEAD_BYTES], len(block), bases=1)
+    into = memoryview(bytearray(len(block)))
+    payload = coded[HEAD_BYTES:]
+    for cut in range(0, len(payload), 97):
+        with pytest.raises(ProtocolViolation):
+            coding.decode(head, payload[:cut], base, into)
+    with pytest.raises(ProtocolViolation):
+        coding.decode(head, payload + b"\0", base, into)
+    refused = 0
+    for _ in range(300):
+        wrong = bytearray(payload)
+        wrong[drawn.randrange(len(wrong))] ^= 1 << drawn.randrange(8)
+        try:
+            coding.decode(head, wrong, base, into)
+        except ProtocolViolation:
+            refused += 1
+    assert refused
+
+
+@pytest.mark.parametrize("coder", CODERS)
+def test_a_bomb_takes_no_more_memory_than_two_blocks(coder: Coder) -> None:
+    """Whatever comes in: planes of zeros, all changed, a frame that claims more."""
+    length = 4 * MIB
+    block = bytes(length)
+    coding = BlockCoding()
+    base, into = b"\0\1" * (length // 2), memoryview(bytearray(length))
+    coded = coding.encode(block, coder, 1, base=base, base_number=0)
+    head = read_head(coded[:HEAD_BYTES], length, bases=1)
+    assert head.coder is coder
+    fresh = BlockCoding()
+    tracemalloc.start()
+    fresh.decode(head, memoryview(coded)[HEAD_BYTES:], base, into)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(coded) < length / 500
+    assert peak < 2 * length
+
+
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        (bytes([9, 1, NO_BASE, 0, 1, 0, 0, 0]), "coder 9"),
+        (bytes([1, 3, NO_BASE, 0, 1, 0, 0, 0]), "elements of 3 bytes"),
+        (bytes([1, 1, NO_BASE, 1, 1, 0, 0, 0]), "and 1"),
+        (bytes([3, 2, 1, 0, 1, 0, 0, 0]), "base 1, which was not offered"),
+        (bytes([3, 2, NO_BASE, 0, 1, 0, 0, 0]), "base 255"),
+        (bytes([1, 1, 0, 0, 1, 0, 0, 0]), "base 0"),
+        (bytes([1, 1, NO_BASE, 0, 0, 16, 0, 0]), "4096 bytes for a block of 4096"),
+        (bytes([0, 1, NO_BASE, 0, 1, 0, 0, 0]), "1 bytes for a block of 4096"),
+        (bytes([1, 1, NO_BASE, 0, 255, 255, 255, 255]), "4294967295 bytes"),
+    ],
+)
+def test_a_head_that_nobody_may_send_is_refused(head: bytes, why: str) -> None:
+    with pytest.raises(ProtocolViolation, match=why):
+        read_head(head, 4096, bases=1)

@@ -1,0 +1,49 @@
+"""The coder that fits is the one that makes a block shortest, of those that are permitted."""
+
+from __future__ import annotations
+
+import random
+
+import numpy
+
+from ckptd.coding.block_coding import BlockCoding
+from ckptd.coding.fitting import Fit, fit
+from ckptd.limits import KIB, MIB
+from ckptd.model.words import Coder
+from tests.unit.coding.test_block_coding import neighbours
+
+ALL = frozenset(Coder)
+
+
+def test_few_changes_are_listed_and_many_are_differences() -> None:
+    coding = BlockCoding()
+    block, base = neighbours(MIB, share=0.05)
+    assert fit(coding, block, base, ALL)[:2] == (Coder.SPARSE, 2)
+    block, base = neighbours(MIB, share=0.9)
+    assert fit(coding, block, base, ALL)[:2] == (Coder.DELTA, 2)
+
+
+def test_of_wide_numbers_the_width_is_found() -> None:
+    drawn = numpy.random.default_rng(3)
+    now = (drawn.standard_normal(MIB // 4) * 0.02).astype("<f4")
+    was = (now * (1 + 1e-5 * drawn.standard_normal(len(now)))).astype("<f4")
+    found = fit(BlockCoding(), now.tobytes(), was.tobytes(), ALL)
+    assert found[:2] == (Coder.DELTA, 4)
+    assert found.share < 0.6
+
+
+def test_without_a_base_planes_are_what_is_left() -> None:
+    block, base = neighbours(MIB, share=0.05)
+    assert fit(BlockCoding(), block, None, ALL)[:2] == (Coder.PLANES, 2)
+    permitted = {Coder.PLANES, Coder.ZSTD}
+    assert fit(BlockCoding(), block, base, permitted)[:2] == (Coder.PLANES, 2)
+    assert fit(BlockCoding(), block, base, {Coder.DELTA}, width=2)[:2] == (Coder.DELTA, 2)
+    assert fit(BlockCoding(), block, base, set()) == Fit()
+
+
+def test_what_is_no_numbers_goes_by_its_repetitions_and_noise_as_it_is() -> None:
+    text = b"".join(b'{"layer": %d, "file": "model.safetensors"}' % n for n in range(30_000))
+    assert fit(BlockCoding(), text[:MIB], None, ALL).coder is Coder.ZSTD
+    noise = random.Random(1).randbytes(256 * KIB)
+    assert fit(BlockCoding(), noise, None, ALL) == Fit()
+    assert fit(BlockCoding(), b"", None, ALL) == Fit()
