@@ -318,13 +318,15 @@ def _plain(value: object) -> object:
 def _row(section: str, key: str, value: object) -> tuple[str, str]:
     """Return key and value as they stand in the file."""
     name = key
-    for suffix in ("_bytes_per_s", "_bytes", "_s"):
+    for suffix in ("_bytes_per_s", "_bytes", "_s", "_cores"):
         name = name.removesuffix(suffix)
     match value:
         case None:
             cell = "off"
         case bool():
             cell = str(value).lower()
+        case float() if key.endswith("_cores"):
+            cell = f"{value:g} cores"
         case float() if key.endswith("_s"):
             cell = f"{value:g}s"
         case int() if key.endswith("_bytes_per_s"):

@@ -30,6 +30,7 @@ from ckptd.config.values import (
     congestion_control,
     connections,
     connections_per_address,
+    cores,
     credential_or_none,
     credential_or_path,
     current_link,
@@ -138,6 +139,7 @@ class TransportSection(msgspec.Struct, frozen=True, kw_only=True):
 
     insecure: Annotated[bool, Key(flag)] = False
     congestion_control: Annotated[str, Key(text(congestion_control))] = AUTO
+    coding: Annotated[bool, Key(flag)] = True
 
 
 class SignaturesSection(msgspec.Struct, frozen=True, kw_only=True):
@@ -246,6 +248,7 @@ class ServingSection(msgspec.Struct, frozen=True, kw_only=True):
     """How what is here is sent to peers."""
 
     drop_sent: Annotated[bool, Key(flag)] = False
+    coding_cores: Annotated[float, Key(text(cores))] = msgspec.field(default=0.5, name="coding")
 
 
 class StoreSection(msgspec.Struct, frozen=True, kw_only=True):

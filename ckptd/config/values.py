@@ -45,6 +45,7 @@ BUFFERS_BYTES_MIN: Final = 2 * BLOCK_BYTES_MAX
 """One block arrives while another is verified."""
 
 ACCOUNTS_MAX: Final = 256
+CORES_MAX: Final = 1024
 
 ACCOUNT_NUMBER_MAX: Final = 2**32 - 2
 """The number after it stands for nobody in the system calls: ``chown(2)``."""
@@ -55,6 +56,7 @@ SETTLE_S_MAX: Final = 600
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@\\-]{0,255}\$?", re.ASCII)
 """Names of ``useradd(8)``, and those of directory services: ``user@domain``, ``DOMAIN\\user``."""
 
+_CORES: Final = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,3})?) cores?", re.ASCII)
 _FILE_MODE: Final = re.compile(r"0[67][0-7]{2}", re.ASCII)
 _CREDENTIAL: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", re.ASCII)
 _INTERFACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}", re.ASCII)
@@ -467,3 +469,16 @@ def current_link(pattern: str) -> str:
     if components[-1].isdigit():
         raise UsageError(subject, "is the directory of a version, usually", hint)
     return pattern
+
+
+def cores(words: str) -> float:
+    """Read how much processor time may be used: ``0.5 cores``.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    found = _CORES.fullmatch(words)
+    if found is None or float(found[1]) > CORES_MAX:
+        hint = 'Write "0.5 cores", or "0 cores" for none.'
+        raise UsageError(f"{words[:40]!r}", "is no number of cores", hint)
+    return float(found[1])

@@ -61,12 +61,14 @@ class ResponseHead:
         fields: Lower-case name → value; values of a repeated field are joined by ``", "``.
         content_length: Length of the body in bytes; ``None`` if the source does not say.
         keep_alive: The source will answer more on this connection.
+        comes_in_parts: The body comes in parts, and says itself where it ends.
     """
 
     status: int
     fields: Mapping[str, str]
     content_length: int | None
     keep_alive: bool
+    comes_in_parts: bool = False
 
 
 def head_end(buffer: bytes | bytearray) -> int | None:
@@ -102,24 +104,32 @@ def parse_request_head(data: bytes | bytearray) -> RequestHead:
     )
 
 
-def parse_response_head(data: bytes | bytearray) -> ResponseHead:
+def parse_response_head(data: bytes | bytearray, *, in_parts: bool = False) -> ResponseHead:
     """Read one response head, from its first byte to the empty line.
+
+    Args:
+        data: Its bytes.
+        in_parts: What was asked for may come in parts.
 
     Raises:
         ProtocolViolation: Not a head of this protocol.
     """
     parser, collected = _feed(httptools.HttpResponseParser, data, "response head")
     fields = collected.fields("response head")
-    for coding in ("transfer-encoding", "content-encoding"):
-        if coding in fields:
-            raise ProtocolViolation("response head", f"has the field {coding}")
     length = fields.get("content-length")
+    is_in_parts = fields.get("transfer-encoding") == "chunked" and length is None
+    comes_in_parts = is_in_parts and in_parts
+    for coding in ("transfer-encoding", "content-encoding"):
+        if coding in fields and not (comes_in_parts and coding == "transfer-encoding"):
+            raise ProtocolViolation("response head", f"has the field {coding}")
     return ResponseHead(
         status=parser.get_status_code(),
         fields=fields,
         content_length=None if length is None else int(length),
         # Without a length the end of the connection is the end of the body.
-        keep_alive=length is not None and _keeps_alive(fields, parser.get_http_version()),
+        keep_alive=(length is not None or comes_in_parts)
+        and _keeps_alive(fields, parser.get_http_version()),
+        comes_in_parts=comes_in_parts,
     )
 
 

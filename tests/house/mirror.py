@@ -29,6 +29,7 @@ class Elsewhere(NamedTuple):
 
 RECORDS: Final = Elsewhere((), "fields without a line of behaviour")
 CODED: Final = Elsewhere(("coding/test_block_coding.py",), "a step of each coder")
+OVER_A_LANE: Final = Elsewhere(("net/lane/test_coded_bodies.py",), "both ends of one exchange")
 
 ELSEWHERE: Final[Mapping[str, Elsewhere]] = {
     "coding/changed_elements.py": CODED,
@@ -45,6 +46,8 @@ ELSEWHERE: Final[Mapping[str, Elsewhere]] = {
     "core/state/record/coverage.py": RECORDS,
     "core/state/record/rivalry.py": RECORDS,
     "core/state/record/swarm.py": RECORDS,
+    "net/coded_bases.py": OVER_A_LANE,
+    "net/source/coded_sending.py": OVER_A_LANE,
 }
 """By the path of the module below the package."""
 

@@ -34,6 +34,7 @@ from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, TransferId, V
 from ckptd.model.manifest import encode_manifest
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.words import RangeOutcome, Urgency
+from ckptd.net.coded_bases import Base
 from ckptd.net.connection.identity import Identity
 from ckptd.net.content_coding import Lent, compressed
 from ckptd.net.lane.buffers import BufferPool
@@ -119,6 +120,7 @@ class FileContent:
         self.receivers: list[tuple[str, ByteRange]] = []
         self.wrong = BlockSet()
         self.after_piece: Callable[[], None] = lambda: None
+        self.bases: dict[Digest, Base] = {}
         self.revision = 1
         self._changed = asyncio.Event()
         self._stats = {path: self._stat(directory / path) for path in contents}
@@ -205,6 +207,9 @@ class FileContent:
     async def coded_attributes(self, digest: Digest) -> Lent:
         return _lent(await self.attributes(digest))
 
+    async def open_base(self, checkpoint: CheckpointName, digest: Digest) -> Base | None:
+        return self.bases.get(digest)
+
     async def open_version(self, digest: Digest) -> ServedBytes:
         if digest != self.digest:
             raise NotFound(f"version {digest}", "is not here")
@@ -242,9 +247,12 @@ async def serving(
     *,
     identity: Identity | None = None,
     node: NodeId = NODE,
+    coding_cores: float = 0.0,
 ) -> AsyncIterator[Node]:
     caps = caps or ConnectionCaps()
-    server = PeerServer(content, node=node, epoch=EPOCH, caps=caps, identity=identity)
+    server = PeerServer(
+        content, node=node, epoch=EPOCH, caps=caps, identity=identity, coding_cores=coding_cores
+    )
     listener = Listener.bind("127.0.0.1", 0, caps)
     async with asyncio.TaskGroup() as group:
         group.create_task(listener.serve(server.serve))

@@ -54,6 +54,7 @@ from ckptd.daemon.measure.workloads import Workloads
 from ckptd.daemon.measure.works import WORK_METRICS, Works
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.activations import ACTIVE_METRICS
+from ckptd.daemon.recover.coded_asking import CODED_METRICS
 from ckptd.daemon.recover.keeping_warm import WARM_METRICS
 from ckptd.daemon.recover.local_load import local_load
 from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS
@@ -313,6 +314,7 @@ class Measuring:
             MetricGroup(self._bottlenecks, BOTTLENECK_METRICS),
             MetricGroup(self._held_up, HELD_UP_METRICS),
             MetricGroup(lambda: self._transfers, RECEIVED_METRICS),
+            MetricGroup(lambda: self._recovering.coded, CODED_METRICS),
             MetricGroup(lambda: self._serving.content.sent_bytes, CONTENT_METRICS),
             MetricGroup(lambda: self._serving.content.questions, QUESTION_METRICS),
             MetricGroup(self._recoveries_seen, WASTE_METRICS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -10,6 +11,7 @@ from ckptd.core.effects import CloseLane, FetchRange
 from ckptd.core.events import RangeEnded, Reporting, SourceTroubled
 from ckptd.daemon.host.disk_calls import DiskCalls
 from ckptd.daemon.parts import Transport
+from ckptd.daemon.recover.coded_asking import CodedAsking
 from ckptd.daemon.recover.disk_lane import CopyOrder, DiskLane
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
@@ -36,6 +38,7 @@ class Fetching:
         report: Takes the events of ranges.
         note_wrong: Called with blocks on this node's disks that are not what was recorded.
         claim: Returns what a source says that it has of a version.
+        coded: Says whether blocks are asked for coded.
     """
 
     def __init__(  # noqa: PLR0913 (what it works with, each named)
@@ -49,6 +52,7 @@ class Fetching:
         report: Reporting,
         note_wrong: Callable[[LocalBlock], None],
         claim: ClaimOf,
+        coded: CodedAsking,
     ) -> None:
         self._transport = transport
         self._pool = pool
@@ -58,6 +62,7 @@ class Fetching:
         self._report = report
         self._note_wrong = note_wrong
         self._claim = claim
+        self._coded = coded
         self._lanes: dict[LaneId, SocketLane | DiskLane] = {}
 
     @property
@@ -90,14 +95,18 @@ class Fetching:
             )
             tasks.create_task(lane.run())
         assert isinstance(lane, SocketLane)
+        asked = self._asked(effect, recovery)
         lane.request(
             RangeOrder(
                 transfer=effect.transfer,
-                asked=self._asked(effect, recovery),
+                asked=asked,
                 blocks=effect.blocks,
                 space=recovery.known_space(),
                 urgency=_urgency(effect, recovery),
                 sink=self._disk_calls.watched(staging),
+                coded=self._coded.ask(effect.source, asked.digest, recovery),
+                note=self._coded.note_of(effect.source, recovery),
+                asked_ns=time.monotonic_ns(),
             )
         )
 

@@ -21,11 +21,13 @@ from ckptd.observe.logs import get_logger
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root
+from ckptd.store.published.base_blocks import BaseBlocks
 from ckptd.store.published.places import HeldVersion, Place
 from ckptd.store.records.journal import JournaledRecovery
 from ckptd.store.trees.equal_blocks import SimilarPlace
 from ckptd.store.trees.local_blocks import LocalBlock
 from ckptd.store.trees.standing_files import KnownPlace, OnDisk
+from ckptd.wire.coding_fields import BASES_MAX
 
 _log = get_logger()
 
@@ -34,6 +36,10 @@ SIMILAR_MAX: Final = 8
 
 SIMILAR_BYTES_MAX: Final = 64 * MIB
 """So long all their manifests may be together: they stay in memory for as long as the recovery."""
+
+
+BASES_OPEN_MAX: Final = 64
+"""For all shards of a job together: what is known of each stays in memory likewise."""
 
 
 class _LoadedPlace(NamedTuple):
@@ -161,6 +167,49 @@ class OwnVersions:
         if known is not None and is_forgotten:
             known = replace(known, changed=frozenset(range(len(known.files))))
         return known
+
+    async def bases(
+        self, digest: Digest, checkpoint: CheckpointName, version: int, joined: Joined | None
+    ) -> dict[Digest, tuple[BaseBlocks, ...]]:
+        """Return versions that stand here of which blocks of others may be differences.
+
+        Args:
+            digest: The version that comes.
+            checkpoint: Its checkpoint.
+            version: Its number: the nearest ones come first.
+            joined: Of a job: its shards come, each with versions of its own.
+        """
+        wanted = {digest: checkpoint}
+        if joined is not None:
+            wanted = {
+                member: CheckpointName(manifest.space.manifest.checkpoint)
+                for member, manifest in joined.members.items()
+            }
+        found: dict[Digest, tuple[BaseBlocks, ...]] = {}
+        left = BASES_OPEN_MAX
+        for member, name in wanted.items():
+            found[member] = await self._bases_of(member, name, version, min(BASES_MAX, left))
+            left -= len(found[member])
+        return found
+
+    async def _bases_of(
+        self, digest: Digest, checkpoint: CheckpointName, version: int, count_max: int
+    ) -> tuple[BaseBlocks, ...]:
+        near = [
+            held.holding
+            for held in self._catalog.versions()
+            if held.holding.checkpoint == checkpoint
+            and held.holding.digest != digest
+            and held.is_offered
+        ]
+        near.sort(key=lambda holding: abs(holding.version - version))
+        opened = []
+        for holding in near[:count_max]:
+            try:
+                opened.append(BaseBlocks(await self._catalog.open_version(holding.digest)))
+            except CkptdError:
+                continue  # it is no base then
+        return tuple(opened)
 
     async def similar(
         self,

@@ -18,7 +18,7 @@ from ckptd.daemon.recover.joined import Joined
 from ckptd.daemon.recover.manifests import VerifiedManifest
 from ckptd.errors import Conflict, NotFound
 from ckptd.limits import SECOND
-from ckptd.model.ids import CheckpointName, Digest, NeedId, NodeId, RecoveryId
+from ckptd.model.ids import CheckpointName, Digest, NeedId, NodeId, PathId, RecoveryId
 from ckptd.model.milestones import Milestone
 from ckptd.model.shards import parse_shards, split_shard
 from ckptd.model.space import AddressSpace
@@ -26,6 +26,7 @@ from ckptd.model.unit_choice import Choice, read_choice
 from ckptd.model.words import Result
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.roots import Root
+from ckptd.store.published.base_blocks import BaseBlocks
 from ckptd.store.records.ended import (
     Contribution,
     EndedPhase,
@@ -35,6 +36,7 @@ from ckptd.store.records.ended import (
 from ckptd.store.records.journal import ENDED_MAX, JournaledRecovery
 from ckptd.store.staging.area import Staging
 from ckptd.store.trees.standing_files import NOTHING_HERE, OnDisk
+from ckptd.traffic.coding_choice import CodingChoice
 
 STORIES_MAX: Final = 20
 """Of how many of them the story is kept, in memory: at worst about 200 KiB each."""
@@ -78,6 +80,8 @@ class OpenRecovery:
         arrived: Manifests that came from peers, by digest, until one is recorded.
         members: Of a job: the shards that an earlier life had joined, in their order.
         joined: Of a job: what its shards are together, once their manifests are joined.
+        bases: What stands here that blocks may be coded against, by the version they are of.
+        coding: Of each source what decides whether it is asked for coded blocks.
         staging: Where it writes, once prepared.
         here: What of it was on this node's disks when it was prepared.
         was_here: The version stood at the target already, just as it should.
@@ -98,6 +102,8 @@ class OpenRecovery:
     arrived: dict[Digest, VerifiedManifest] = field(default_factory=dict)
     members: tuple[Digest, ...] = ()
     joined: Joined | None = None
+    bases: Mapping[Digest, tuple[BaseBlocks, ...]] = field(default_factory=dict)
+    coding: dict[PathId, CodingChoice] = field(default_factory=dict)
     staging: Staging | None = None
     here: OnDisk = NOTHING_HERE
     was_here: bool = False

@@ -17,6 +17,7 @@ from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.activating import Activating
 from ckptd.daemon.recover.attribute_search import AttributeSearch
+from ckptd.daemon.recover.coded_asking import CodedAsking
 from ckptd.daemon.recover.elapsed import Elapsed
 from ckptd.daemon.recover.examining import Examining
 from ckptd.daemon.recover.fetching import Fetching
@@ -135,6 +136,11 @@ class Recovering:
         examining = Examining(
             self.manifests, parts.policy, self.peering, parts.transport, self.pool
         )
+        self.coded = CodedAsking(
+            lambda source, digest: self.scheduler.claim(source, digest) is not None,
+            self.runtime.now,
+            is_on=config.transport.coding,
+        )
         self.fetching = Fetching(
             parts.transport,
             self.pool,
@@ -144,6 +150,7 @@ class Recovering:
             report=self.runtime.report,
             note_wrong=self.own.note_wrong,
             claim=self.scheduler.claim,
+            coded=self.coded,
         )
         self.peering.on_left = self.fetching.cut
         self.staging.report = self.runtime.report

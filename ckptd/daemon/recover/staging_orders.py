@@ -188,6 +188,9 @@ class StagingOrders:
             similar = await self._own.similar(
                 effect.digest, name, manifest.version, recovery.root, recovery.joined
             )
+            recovery.bases = await self._own.bases(
+                effect.digest, name, manifest.version, recovery.joined
+            )
             recovery.space = effect.space
             recovery.note_growth()  # its units are known
             staging = Staging(

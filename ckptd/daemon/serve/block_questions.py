@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from ckptd.buffers import page_buffer
 from ckptd.errors import CkptdError, ContentChanged, NotFound, StorageError
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest
@@ -138,7 +139,7 @@ def _read(version: Checkable, place: BlockPlace) -> bool:
     start = version.space.block_start(place.block)
     pieces = version.pieces(start, start + place.size_bytes)
     try:
-        check_block(pieces, place.size_bytes, place.digest, reason=ROT)
+        check_block(pieces, page_buffer(place.size_bytes), place.digest, reason=ROT)
     except (ContentChanged, NotFound):
         return False
     return True

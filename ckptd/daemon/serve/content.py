@@ -14,12 +14,13 @@ from ckptd.daemon.serve.lent_manifests import LentManifests
 from ckptd.daemon.serve.sent_blocks import SentBlocks
 from ckptd.errors import CkptdError, DamagedState, NotFound
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import Digest
+from ckptd.model.ids import CheckpointName, Digest
 from ckptd.net.content_coding import Lent
 from ckptd.net.source.answers import StoodBy, VersionBody
 from ckptd.net.source.sending import ServedBytes
 from ckptd.observe.metrics import MetricRow, counters
 from ckptd.store.files.hashing import hexdigest_of
+from ckptd.store.published.base_blocks import BaseBlocks
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.serving import ServedVersion
 from ckptd.store.records.attribute_records import AttributeShelf
@@ -163,6 +164,15 @@ class ServedContent:
             ContentChanged: It is stale.
         """
         return await self._open(digest)
+
+    async def open_base(self, checkpoint: CheckpointName, digest: Digest) -> BaseBlocks | None:
+        """Return a version of a checkpoint that others are coded against, if it is held here."""
+        try:
+            version = await self._catalog.open_version(digest)
+        except CkptdError:
+            return None
+        is_of_it = version.space.manifest.checkpoint == checkpoint
+        return BaseBlocks(version) if is_of_it else None
 
     async def stand_by(self, digest: Digest, blocks: BlockSet, asker: str) -> StoodBy:
         """Look again at blocks that were bad when a receiver got them.

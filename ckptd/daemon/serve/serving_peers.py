@@ -83,6 +83,7 @@ class Serving:
             identity=transport.identity,
             throttle=transport.throttles.egress,
             drops_sent=config.serving.drop_sent,
+            coding_cores=config.serving.coding_cores,
         )
         stack.callback(self._server.close)
         self.listener = (

@@ -20,6 +20,7 @@ from ckptd.errors import Shortage, shortage_of
 from ckptd.model.addresses import format_address
 from ckptd.model.ids import NodeId
 from ckptd.model.words import HandshakeFailure, HandshakeSide, RangeOutcome
+from ckptd.net.coded_bases import DECODED
 from ckptd.net.connection.dialling import dial
 from ckptd.net.connection.handshakes import HandshakeFailed, trouble_of
 from ckptd.net.connection.identity import Identity
@@ -29,9 +30,10 @@ from ckptd.net.lane.receiving import AskedRange, BlockSink, RangeOrder, Receiver
 from ckptd.net.lane.reports import Report, ReportQueue
 from ckptd.net.throttle import Throttles
 from ckptd.wire.byte_ranges import format_range
+from ckptd.wire.coding_fields import BASES, CODERS, format_bases, format_coders
 from ckptd.wire.fields import CLASS
 from ckptd.wire.heads import request_head
-from ckptd.wire.targets import VersionTarget
+from ckptd.wire.targets import CodedTarget, VersionTarget
 
 __all__ = ["LANE_ORDERS_MAX", "AskedRange", "BlockSink", "RangeOrder", "Report", "SocketLane"]
 
@@ -244,17 +246,7 @@ class SocketLane:
 
     def _send(self, orders: list[RangeOrder]) -> None:
         host, port = self.address
-        heads = b"".join(
-            request_head(
-                VersionTarget(order.asked.digest).path,
-                {
-                    "Host": format_address(*self.address),
-                    "Range": format_range(order.asked.byte_range),
-                    CLASS: order.urgency.label,
-                },
-            )
-            for order in orders
-        )
+        heads = b"".join(map(self._head, orders))
         assert self._connection is not None
         assert self._receiver is not None
         try:
@@ -266,6 +258,17 @@ class SocketLane:
             is_sent = False
         if not is_sent:
             self._receiver.break_off()
+
+    def _head(self, order: RangeOrder) -> bytes:
+        asked = order.asked
+        fields = {"Host": format_address(*self.address)}
+        if order.coded is None:
+            fields |= {"Range": format_range(asked.byte_range), CLASS: order.urgency.label}
+            return request_head(VersionTarget(asked.digest).path, fields)
+        fields |= {CLASS: order.urgency.label, CODERS: format_coders(DECODED)}
+        if order.coded.bases:
+            fields[BASES] = format_bases([base.digest for base in order.coded.bases])
+        return request_head(CodedTarget(asked.digest, asked.blocks).path, fields)
 
     def _end_orders(
         self, outcome: RangeOutcome, refusal: Refusal | None = None, pause_ns: int = 0

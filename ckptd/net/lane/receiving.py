@@ -12,11 +12,11 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ckptd.core.events import RangeEnded, RangeProgressed, Refusal
 from ckptd.errors import CkptdError, ProtocolViolation, StorageError, shortage_of
@@ -25,6 +25,7 @@ from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import Digest, NodeId, TransferId
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.words import RangeOutcome, Urgency
+from ckptd.net.coded_bases import BaseLost, CodedAsk
 from ckptd.net.connection.marking import bound_window
 from ckptd.net.connection.transports import Connection
 from ckptd.net.lane.buffers import BufferPool
@@ -32,7 +33,9 @@ from ckptd.net.lane.groups import Groups
 from ckptd.net.lane.reports import ReportQueue
 from ckptd.net.throttle import Throttles
 from ckptd.traffic.buckets import Flow
+from ckptd.traffic.coding_choice import BodyNote
 from ckptd.wire.byte_ranges import ByteRange, parse_content_range
+from ckptd.wire.coding_fields import CODERS
 from ckptd.wire.fields import (
     LOAD,
     NODE,
@@ -43,6 +46,9 @@ from ckptd.wire.fields import (
     quote_etag,
 )
 from ckptd.wire.heads import ResponseHead, head_end, parse_response_head
+
+if TYPE_CHECKING:
+    from ckptd.net.lane.coded_bodies import CodedBodies
 
 _log = logging.getLogger(__name__)
 
@@ -86,17 +92,19 @@ class AskedRange:
         digest: Identity of the version, as the source knows it.
         byte_range: Which bytes of it.
         version_bytes: How long it is.
+        blocks: Which of its blocks those are.
     """
 
     digest: Digest
     byte_range: ByteRange
     version_bytes: int
+    blocks: BlockRun
 
     @classmethod
     def of(cls, digest: Digest, space: AddressSpace, blocks: BlockRun) -> AskedRange:
         """Return what is asked for to get some blocks of a version."""
         start, end = map(space.block_start, blocks)
-        return cls(digest, ByteRange(start, end), space.size_bytes)
+        return cls(digest, ByteRange(start, end), space.size_bytes, blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +118,9 @@ class RangeOrder:
         space: The address space in which the sink knows them.
         urgency: How urgent it is.
         sink: Takes the blocks.
+        coded: How it is asked for in fewer bytes; ``None``: as it is.
+        note: Learns how it came.
+        asked_ns: When it is asked for, by the clock that goes on.
     """
 
     transfer: TransferId
@@ -118,6 +129,9 @@ class RangeOrder:
     space: AddressSpace
     urgency: Urgency
     sink: BlockSink
+    coded: CodedAsk | None = None
+    note: Callable[[BodyNote], None] | None = None
+    asked_ns: int = 0
 
 
 class _LaneBroken(Exception):
@@ -173,6 +187,9 @@ class Receiver:
         self._order: RangeOrder | None = None
         self._received_bytes = self._next_block = self._load_bytes = self._reported_ns = 0
         self._is_stopping = False
+        self._coded: CodedBodies | None = None
+        self._coded_bytes = 0
+        self._body_end_ns = time.monotonic_ns()
         self.has_heard = self.is_spoiled = self.is_turned_away = False
         self.trouble = ""
         self.retry_after_ns = 0
@@ -197,6 +214,8 @@ class Receiver:
                 pass
         except _LaneBroken as broken:
             self._fail(broken.outcome, str(broken), broken.refusal)
+        except BaseLost as lost:
+            self._fail(RangeOutcome.CLOSED, str(lost))
         except ProtocolViolation as violation:
             self._fail(RangeOutcome.MISBEHAVED, str(violation))
         except Exception as error:  # noqa: BLE001 -- edge: effect → event
@@ -238,7 +257,22 @@ class Receiver:
             return self._pass_over(head) and head.keep_alive
         _check(order, head)
         self._load_bytes = parse_load(head.fields.get(LOAD.lower()))
+        sent_bytes = self._coded_bytes
         self._take_body(order)
+        # What waits in buffers comes at once: a body takes from the end of the one before it.
+        began_ns = max(self._body_end_ns, order.asked_ns)
+        self._body_end_ns = time.monotonic_ns()
+        if order.note is not None:
+            plain_bytes = order.asked.byte_range.size_bytes
+            order.note(
+                BodyNote(
+                    is_coded=order.coded is not None,
+                    is_offered=CODERS.lower() in head.fields,
+                    plain_bytes=plain_bytes,
+                    sent_bytes=self._coded_bytes - sent_bytes if order.coded else plain_bytes,
+                    elapsed_ns=self._body_end_ns - began_ns,
+                )
+            )
         self._end(RangeOutcome.DELIVERED)
         return head.keep_alive
 
@@ -253,19 +287,24 @@ class Receiver:
             wanted = len(seen) if end is None else end - len(head)
             head += self._receive(wanted, self._connection.take)
             if end is not None:
-                return parse_response_head(head)
+                is_coded = self._order is not None and self._order.coded is not None
+                return parse_response_head(head, in_parts=is_coded)
         raise ProtocolViolation("response head", f"has more than {HEAD_BYTES_MAX} bytes")
 
     def _take_body(self, order: RangeOrder) -> None:
-        for places, size_bytes in self._groups.of(order.space, order.blocks):
+        groups = self._groups.of(order.space, order.blocks)
+        for places, size_bytes in groups if order.coded is None else _one_by_one(order):
             buffer = self._pool.acquire(size_bytes, unless=lambda: self._is_stopping)
             if buffer is None:
                 raise _LaneBroken(RangeOutcome.CLOSED, "closed while waiting for memory")
             try:
                 data = buffer[:size_bytes]
-                began_ns = time.monotonic_ns()
-                self._fill(data)
-                self._groups.adapt(size_bytes, time.monotonic_ns() - began_ns)
+                if order.coded is None:
+                    began_ns = time.monotonic_ns()
+                    self._fill(data)
+                    self._groups.adapt(size_bytes, time.monotonic_ns() - began_ns)
+                else:
+                    self._take_coded(order.space, places[0], order.coded, data)
                 self._wait_to_write(size_bytes)
                 rejected = _deliver(order.sink, places, data)
             finally:
@@ -276,6 +315,30 @@ class Receiver:
             if rejected:  # who sends one wrong block has more of them
                 self.is_spoiled = True
                 raise _LaneBroken(RangeOutcome.SPOILED, f"block {rejected[0]} is wrong")
+        if order.coded is not None:
+            self._coded_bodies().end()
+
+    def _coded_bodies(self) -> CodedBodies:
+        if self._coded is None:
+            # With numpy a daemon has 25 MiB more: only who decodes has it.
+            from ckptd.net.lane.coded_bodies import CodedBodies  # noqa: PLC0415
+
+            self._coded = CodedBodies(self._take_some, self._fill)
+        return self._coded
+
+    def _take_coded(
+        self, space: AddressSpace, place: BlockPlace, ask: CodedAsk, into: memoryview
+    ) -> None:
+        """Take one block; what was received of it counts as it comes, and then all of it."""
+        before_bytes = self._received_bytes
+        self._coded_bytes += self._coded_bodies().block(place, space, ask.bases, into)
+        self._received_bytes = before_bytes + len(into)
+
+    def _take_some(self, size_bytes: int) -> bytes:
+        taken = self._receive(size_bytes, self._connection.take)
+        if not taken:
+            raise _LaneBroken(RangeOutcome.DISCONNECTED, "a body that is cut short")
+        return taken
 
     def _fill(self, data: memoryview) -> None:
         filled = 0
@@ -406,6 +469,10 @@ def _check(order: RangeOrder, head: ResponseHead) -> None:
     Raises:
         ProtocolViolation: It is not.
     """
+    if order.coded is not None:
+        if head.status != HTTPStatus.OK or not head.comes_in_parts:
+            raise ProtocolViolation("response", f"has the status {head.status}, and no parts")
+        return
     asked, version_bytes = order.asked.byte_range, order.asked.version_bytes
     if head.status == HTTPStatus.PARTIAL_CONTENT:
         if parse_content_range(head.fields.get("content-range")) != (asked, version_bytes):
@@ -417,6 +484,11 @@ def _check(order: RangeOrder, head: ResponseHead) -> None:
     etag = quote_etag(order.asked.digest)
     if head.fields.get("etag", etag) != etag:
         raise ProtocolViolation("response", "is of another version")
+
+
+def _one_by_one(order: RangeOrder) -> Iterator[tuple[list[BlockPlace], int]]:
+    for place in order.space.places(order.blocks):
+        yield [place], place.size_bytes
 
 
 def _deliver(sink: BlockSink, places: list[BlockPlace], data: memoryview) -> tuple[int, ...]:

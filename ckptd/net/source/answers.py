@@ -21,9 +21,10 @@ from ckptd.errors import (
     Withdrawn,
     shortage_of,
 )
-from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import Digest, Epoch
-from ckptd.model.words import RefusalReason, UnservedReason
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.ids import CheckpointName, Digest, Epoch
+from ckptd.model.words import Coder, RefusalReason, UnservedReason
+from ckptd.net.coded_bases import Base
 from ckptd.net.content_coding import CODED_FIELDS, Lent
 from ckptd.net.source.coded_documents import CodedDocuments
 from ckptd.net.source.sending import ServedBytes
@@ -31,6 +32,7 @@ from ckptd.net.source.waits import Waits
 from ckptd.traffic.workload import RETRY_AFTER_S
 from ckptd.wire.block_lists import format_blocks, parse_blocks
 from ckptd.wire.byte_ranges import ByteRange, format_content_range, parse_range
+from ckptd.wire.coding_fields import BASES, CODERS, parse_bases, parse_coders
 from ckptd.wire.fields import (
     ADDRESSES,
     BLOCKS,
@@ -46,6 +48,7 @@ from ckptd.wire.fields import (
 from ckptd.wire.heads import RequestHead
 from ckptd.wire.targets import (
     AttributesTarget,
+    CodedTarget,
     HoldingsTarget,
     ManifestTarget,
     SignaturesTarget,
@@ -134,6 +137,9 @@ class Content(Protocol):
             ContentChanged: Its files are not what was published.
         """
 
+    async def open_base(self, checkpoint: CheckpointName, digest: Digest) -> Base | None:
+        """Return a version of a checkpoint that others are coded against, if it is held here."""
+
     async def stand_by(self, digest: Digest, blocks: BlockSet, asker: str) -> StoodBy:
         """Look again at blocks of a version that were bad when a receiver got them.
 
@@ -183,6 +189,21 @@ class VersionBody:
     digest: Digest
     version: ServedBytes
     byte_range: ByteRange
+
+
+@dataclass(frozen=True, slots=True)
+class CodedBody(VersionBody):
+    """Blocks of a version, to be coded while they are sent.
+
+    Attributes:
+        blocks: Which blocks.
+        coders: What the receiver can decode.
+        bases: What it offers as bases, in its order; ``None``: that is not held here.
+    """
+
+    blocks: BlockRun
+    coders: frozenset[Coder]
+    bases: tuple[Base | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +287,8 @@ class Answers:
                 return await self._attributes(request, target.digest)
             case VersionTarget():
                 return await self._version(request, target.digest, asker)
+            case CodedTarget():
+                return await self._coded(request, target)
             case _:
                 assert_never(target)
 
@@ -364,6 +387,34 @@ class Answers:
         if asked is not None:
             fields["Content-Range"] = format_content_range(asked, size_bytes)
         return Answer(206 if asked else 200, fields, VersionBody(digest, version, served))
+
+    async def _coded(self, request: RequestHead, target: CodedTarget) -> Answer:
+        if request.method != "GET" or request.version != "1.1":
+            raise ProtocolViolation("coded blocks", "are for GET over HTTP/1.1 alone", status=405)
+        coders = parse_coders(request.fields.get(CODERS.lower()))
+        digests = parse_bases(request.fields.get(BASES.lower()))
+        version = await self._content.open_version(target.digest)
+        space, blocks = version.space, target.blocks
+        if blocks.end > space.block_count:
+            raise ProtocolViolation("blocks", "are more than the version has", status=416)
+        byte_range = ByteRange(*map(space.block_start, blocks))
+        if not version.holds(*byte_range):
+            return refuse(NotFound("range", "is not held"))
+        checkpoint = CheckpointName(space.manifest.checkpoint)
+        bases = tuple(
+            [
+                await self._content.open_base(checkpoint, digest)
+                for digest in digests
+                if any(coder.needs_base for coder in coders)
+            ]
+        )
+        fields = {
+            "Content-Type": "application/octet-stream",
+            "Cache-Control": "no-store",
+            "Transfer-Encoding": "chunked",
+        }
+        body = CodedBody(target.digest, version, byte_range, blocks, coders, bases)
+        return Answer(200, fields, body)
 
     async def _stand_by(
         self,

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from ckptd.errors import ContentChanged
+from ckptd.model.space import AddressSpace
 from ckptd.net.connection.transports import Connection
 from ckptd.net.throttle import SEND_TRICKLE_BYTES, Throttle
 from ckptd.traffic.buckets import Flow
@@ -55,6 +56,10 @@ class ServedBytes(Protocol):
     @property
     def size_bytes(self) -> int:
         """Length of the whole version."""
+
+    @property
+    def space(self) -> AddressSpace:
+        """Where each of its blocks lies."""
 
     def holds(self, start: int, end: int) -> bool:
         """Tell whether the bytes ``start`` … ``end - 1`` are here and verified."""

@@ -32,12 +32,14 @@ from ckptd.limits import (
 )
 from ckptd.model.ids import Epoch, NodeId
 from ckptd.model.words import RefusalReason, UnservedReason, Urgency
+from ckptd.net.coded_bases import DECODED
 from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.connection.identity import CertifiedPeer, Identity
 from ckptd.net.connection.transports import Connection, reset_on_close
 from ckptd.net.source.answers import (
     Answer,
     Answers,
+    CodedBody,
     Content,
     VersionBody,
     no_place,
@@ -46,12 +48,15 @@ from ckptd.net.source.answers import (
     unserved_reason,
 )
 from ckptd.net.source.caps import ConnectionCaps
+from ckptd.net.source.coded_sending import CodedSending
 from ckptd.net.source.giving_way import GivingWay
 from ckptd.net.source.sending import SEND_THREADS, Piece, Sending, ServedBytes
+from ckptd.net.source.shared_coding_time import SharedCodingTime
 from ckptd.net.source.waits import Waits
 from ckptd.net.throttle import Throttle
 from ckptd.traffic.buckets import Flow
 from ckptd.traffic.workload import Workload
+from ckptd.wire.coding_fields import CODERS, format_coders
 from ckptd.wire.fields import CLASS, EPOCH, LOAD, NODE, parse_class
 from ckptd.wire.heads import RequestHead, head_end, parse_request_head, response_head
 
@@ -86,6 +91,7 @@ class PeerServer:
         identity: Proves it, and who may ask; ``None``: plaintext, and everybody.
         throttle: Says when bodies may be sent.
         drops_sent: What was sent leaves the page cache.
+        coding_cores: How much processor time coding may take.
 
     Attributes:
         unserved: How often it did not give what a peer asked for, by why.
@@ -102,6 +108,7 @@ class PeerServer:
         identity: Identity | None = None,
         throttle: Throttle | None = None,
         drops_sent: bool = False,
+        coding_cores: float = 0.0,
     ) -> None:
         self.content = content
         self.drops_sent = drops_sent
@@ -112,6 +119,7 @@ class PeerServer:
         self.throttle = throttle or Throttle()
         self.giving_way = GivingWay(self.throttle)
         # Each class has its own: bodies that have to give way must not be in the way of others.
+        self.coding_time = SharedCodingTime(coding_cores)
         self.threads = {
             urgency: ThreadPoolExecutor(SEND_THREADS, thread_name_prefix=f"send-{urgency.label}")
             for urgency in Urgency
@@ -120,6 +128,7 @@ class PeerServer:
         self.sendings: set[Sending] = set()
         self.identity = identity
         self.on_asked: Callable[[str], None] = lambda _: None
+        self._coders = format_coders(DECODED) if coding_cores else ""
         self._own_fields = {NODE: node, EPOCH: str(epoch)}
 
     @property
@@ -186,7 +195,9 @@ class PeerServer:
             "Connection": "keep-alive" if keep_alive else "close",
             **answer.fields,
         }
-        if answer.status != HTTPStatus.NOT_MODIFIED:
+        if self._coders and isinstance(answer.body, VersionBody):
+            fields[CODERS] = self._coders
+        if answer.status != HTTPStatus.NOT_MODIFIED and not isinstance(answer.body, CodedBody):
             fields["Content-Length"] = str(answer.content_length)
         return response_head(answer.status, fields)
 
@@ -326,15 +337,8 @@ class _Conversation:
             await self._send(turn_away(), keep_alive=keep_alive)
             return
         self._connection.mark(urgency)
-        sending = Sending(
-            self._connection,
-            server.head(answer, keep_alive=keep_alive),
-            body.version,
-            body.byte_range,
-            throttle=server.throttle,
-            flow=Flow(urgency, self._peer_name),
-            drops_sent=server.drops_sent,
-        )
+        head = server.head(answer, keep_alive=keep_alive)
+        sending = self._sending(head, body, Flow(urgency, self._peer_name))
         server.sendings.add(sending)
         server.content.sending(body, self._peer_name)
         workload.begin(size_bytes, now=time.monotonic_ns())
@@ -364,6 +368,34 @@ class _Conversation:
             server.sendings.discard(sending)
             workload.end(size_bytes, sending.sent_bytes, now=time.monotonic_ns())
             server.content.bytes_sent(urgency.label, sending.sent_bytes)
+
+    def _sending(self, head: bytes, body: VersionBody, flow: Flow) -> Sending:
+        server = self._server
+        if not isinstance(body, CodedBody):
+            return Sending(
+                self._connection,
+                head,
+                body.version,
+                body.byte_range,
+                throttle=server.throttle,
+                flow=flow,
+                drops_sent=server.drops_sent,
+            )
+        # With numpy a daemon has 25 MiB more: only who codes has it.
+        from ckptd.net.source.coded_blocks import CodedBlocks  # noqa: PLC0415
+
+        space = body.version.space
+        return CodedSending(
+            self._connection,
+            head,
+            body.version,
+            space=space,
+            blocks=body.blocks,
+            coder=CodedBlocks(space, body.bases, body.coders, server.coding_time),
+            throttle=server.throttle,
+            flow=flow,
+            drops_sent=server.drops_sent,
+        )
 
     async def _send(self, answer: Answer, *, keep_alive: bool, with_body: bool = True) -> None:
         """Send an answer whose body is in memory."""

@@ -1,18 +1,21 @@
-"""One block hashed again where it lies, as it would be sent."""
+"""One block read and hashed again where it lies, as it would be sent."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator
 
-from ckptd.buffers import page_buffer
 from ckptd.errors import ContentChanged
 from ckptd.store.files.hashing import digest_of
 from ckptd.store.published.pieces import StoredPiece
 
 
 def check_block(
-    pieces: Generator[StoredPiece, None, None], size_bytes: int, digest: bytes, *, reason: str
+    pieces: Generator[StoredPiece, None, None],
+    content: memoryview,
+    digest: bytes,
+    *,
+    reason: str,
 ) -> None:
     """Read a block and compare its digest. Blocks.
 
@@ -20,7 +23,7 @@ def check_block(
 
     Args:
         pieces: Where the block lies; closed in the end.
-        size_bytes: Its length.
+        content: Where it is read, as long as it is.
         digest: What it should hash to.
         reason: What is to be said of a file that is not what it should be, for people.
 
@@ -28,12 +31,12 @@ def check_block(
         ContentChanged: It is not what was published, or its file changed meanwhile.
         StorageError: The file system refused.
     """
-    content, filled = page_buffer(size_bytes), 0
+    filled = 0
     try:
         for piece in pieces:
             is_read = _read(piece, content[filled : filled + piece.size_bytes])
             filled += piece.size_bytes
-            if not is_read or (filled == size_bytes and digest_of(content) != digest):
+            if not is_read or (filled == len(content) and digest_of(content) != digest):
                 pieces.throw(ContentChanged("file of a version", reason))
     finally:
         pieces.close()

@@ -3,9 +3,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckptd.errors import ProtocolViolation
+from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import Digest
 from ckptd.wire.targets import (
     AttributesTarget,
+    CodedTarget,
     HoldingsTarget,
     ManifestTarget,
     SignaturesTarget,
@@ -25,6 +27,8 @@ DIGEST = Digest("0123456789abcdef" * 4)
         (f"/v1/signatures/{DIGEST}", SignaturesTarget(DIGEST)),
         (f"/v1/attributes/{DIGEST}", AttributesTarget(DIGEST)),
         (f"/v1/checkpoints/{DIGEST}", VersionTarget(DIGEST)),
+        (f"/v1/coded/{DIGEST}?blocks=0-0", CodedTarget(DIGEST, BlockRun(0, 1))),
+        (f"/v1/coded/{DIGEST}?blocks=7-1234", CodedTarget(DIGEST, BlockRun(7, 1235))),
     ],
 )
 def test_a_target_is_read_as_it_is_written(path: str, target: Target) -> None:
@@ -42,6 +46,10 @@ def test_a_target_is_read_as_it_is_written(path: str, target: Target) -> None:
         ("/v1/checkpoints/", 404), ("/v1/checkpoints/../../etc/passwd", 404),
         (f"/v1/checkpoints/{DIGEST}\n", 404), (f"/v1/checkpoints/{DIGEST}#x", 404),
         ("/v1/holdings?", 400), ("/v1/holdings?a=b", 400), (f"/v1/checkpoints/{DIGEST}?x", 400),
+        (f"/v1/coded/{DIGEST}", 400), (f"/v1/coded/{DIGEST}?blocks=2-1", 400),
+        (f"/v1/coded/{DIGEST}?blocks=1", 400), ("/v1/coded/ab?blocks=0-1", 400),
+        (f"/v1/coded/{DIGEST}?blocks=0-1&x", 400),
+        (f"/v1/coded/{DIGEST}?blocks=0-12345678901", 400),
     ],
 )  # fmt: skip
 def test_other_targets_do_not_exist(path: str, status: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ckptd.buffers import page_buffer
 from ckptd.errors import ContentChanged
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.hashed_directories import HashedDirectory
@@ -22,7 +23,7 @@ def check(served: ServedVersion, block: int) -> None:
     (place,) = served.space.places((block, block + 1))
     start = served.space.block_start(block)
     pieces = served.pieces(start, start + place.size_bytes)
-    check_block(pieces, place.size_bytes, place.digest, reason="it rotted")
+    check_block(pieces, page_buffer(place.size_bytes), place.digest, reason="it rotted")
 
 
 def test_what_was_published_is_right(served: ServedVersion) -> None:
@@ -62,7 +63,7 @@ def test_who_yields_the_pieces_learns_which_one_is_wrong(tmp_path: Path) -> None
             os.close(fd)
 
     with pytest.raises(ContentChanged):
-        check_block(pieces(), 3, bytes(32), reason="it rotted")
+        check_block(pieces(), page_buffer(3), bytes(32), reason="it rotted")
     assert seen == ["file of a version: it rotted"]
 
 
@@ -75,7 +76,7 @@ def test_a_file_that_ends_early_or_cannot_be_read_is_wrong(tmp_path: Path) -> No
     try:
         for fd in (short, directory):
             with pytest.raises(ContentChanged):
-                check_block(pieces(fd), 3, bytes(32), reason="it rotted")
+                check_block(pieces(fd), page_buffer(3), bytes(32), reason="it rotted")
     finally:
         os.close(short)
         os.close(directory)

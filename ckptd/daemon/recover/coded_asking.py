@@ -1,0 +1,105 @@
+"""Asks for blocks in fewer bytes where that pays: which sources, and against which bases.
+
+Bases are versions of the same checkpoint that stand here and that the source says it has, too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from ckptd.daemon.recover.recoveries import OpenRecovery
+from ckptd.model.ids import Digest, PathId
+from ckptd.net.coded_bases import CodedAsk
+from ckptd.observe.metrics import MetricRow, counter
+from ckptd.traffic.coding_choice import BodyNote, CodingChoice, CodingSource
+
+_SOURCES_MAX: Final = 4096
+"""Sources of which is remembered what was measured; then all of it is measured again."""
+
+
+class CodedAsking:
+    """Decides for each range.
+
+    Args:
+        has: Returns whether a source says that it has a version.
+        now: The moment, in nanoseconds.
+        is_on: Blocks may be asked for coded at all.
+
+    Attributes:
+        plain_bytes: How long the blocks are that came coded.
+        sent_bytes: How many bytes they were on their way.
+    """
+
+    def __init__(
+        self,
+        has: Callable[[PathId, Digest], bool],
+        now: Callable[[], int],
+        *,
+        is_on: bool,
+    ) -> None:
+        self._has = has
+        self._now = now
+        self._is_on = is_on
+        self._lock = threading.Lock()
+        self._sources: dict[PathId, CodingSource] = {}
+        self.plain_bytes = self.sent_bytes = 0
+
+    def ask(self, source: PathId, digest: Digest, recovery: OpenRecovery) -> CodedAsk | None:
+        """Return how a range is asked for; ``None``: as it is.
+
+        Args:
+            source: Who is asked.
+            digest: For bytes of which version.
+            recovery: For whom.
+        """
+        if not self._is_on:
+            return None
+        with self._lock:
+            if not self._choice(recovery, source).is_coded(now=self._now()):
+                return None
+        bases = [
+            base
+            for base in recovery.bases.get(digest, ())
+            if not base.is_lost and self._has(source, base.digest)
+        ]
+        return CodedAsk(tuple(bases))
+
+    def note_of(self, source: PathId, recovery: OpenRecovery) -> Callable[[BodyNote], None] | None:
+        """Return what learns how bodies of a source come."""
+        return partial(self._note, source, recovery) if self._is_on else None
+
+    def _choice(self, recovery: OpenRecovery, source: PathId) -> CodingChoice:
+        choice = recovery.coding.get(source)
+        if choice is None:
+            if len(self._sources) >= _SOURCES_MAX:
+                self._sources.clear()
+            known = self._sources.setdefault(source, CodingSource())
+            choice = recovery.coding[source] = CodingChoice(known)
+        return choice
+
+    def _note(self, source: PathId, recovery: OpenRecovery, body: BodyNote) -> None:
+        with self._lock:
+            choice = self._choice(recovery, source)
+            if body.is_offered:
+                self._sources.setdefault(source, CodingSource()).codes = True
+            choice.note(body, now=self._now())
+            if body.is_coded:
+                self.plain_bytes += body.plain_bytes
+                self.sent_bytes += body.sent_bytes
+
+
+CODED_METRICS: Final[Sequence[MetricRow[CodedAsking]]] = (
+    counter(
+        "coded_plain_bytes",
+        "Length of the blocks that peers sent coded.",
+        lambda coded: coded.plain_bytes,
+    ),
+    counter(
+        "coded_sent_bytes",
+        "Bytes that those were on their way.",
+        lambda coded: coded.sent_bytes,
+    ),
+)

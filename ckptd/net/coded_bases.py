@@ -1,0 +1,43 @@
+"""What both ends of a coded transfer read of a version that both have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from ckptd.model.ids import Digest
+from ckptd.model.space import AddressSpace, BlockPlace
+from ckptd.model.words import Coder
+
+DECODED: Final = frozenset(Coder) - {Coder.PLAIN}
+"""All coders whose blocks this node decodes."""
+
+
+class BaseLost(Exception):
+    """A block of a base is not here any more, or not what it was."""
+
+
+class Base(Protocol):
+    """A version that the receiver has, too."""
+
+    @property
+    def digest(self) -> Digest:
+        """Identity of the version."""
+
+    @property
+    def space(self) -> AddressSpace:
+        """Where each of its blocks lies."""
+
+    def read(self, place: BlockPlace, into: memoryview) -> bool:
+        """Read a block of it; return whether it is here, and right. Blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodedAsk:
+    """That a range is asked for coded.
+
+    Attributes:
+        bases: What both have of the same checkpoint; the first ones are tried first.
+    """
+
+    bases: tuple[Base, ...]

@@ -1,0 +1,112 @@
+"""Coded blocks as they come: taken off a connection one by one, and decoded.
+
+What a part of the body may have is known before it is read, from its block. A block that
+decodes to something wrong is the source's fault: the base was hashed before it was used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ckptd.buffers import page_buffer
+from ckptd.coding.block_coding import BlockCoding
+from ckptd.coding.coded_block import HEAD_BYTES, read_head
+from ckptd.errors import ProtocolViolation
+from ckptd.model.base_places import BasePlaces
+from ckptd.model.space import AddressSpace, BlockPlace
+from ckptd.model.words import Coder
+from ckptd.net.coded_bases import Base, BaseLost
+from ckptd.wire.body_parts import LAST_PART, LINE_BYTES_MAX, PART_END, parse_part_line
+
+
+class CodedBodies:
+    """Decodes the bodies of one connection. One thread.
+
+    Args:
+        take: Returns up to so many bytes of the connection, at least one.
+        fill: Fills memory from the connection.
+    """
+
+    def __init__(self, take: Callable[[int], bytes], fill: Callable[[memoryview], None]) -> None:
+        self._take = take
+        self._fill = fill
+        self._coding = BlockCoding()
+        self._memory = memoryview(b"")  # for what comes, and for the base
+        self._places: dict[str, tuple[AddressSpace, BasePlaces]] = {}
+
+    def block(
+        self,
+        place: BlockPlace,
+        space: AddressSpace,
+        bases: tuple[Base, ...],
+        into: memoryview,
+    ) -> int:
+        """Take a block; return how many bytes it was.
+
+        Args:
+            place: Which block.
+            space: Where it lies.
+            bases: What was offered as bases.
+            into: Where it goes, as long as it is.
+
+        Raises:
+            ProtocolViolation: What comes is no coded block, or of another length.
+            BaseLost: Its base is not here any more.
+        """
+        length = len(into)
+        size_bytes = parse_part_line(self._line())
+        if not HEAD_BYTES <= size_bytes <= HEAD_BYTES + length:
+            raise ProtocolViolation(
+                "part of a body", f"has {size_bytes} bytes for a block of {length}"
+            )
+        head = read_head(self._exactly(HEAD_BYTES), length, len(bases))
+        if head.coded_bytes != size_bytes - HEAD_BYTES:
+            raise ProtocolViolation("coded block", "has another length than its part")
+        if len(self._memory) < 2 * length:
+            self._memory = page_buffer(2 * length)
+        base = self._memory[length : 2 * length]
+        coded = into if head.coder is Coder.PLAIN else self._memory[: head.coded_bytes]
+        self._fill(coded)
+        self._end()
+        if head.coder.needs_base:
+            self._read(bases[head.base], place, space, base)
+        if head.coder is not Coder.PLAIN:
+            self._coding.decode(head, coded, base if head.coder.needs_base else b"", into)
+        return size_bytes
+
+    def end(self) -> None:
+        """Take the end of a body.
+
+        Raises:
+            ProtocolViolation: More follows.
+        """
+        if self._exactly(len(LAST_PART)) != LAST_PART:
+            raise ProtocolViolation("coded blocks", "go on behind the last one")
+
+    def _read(self, base: Base, place: BlockPlace, space: AddressSpace, into: memoryview) -> None:
+        known = self._places.get(base.digest)
+        if known is None or known[0] is not space:
+            known = self._places[base.digest] = (space, BasePlaces(space, base.space))
+        there = known[1].of(place)
+        if there is None:
+            raise ProtocolViolation("coded block", "has a base in which nothing lies there")
+        if not base.read(there, into):
+            raise BaseLost("a base is not here any more, or not what it was")
+
+    def _line(self) -> bytes:
+        line = bytearray()
+        while not line.endswith(PART_END):
+            if len(line) >= LINE_BYTES_MAX:
+                raise ProtocolViolation("part of a body", f"begins with {bytes(line)!r}")
+            line += self._exactly(1)
+        return bytes(line)
+
+    def _end(self) -> None:
+        if self._exactly(len(PART_END)) != PART_END:
+            raise ProtocolViolation("part of a body", "goes on behind its end")
+
+    def _exactly(self, count: int) -> bytes:
+        taken = bytearray()
+        while len(taken) < count:
+            taken += self._take(count - len(taken))
+        return bytes(taken)

@@ -1,0 +1,166 @@
+"""Whether blocks of a source are asked for coded: what was measured decides, not what one hopes.
+
+Coding pays where the link is slower than both ends code, and only who measures knows that: it
+depends on the link, on how busy the processors of both ends are, and on how much neighbouring
+versions differ. So a source is asked for plain blocks first, then for coded ones; from then on in
+the way that brought more bytes of the version in the same time. The other way is measured again
+now and then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from ckptd.limits import MIB, SECOND
+
+MEASURED_BYTES_MIN: Final = 8 * MIB
+"""A way is known when so much came in it: several blocks, past the slow start of a connection."""
+BETTER: Final = 1.1
+"""The other way has to be better by so much: rates sway by a few hundredths from range to range."""
+SHARE_MAX: Final = 0.97
+"""Of their length that coded blocks have; what is not shorter than that only costs time."""
+AGAIN_MIN_NS: Final = 10 * SECOND
+AGAIN_MAX_NS: Final = 160 * SECOND
+"""When the other way is measured again; each time twice as late, unless it was better."""
+CODING_BYTES_PER_S: Final = 1_000_000_000
+"""No core of today codes or decodes more: a faster link is not asked for coded blocks at all."""
+_KEPT: Final = 0.7
+"""Of what was measured before, with each range."""
+
+
+class BodyNote(NamedTuple):
+    """How a range came.
+
+    Attributes:
+        is_coded: It was asked for coded.
+        is_offered: The source says that it codes.
+        plain_bytes: How long the range is.
+        sent_bytes: How many bytes came.
+        elapsed_ns: How long that took, since it was asked for or the body before it had come.
+    """
+
+    is_coded: bool
+    is_offered: bool
+    plain_bytes: int
+    sent_bytes: int
+    elapsed_ns: int
+
+
+@dataclass(slots=True)
+class Way:
+    """What was measured of one way in which blocks come.
+
+    Attributes:
+        bytes: How much came, since it is measured.
+        rate: Bytes of the version in a second, over one connection.
+        share: Bytes on the way for each of them.
+    """
+
+    bytes: int = 0
+    rate: float = 0.0
+    share: float = 1.0
+
+    @property
+    def is_known(self) -> bool:
+        """Enough came to go by it."""
+        return self.bytes >= MEASURED_BYTES_MIN
+
+    def note(self, body: BodyNote) -> None:
+        """Take in how a range came."""
+        rate = body.plain_bytes * SECOND / max(body.elapsed_ns, 1)
+        share = body.sent_bytes / max(body.plain_bytes, 1)
+        kept = _KEPT if self.bytes else 0.0
+        self.rate = kept * self.rate + (1 - kept) * rate
+        self.share = kept * self.share + (1 - kept) * share
+        self.bytes += body.plain_bytes
+
+    def measure_again(self) -> None:
+        """Go by it no more until enough came once more."""
+        self.bytes = 0
+
+
+@dataclass(slots=True)
+class CodingSource:
+    """What is known of a source, whatever the version.
+
+    Attributes:
+        plain: How blocks come as they are.
+        codes: It said that it codes.
+        is_warm: A coded range came already. The first one is not counted: both ends load what they
+            code with.
+    """
+
+    plain: Way = field(default_factory=Way)
+    codes: bool = False
+    is_warm: bool = False
+
+
+class CodingChoice:
+    """Decides for one version from one source. One thread at a time.
+
+    Args:
+        source: What is known of the source.
+
+    Attributes:
+        why: Why it is as it is, for people.
+    """
+
+    def __init__(self, source: CodingSource) -> None:
+        self._source = source
+        self._plain = source.plain
+        self._coded = Way()
+        self._is_coded = False
+        self._again_ns = AGAIN_MIN_NS
+        self._next_ns: int | None = None
+        self.why = "the source has not said that it codes"
+
+    def note(self, body: BodyNote, *, now: int) -> None:
+        """Learn how a range came."""
+        if body.is_coded and not self._source.is_warm:
+            self._source.is_warm = True
+            return
+        way = self._coded if body.is_coded else self._plain
+        was_known = way.is_known
+        way.note(body)
+        if self._plain.is_known and self._coded.is_known:
+            self._decide(now=now, is_new=not was_known)
+
+    def is_coded(self, *, now: int) -> bool:
+        """Return whether the next range is to be asked for coded."""
+        if not self._source.codes or not self._plain.is_known:
+            return False
+        if not self._coded.is_known:
+            if self._plain.rate >= CODING_BYTES_PER_S:
+                self.why = _too_fast(self._plain.rate)
+                return False
+            return True
+        if self._next_ns is not None and now >= self._next_ns:
+            self._next_ns = None
+            (self._plain if self._is_coded else self._coded).measure_again()
+            return not self._is_coded
+        return self._is_coded
+
+    def _decide(self, *, now: int, is_new: bool) -> None:
+        plain, coded = self._plain, self._coded
+        before = self._is_coded
+        if coded.share > SHARE_MAX:
+            self._is_coded = False
+            self.why = "it does not get shorter"
+        elif self._is_coded:
+            self._is_coded = coded.rate * BETTER >= plain.rate
+        else:
+            self._is_coded = coded.rate >= plain.rate * BETTER
+        if coded.share <= SHARE_MAX:
+            ratio = coded.rate / max(plain.rate, 1.0)
+            self.why = f"coded came {ratio:.1f} times as fast, {1 / coded.share:.1f} times shorter"
+        if self._is_coded is not before:
+            self._again_ns = AGAIN_MIN_NS
+        elif is_new:
+            self._again_ns = min(2 * self._again_ns, AGAIN_MAX_NS)
+        if self._next_ns is None:
+            self._next_ns = now + self._again_ns
+
+
+def _too_fast(bytes_per_s: float) -> str:
+    return f"{bytes_per_s * 8 / 1e9:.0f} Gbit/s is faster than coding"

@@ -1,0 +1,224 @@
+"""Coded blocks over a real socket: what comes is the version, whatever the source makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import pytest
+
+from ckptd.coding.block_coding import BlockCoding
+from ckptd.coding.coded_block import HEAD_BYTES, NO_BASE, CodedHead
+from ckptd.core.events import Event, RangeEnded, RangeProgressed
+from ckptd.limits import KIB, MIB
+from ckptd.model.blocks import BlockRun
+from ckptd.model.ids import Digest, TransferId
+from ckptd.model.space import AddressSpace, BlockPlace
+from ckptd.model.words import Coder, RangeOutcome, Urgency
+from ckptd.net.coded_bases import Base, CodedAsk
+from ckptd.net.lane.buffers import BufferPool
+from ckptd.net.lane.lane import AskedRange, RangeOrder, SocketLane
+from ckptd.wire.body_parts import LAST_PART, PART_END, part_line
+from ckptd.wire.heads import response_head
+from tests.support.serving import FileContent, MemorySink, scripted_source, serving, take_request
+from tests.support.weights import weights
+
+BLOCK_BYTES = 256 * KIB
+
+
+class MemoryBase:
+    """A version in memory; as a node reads its own."""
+
+    def __init__(self, content: FileContent) -> None:
+        self.digest: Digest = content.digest
+        self.space: AddressSpace = content.space
+        self.data = content.data
+        self.reads: list[int] = []
+        self.is_here = True
+
+    def read(self, place: BlockPlace, into: memoryview) -> bool:
+        self.reads.append(place.block)
+        start = self.space.block_start(place.block)
+        into[:] = self.data[start : start + place.size_bytes]
+        return self.is_here
+
+
+class Versions(NamedTuple):
+    """Two neighbours: weights of which one in twenty moved, and a small file that is new."""
+
+    now: FileContent
+    before: FileContent
+
+    @property
+    def base(self) -> MemoryBase:
+        return MemoryBase(self.before)
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> Versions:
+    made = []
+    for seed in (1, 2):
+        directory = tmp_path_factory.mktemp(f"version-{seed}")
+        contents = {"a": weights(seed, 3 * BLOCK_BYTES), "b": b"another file" * seed}
+        made.append(FileContent(directory, contents))
+    return Versions(*made)
+
+
+class Receiver:
+    """A lane that asks for all blocks of a version at once, coded."""
+
+    def __init__(self, content: FileContent) -> None:
+        self.content = content
+        self.sink = MemorySink(content.space)
+        self.reports: list[Event] = []
+        self.ended = asyncio.Event()
+
+    async def fetch(self, address: tuple[str, int], bases: tuple[Base, ...]) -> RangeOutcome:
+        space = self.content.space
+        run = BlockRun(0, space.block_count)
+        lane = SocketLane(address, pool=BufferPool(16 * MIB), report=self.note)
+        ask = CodedAsk(bases)
+        lane.request(
+            RangeOrder(
+                TransferId(1),
+                AskedRange.of(self.content.digest, space, run),
+                run,
+                space,
+                Urgency.NORMAL,
+                self.sink,
+                ask,
+            )
+        )
+        running = asyncio.ensure_future(lane.run())
+        try:
+            async with asyncio.timeout(60):
+                await self.ended.wait()
+        finally:
+            lane.close()
+            await running
+        return next(each.outcome for each in self.reports if isinstance(each, RangeEnded))
+
+    def note(self, *reports: Event) -> None:
+        self.reports += reports
+        if any(isinstance(each, RangeEnded) for each in reports):
+            self.ended.set()
+
+    @property
+    def received_bytes(self) -> int:
+        return max(
+            each.received_bytes for each in self.reports if isinstance(each, RangeProgressed)
+        )
+
+
+@asynccontextmanager
+async def source(
+    versions: Versions, *bases: Base, cores: float = 1000.0
+) -> AsyncIterator[tuple[str, int]]:
+    versions.now.bases = {base.digest: base for base in bases}
+    versions.now.sent.clear()
+    async with serving(versions.now, coding_cores=cores) as node:
+        yield node.address
+
+
+async def test_what_both_ends_have_travels_as_a_difference(versions: Versions) -> None:
+    receiver, mine, theirs = Receiver(versions.now), versions.base, versions.base
+    async with source(versions, theirs) as address:
+        assert await receiver.fetch(address, (mine,)) is RangeOutcome.DELIVERED
+    assert bytes(receiver.sink.data) == versions.now.data
+    sent_bytes = versions.now.sent["normal"]
+    assert sent_bytes < len(versions.now.data) / 8
+    assert receiver.received_bytes == len(versions.now.data), "the scheduler counts plain bytes"
+    assert mine.reads == theirs.reads == [0, 1, 2]
+
+
+async def test_without_a_base_planes_travel_and_without_time_plain_blocks(
+    versions: Versions,
+) -> None:
+    for cores, share in ((1000.0, 0.75), (0.0, 1.01)):
+        receiver = Receiver(versions.now)
+        async with source(versions, cores=cores) as address:
+            assert await receiver.fetch(address, ()) is RangeOutcome.DELIVERED
+        assert bytes(receiver.sink.data) == versions.now.data
+        sent = versions.now.sent["normal"] / len(versions.now.data)
+        assert share * 0.8 < sent < share
+
+
+async def test_a_base_that_only_one_end_has_is_not_used(versions: Versions) -> None:
+    receiver, mine = Receiver(versions.now), versions.base
+    async with source(versions) as address:
+        assert await receiver.fetch(address, (mine,)) is RangeOutcome.DELIVERED
+    assert bytes(receiver.sink.data) == versions.now.data
+    assert not mine.reads
+
+
+async def test_a_base_that_rotted_at_the_source_is_not_used(versions: Versions) -> None:
+    receiver, mine, theirs = Receiver(versions.now), versions.base, versions.base
+    theirs.is_here = False
+    async with source(versions, theirs) as address:
+        assert await receiver.fetch(address, (mine,)) is RangeOutcome.DELIVERED
+    assert bytes(receiver.sink.data) == versions.now.data
+    assert not mine.reads
+
+
+async def test_a_base_that_rotted_here_ends_the_range_and_blames_nobody(
+    versions: Versions,
+) -> None:
+    receiver, mine = Receiver(versions.now), versions.base
+    mine.is_here = False
+    async with source(versions, versions.base) as address:
+        assert await receiver.fetch(address, (mine,)) is RangeOutcome.CLOSED
+    assert not any(receiver.sink.data)
+
+
+def lies(script: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
+    def play(connection: socket.socket) -> None:
+        take_request(connection)
+        fields = {"Transfer-Encoding": "chunked", "Ckptd-Node": "node-a"}
+        connection.sendall(response_head(200, fields))
+        script(connection)
+
+    return play
+
+
+def part(content: bytes) -> bytes:
+    return part_line(len(content)) + content + PART_END
+
+
+def coded_lie() -> bytes:
+    """Return a first block that is coded well, and is another one."""
+    block = bytes(BLOCK_BYTES)
+    return BlockCoding().encode(block, Coder.DELTA, 2, base=b"\1" * BLOCK_BYTES, base_number=0)
+
+
+PLAIN_LIE = CodedHead(Coder.PLAIN, coded_bytes=BLOCK_BYTES).encoded() + bytes(BLOCK_BYTES)
+BOMB = (
+    CodedHead(Coder.ZSTD, 1, NO_BASE, 20).encoded() + b"\x28\xb5\x2f\xfd\xa0\0\0\0\x80" + bytes(11)
+)
+
+
+@pytest.mark.parametrize(
+    ("sent", "outcome"),
+    [
+        (part(PLAIN_LIE), RangeOutcome.SPOILED),
+        (part(coded_lie()), RangeOutcome.SPOILED),
+        (part(BOMB), RangeOutcome.MISBEHAVED),
+        (b"ffffffff\r\n", RangeOutcome.MISBEHAVED),
+        (b"0\r\n\r\n", RangeOutcome.MISBEHAVED),
+        (b"12345678901234567890", RangeOutcome.MISBEHAVED),
+        (part(CodedHead(Coder.ZSTD, 1, NO_BASE, 9).encoded()), RangeOutcome.MISBEHAVED),
+        (part_line(HEAD_BYTES + 9) + coded_lie(), RangeOutcome.MISBEHAVED),
+        (part(PLAIN_LIE)[:-2] + b"xx", RangeOutcome.MISBEHAVED),
+        (part(PLAIN_LIE)[:-9], RangeOutcome.DISCONNECTED),
+        (LAST_PART, RangeOutcome.MISBEHAVED),
+    ],
+)
+async def test_a_source_that_lies_is_blamed_and_no_wrong_byte_is_written(
+    versions: Versions, sent: bytes, outcome: RangeOutcome
+) -> None:
+    receiver = Receiver(versions.now)
+    with scripted_source(lies(lambda connection: connection.sendall(sent))) as address:
+        assert await receiver.fetch(address, (versions.base,)) is outcome
+    assert not any(receiver.sink.data)

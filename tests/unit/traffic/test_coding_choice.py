@@ -1,0 +1,101 @@
+"""Which way is better is measured, and measured again."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from ckptd.limits import MIB, SECOND
+from ckptd.traffic.coding_choice import (
+    AGAIN_MIN_NS,
+    MEASURED_BYTES_MIN,
+    BodyNote,
+    CodingChoice,
+    CodingSource,
+)
+
+RANGE = MEASURED_BYTES_MIN
+
+
+def bring(
+    choice: CodingChoice, now: int, *, plain: float, coded: float, share: float = 0.1
+) -> bool:
+    """Bring one range as it is asked for, at rates in bytes of the version a second."""
+    is_coded = choice.is_coded(now=now)
+    elapsed_ns = int(RANGE / (coded if is_coded else plain) * SECOND)
+    sent_bytes = int(RANGE * share) if is_coded else RANGE
+    choice.note(BodyNote(is_coded, True, RANGE, sent_bytes, elapsed_ns), now=now)
+    return is_coded
+
+
+def ways(choice: CodingChoice, count: int, *, plain: float, coded: float, share: float = 0.1,
+         start: int = 0, step: int = SECOND // 4) -> list[bool]:  # fmt: skip
+    return [
+        bring(choice, start + number * step, plain=plain, coded=coded, share=share)
+        for number in range(count)
+    ]
+
+
+def offered() -> CodingChoice:
+    return CodingChoice(CodingSource(codes=True, is_warm=True))
+
+
+def test_a_slow_link_is_measured_once_and_then_coded() -> None:
+    assert ways(offered(), 6, plain=100 * MIB, coded=600 * MIB) == [False, *[True] * 5]
+
+
+def test_a_link_that_is_faster_than_the_processors_is_not() -> None:
+    assert ways(offered(), 6, plain=800 * MIB, coded=500 * MIB) == [False, True, *[False] * 4]
+    choice = offered()
+    assert not any(ways(choice, 6, plain=1600 * MIB, coded=500 * MIB))
+    assert choice.why == "13 Gbit/s is faster than coding"
+
+
+def test_who_does_not_code_is_not_asked() -> None:
+    choice = CodingChoice(CodingSource())
+    assert not any(ways(choice, 6, plain=100 * MIB, coded=600 * MIB))
+    assert "not said" in choice.why
+
+
+def test_what_does_not_get_shorter_is_not_coded() -> None:
+    choice = offered()
+    found = ways(choice, 6, plain=100 * MIB, coded=120 * MIB, share=1.0)
+    assert found == [False, True, *[False] * 4]
+    assert choice.why == "it does not get shorter"
+
+
+def test_a_little_better_is_not_enough_to_change_and_a_little_worse_neither() -> None:
+    assert ways(offered(), 4, plain=100 * MIB, coded=105 * MIB)[-1] is False
+    choice = offered()
+    ways(choice, 4, plain=100 * MIB, coded=200 * MIB)
+    assert ways(choice, 8, plain=100 * MIB, coded=95 * MIB, start=2 * SECOND)[-1] is True
+    assert ways(choice, 8, plain=100 * MIB, coded=60 * MIB, start=4 * SECOND)[-1] is False
+
+
+def test_the_other_way_is_measured_again_later_and_later() -> None:
+    choice = offered()
+    found = ways(choice, 400, plain=100 * MIB, coded=50 * MIB, step=SECOND)
+    again = [second for second, is_coded in enumerate(found) if is_coded]
+    assert again[0] == 1
+    assert again[1] - again[0] >= AGAIN_MIN_NS // SECOND
+    pauses = [later - earlier for earlier, later in pairwise(again)]
+    assert pauses == sorted(pauses)
+    assert len(again) < 8
+
+
+def test_a_link_that_becomes_slow_is_coded_when_it_is_measured_again() -> None:
+    choice = offered()
+    assert ways(choice, 8, plain=900 * MIB, coded=400 * MIB)[-1] is False
+    found = ways(choice, 80, plain=50 * MIB, coded=400 * MIB, start=3 * SECOND)
+    assert found[-1] is True
+
+
+def test_what_is_known_of_a_source_counts_for_the_next_version() -> None:
+    source = CodingSource(codes=True, is_warm=True)
+    assert ways(CodingChoice(source), 3, plain=100 * MIB, coded=600 * MIB) == [False, True, True]
+    assert ways(CodingChoice(source), 3, plain=100 * MIB, coded=600 * MIB) == [True, True, True]
+
+
+def test_the_first_coded_range_is_not_counted() -> None:
+    choice = CodingChoice(CodingSource(codes=True))
+    assert ways(choice, 2, plain=100 * MIB, coded=1 * MIB) == [False, True]
+    assert ways(choice, 4, plain=100 * MIB, coded=600 * MIB) == [True] * 4
