@@ -280,6 +280,8 @@ class Daemon:
             Service("interrupted recoveries", start=self._recovering.go_on),
             Service("durations", run=self._recovering.elapsed.run),
             Service("orphaned staging", run=self._recovering.remove_orphans),
+            # Whoever hears this node first hears of what it keeps copies.
+            Service("copies", start=self._answers.copying.announce, run=self._answers.copying.run),
             Service("listeners", start=self._listen),
             Service("requests of peers", run=self._serving.run),
             Service("peers", run=self._recovering.peering.run),
@@ -293,7 +295,6 @@ class Daemon:
             Service("measurements", run=self._measuring.run),
             Service("readiness", start=self._be_ready),
             Service("what is to be here", run=self._answers.configured.run),
-            Service("copies", start=self._answers.copying.announce, run=self._answers.copying.run),
             Service(
                 "status", run=lambda: report_status(self._notifier, self._recovering.snapshots)
             ),

@@ -31,6 +31,9 @@ from ckptd.store.published.catalog import Catalog
 AT_ONCE_MAX: Final = 2
 _PATIENCE_S: Final = 600.0
 """So long one waits for blocks that nobody has; then it may be another node's."""
+_UNWANTED_NS: Final = 15 * SECOND
+"""So long a copy that is under way is decided on no more until it is ended: after a start it takes
+a moment until what it is of is known again."""
 _NAMES_MAX: Final = 4096
 """Of so many names it is known when one of them had its turn."""
 _DIGEST_DIGITS: Final = 64
@@ -67,6 +70,7 @@ class Pulling:
         self._pauses: Pauses[Digest] = Pauses()
         self._awaited: dict[RecoveryId, Pull] = {}
         self._begun_ns: dict[CheckpointName, int] = {}
+        self._unwanted_ns: dict[RecoveryId, int] = {}
 
     def under_way(self) -> list[OpenRecovery]:
         """Return the recoveries that bring copies."""
@@ -105,15 +109,17 @@ class Pulling:
         wanted = {each.digest: each for each in pulls}
         self._pauses.keep(wanted)
         under_way = self.under_way()
+        known = {each.id for each in under_way}
+        self._unwanted_ns = {key: since for key, since in self._unwanted_ns.items() if key in known}
         for recovery in under_way:
             if not _is_made_by_policy(recovery):
                 continue
             pull = wanted.get(Digest(recovery.record.digest_prefix))
-            if pull is None:
-                if not self._is_being_placed(recovery):
-                    self._end(recovery)
-            else:  # also what an earlier life of the daemon began
+            if pull is not None:  # also what an earlier life of the daemon began
                 self._awaited.setdefault(recovery.id, pull)
+                self._unwanted_ns.pop(recovery.id, None)
+            elif view.all_asked and self._is_to_end(recovery, now):
+                self._end(recovery)
         busy = {recovery.record.checkpoint for recovery in self._recovering.book}
         places = AT_ONCE_MAX - len(under_way)
         room = with_less(view.room, self.coming_bytes())
@@ -181,12 +187,16 @@ class Pulling:
         )
         return True
 
-    def _is_being_placed(self, recovery: OpenRecovery) -> bool:
-        return self._recovering.scheduler.stages().get(recovery.id) is Stage.PLACING
+    def _is_to_end(self, recovery: OpenRecovery, now: int) -> bool:
+        """Return whether a copy is wanted no more, and that is no moment of knowing little."""
+        since_ns = self._unwanted_ns.setdefault(recovery.id, now)
+        is_being_placed = self._recovering.scheduler.stages().get(recovery.id) is Stage.PLACING
+        return now - since_ns >= _UNWANTED_NS and not is_being_placed
 
     def _end(self, recovery: OpenRecovery) -> None:
         """Give a copy up that is wanted no more, and what it has staged."""
         self._awaited.pop(recovery.id, None)
+        self._unwanted_ns.pop(recovery.id, None)
         self._recovering.runtime.report(RecoveryCancelled(recovery.id))
         _log.info(
             "copies.given_up",

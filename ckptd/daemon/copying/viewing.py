@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Protocol
 
 from ckptd.config import Config
+from ckptd.config.copies import zone_of
 from ckptd.copies.fleet import Claim, FleetNode, FleetVersion, FleetView, OwnCopy, Room
 from ckptd.copies.zones import Zone
 from ckptd.daemon.copying.contents import Content, content_to_copy
@@ -21,6 +22,7 @@ from ckptd.daemon.copying.room import copy_bytes
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.settings.own_identity import known_zone
+from ckptd.limits import PEERS_MAX
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
 from ckptd.model.words import PeerState
@@ -92,6 +94,7 @@ class Viewing:
         self._proofs = proofs
         self._advertising = advertising
         self._identity = identity
+        self._configured: dict[NodeId, Zone] = {}
         self._since_ns = recovering.runtime.now()
         self.memory = FleetMemory(self._kept_of, self._section.grace_ns)
         self.conflicts: frozenset[tuple[CheckpointName, Version]] = frozenset()
@@ -141,6 +144,13 @@ class Viewing:
 
     def zone(self, node: NodeId) -> Zone:
         """Return the zone of a node: by this node's configuration, else by its certificate."""
+        configured = self._configured.get(node)
+        if configured is None:  # patterns of ids are compared once
+            if len(self._configured) >= 2 * PEERS_MAX:
+                self._configured.clear()
+            configured = self._configured[node] = zone_of(self._config, node) or ()
+        if configured or self._identity is None:
+            return configured
         return known_zone(self._config, self._identity, node)
 
     def _kept_of(self, name: CheckpointName) -> int | None:

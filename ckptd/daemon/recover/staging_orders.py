@@ -63,6 +63,7 @@ from ckptd.store.staging.area import Staging
 from ckptd.store.staging.block_files import Writing
 from ckptd.store.staging.kept import drop_kept, swap_staging
 from ckptd.store.staging.staged_version import StagedVersion
+from ckptd.store.staging.warmth import Warmth
 from ckptd.store.trees.directories import is_free
 from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.partial_marker import describe_partial
@@ -124,6 +125,7 @@ class StagingOrders:
         self._own = own
         self._advertising = advertising
         self._writing = writing
+        self._writing_copies = replace(writing, warmth=Warmth(bound_bytes=0))
         self.warm = KeepingWarm(storage, writing.warmth)
         self._search = search
         self._terms = terms
@@ -198,7 +200,7 @@ class StagingOrders:
                 recovery.id,
                 recovery.target,
                 effect.space,
-                self._writing,
+                self._writing_of(recovery),
                 self._terms.by_root[recovery.root.name].owner,
             )
             recovery.staging = staging
@@ -227,6 +229,11 @@ class StagingOrders:
             )
         nearby = staging.nearby.blocks
         return StagingPrepared(effect.recovery, verified, staging.local, staging.zeros, nearby)
+
+    def _writing_of(self, recovery: OpenRecovery) -> Writing:
+        """Return how a recovery writes; a copy for others takes no memory from what a job loads."""
+        is_copy = recovery.root.name == self._roots.for_copies
+        return self._writing_copies if is_copy else self._writing
 
     def _promised_bytes(self, recovery: OpenRecovery) -> int:
         """Return what other recoveries on the same file system still write."""

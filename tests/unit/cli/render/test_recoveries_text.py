@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from ckptd.cli.render.recoveries_text import progress_picture, recovery_lines
+from ckptd.cli.render.recoveries_text import began_and_goes, progress_picture, recovery_lines
 from ckptd.model.words import Stage
 from tests.support.control_samples import VIEW
 
@@ -33,6 +33,12 @@ def test_recoveries_say_how_far_they_are_where_they_go_and_why_they_wait() -> No
         "01J6      llama/rank-0@100  failed        25%   1.5 GiB  1.0s  1m15s",
         "  nobody has it",
     ]
+
+
+def test_who_asked_for_a_recovery_is_said_unless_it_was_a_person() -> None:
+    view = replace(VIEW, started_at_s=0.0, target="")
+    said = [began_and_goes(replace(view, asked_by=by)) for by in ("", "configuration", "copies")]
+    assert said == ["", "asked for by the configuration", "a copy for others"]
 
 
 @pytest.mark.parametrize("width", [40, 80])

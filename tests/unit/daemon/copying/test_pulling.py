@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -166,13 +167,32 @@ async def test_what_is_decided_on_no_more_is_ended_unless_it_is_being_placed(
 ) -> None:
     await follow(pulling, pull("a"))
     recoveries.stage = Stage.PLACING
-    await follow(pulling)
+    await follow(pulling, now=1)
+    await follow(pulling, now=20 * SECOND)
     assert recoveries.cancelled == []
     recoveries.stage = Stage.TRANSFERRING
-    await follow(pulling)
+    await follow(pulling, now=20 * SECOND)
     assert recoveries.cancelled == [RecoveryId("r-0")]
-    await follow(pulling)
+    await follow(pulling, now=20 * SECOND)
     assert (pulling._seen.failed, pulling._seen.problems) == (0, {})
+
+
+async def test_what_is_decided_on_again_a_moment_later_goes_on(
+    pulling: Pulling, recoveries: Recoveries
+) -> None:
+    for moment in (0, 14, 15, 29):
+        await follow(pulling, *([pull("a")] if moment in {0, 15} else []), now=moment * SECOND)
+    assert recoveries.cancelled == []
+
+
+async def test_before_everybody_was_asked_nothing_is_ended(
+    pulling: Pulling, recoveries: Recoveries
+) -> None:
+    recoveries.add("a", pull("a").digest)
+    for moment in range(3):
+        view = replace(view_of([]), all_asked=False)
+        await pulling.follow([], view, now=moment * 20 * SECOND)
+    assert recoveries.cancelled == []
 
 
 async def test_what_people_and_repairs_recover_there_is_left_alone(
@@ -182,7 +202,8 @@ async def test_what_people_and_repairs_recover_there_is_left_alone(
     recoveries.add("b", "ab" * 4)
     recoveries.add("c", "ab" * 32, is_repair=True)
     recoveries.add("d", "ab" * 32, root="main")
-    await follow(pulling)
+    for moment in (0, 20):
+        await follow(pulling, now=moment * SECOND)
     assert recoveries.cancelled == []
 
 

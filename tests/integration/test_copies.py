@@ -1,0 +1,120 @@
+"""Copies between real daemons: they come where they are asked for, are replaced, and go back."""
+
+from __future__ import annotations
+
+import pytest
+
+from ckptd.cli.demo.demo_checkpoint import PlannedFile
+from ckptd.limits import KIB
+from tests.support.cluster import (
+    NAME,
+    Cluster,
+    Node,
+    eventually,
+    make_checkpoint,
+    tree_digest,
+)
+from tests.support.ports import free_ports
+
+pytestmark = pytest.mark.integration
+
+FILES = [PlannedFile("config.json", 200), PlannedFile("weights.bin", 300 * KIB)]
+SECTIONS = """
+[copies]
+names = ["llama*"]
+root = "copies"
+quota = "1GiB"
+critical = 2
+normal = 2
+deferred = 2
+keep = 2
+grace = "2s"
+[copies.checkpoints.llama-part]
+normal = 1
+deferred = 1
+[copies.zones]
+rack-1 = ["a", "b"]
+rack-2 = ["c"]
+rack-3 = ["d"]
+"""
+
+
+def fleet(cluster: Cluster, *names: str, sections: str = SECTIONS) -> dict[str, Node]:
+    """Make nodes that all know each other and keep copies."""
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    nodes: dict[str, Node] = {}
+    for name in names:
+        peers = [f"127.0.0.1:{port}" for other, port in ports.items() if other != name]
+        nodes[name] = cluster.prepare(name, peers=peers, sections=sections)
+    for name, node in nodes.items():
+        node.data_port = ports[name]
+        copies = cluster.directory / name / "copies"
+        copies.mkdir()
+        node.roots = {"copies": str(copies)}
+    for node in nodes.values():
+        node.start()
+    for node in nodes.values():
+        node.wait_ready()
+    return nodes
+
+
+def copies_at(nodes: dict[str, Node], version: int, state: str = "here") -> set[str]:
+    """Return which nodes that run say that they have a copy of a version."""
+    return {
+        name
+        for name, node in nodes.items()
+        if node.is_running
+        for row in node.client.checkpoints()
+        if row.version == version
+        for place in row.places
+        if place.is_copy and place.state == state
+    }
+
+
+def save(node: Node, version: int, checkpoint: str = NAME) -> None:
+    """Let a job save a version and publish it."""
+    directory = node.path(checkpoint, f"{version}")
+    make_checkpoint(directory, seed=version, files=FILES)
+    node.publish(directory, checkpoint, version, critical=("config.json",), deferred=())
+
+
+def test_copies_come_are_replaced_and_go_back(cluster: Cluster) -> None:
+    nodes = fleet(cluster, "a", "b", "c", "d")
+    save(nodes["a"], 1)
+    first = eventually(lambda: copies_at(nodes, 1), "a copy came").pop()
+    assert first in {"c", "d"}  # not where the first one is
+    nodes[first].kill()
+    second = eventually(lambda: copies_at(nodes, 1), "it was replaced").pop()
+    nodes[first].start()
+    nodes[first].wait_ready()
+
+    def given_back() -> list[str]:
+        assert copies_at(nodes, 1), "one was given back before the other one was whole"
+        return [name for name in (first, second) if nodes[name].events("copies.given_back")]
+
+    (giver,) = eventually(given_back, "one of them was given back")
+    eventually(lambda: copies_at(nodes, 1) == {first, second} - {giver}, "the other one stays")
+    asked = [each.asked_by for each in nodes[second].client.recoveries()]
+    assert asked == ["copies"]
+    (ended,) = nodes[second].events("recovery.ended")
+    assert ended.facts["kept_warm_bytes"] == 0  # memory is for what jobs load
+
+
+def test_a_copy_serves_the_job_and_stands_in_its_way_in_nothing(cluster: Cluster) -> None:
+    nodes = fleet(cluster, "a", "c")
+    source, holder = nodes["a"], nodes["c"]
+    for version in (1, 2, 3):
+        save(source, version)
+    save(source, 1, "llama-part")
+    eventually(lambda: "c" in copies_at(nodes, 2) & copies_at(nodes, 3), "both that are kept came")
+    eventually(lambda: "c" in copies_at(nodes, 1, "chosen"), "what is critical of the other came")
+    assert not copies_at(nodes, 1)
+    source.kill()
+    old = holder.recover(version=2)
+    assert (old.bytes_received, old.bytes_reused) == (0, old.bytes_total)
+    new = holder.recover(version=None)
+    assert (new.version, new.bytes_received) == (3, 0)
+    assert copies_at(nodes, 3) == {"c"}
+    for version in (2, 3):
+        copy = cluster.directory / "c" / "copies" / NAME / f"{version}"
+        assert tree_digest(copy) == tree_digest(holder.path(NAME, f"{version}"))
