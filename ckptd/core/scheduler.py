@@ -35,6 +35,7 @@ from ckptd.core.peers.audits import (
     AuditableClaim,
     claim_moments,
     claims_of,
+    claims_of_node,
     doubted_blocks,
 )
 from ckptd.core.peers.copies import copies_of, is_recovered, parts_of
@@ -352,12 +353,11 @@ class Scheduler:
         return doubted_blocks(self._state, path, digest)
 
     def claims_of_node(self, node: NodeId, digest: Digest) -> list[tuple[Origin, Holding]]:
-        """Return what a node says that it has of a version, by who says so on each live path."""
-        return [
-            (peer.origin, peer.holdings[digest])
-            for path in self._state.paths.get(node, ())
-            if (peer := self._state.peers[path]).is_live and digest in peer.holdings
-        ]
+        """Return what a node says that it has of a version, by who says so on each live path.
+
+        Nothing of who sent a bad block of it, and has not sent it rightly since.
+        """
+        return claims_of_node(self._state, node, digest)
 
     def recovering(self) -> tuple[tuple[CheckpointName, Version], ...]:
         """Return the versions of jobs that are recovered here, for peers that recover them, too."""

@@ -92,6 +92,42 @@ NAMED: Final = (
         "",
     ),
     NamedMutant(
+        "a proof of no more than was claimed then",
+        "daemon/audit/timetable.py",
+        "self.is_right and is_young and claimed_count <= self.block_count",
+        "self.is_right and is_young",
+    ),
+    NamedMutant(
+        "a proof for a day",
+        "daemon/audit/timetable.py",
+        "is_young = now - self.at_ns < PROVEN_NS",
+        "is_young = True",
+    ),
+    NamedMutant(
+        "a copy elsewhere that was shown",
+        "daemon/retain/asking_holders.py",
+        "count += is_proven and path in",
+        "count += path in",
+    ),
+    NamedMutant(
+        "blame for a wrong block of an audit",
+        "core/peers/audits.py",
+        "        question_claim(step, peer, digest, event.block)\n",
+        "        pass\n",
+    ),
+    NamedMutant(
+        "doubts of a claim",
+        "core/peers/audits.py",
+        "        and not doubted_blocks(state, path, digest)\n",
+        "",
+    ),
+    NamedMutant(
+        "copies that count for the gauge",
+        "daemon/measure/under_replicated.py",
+        "if holding.digest in offers and self._counts(node, holding):",
+        "if holding.digest in offers:",
+    ),
+    NamedMutant(
         "blame by origin",
         "core/peers/claims.py",
         "standing = step.state.standing_of(event.origin)",

@@ -57,6 +57,7 @@ class RetainingNode:
         self.asked: list[NodeId] = []
         self.is_mute = False
         self.liars: set[NodeId] = set()
+        self.silent: set[NodeId] = set()
         self.proven: list[PathId] = []
         self.is_busy = False
         self.recoveries: list[Any] = []
@@ -195,6 +196,8 @@ class RetainingNode:
 
     async def _is_proven(self, path: PathId, holding: Holding) -> bool:
         self.proven.append(path)
+        if path in self.silent:
+            await asyncio.get_running_loop().create_future()
         return path not in self.liars
 
     async def _ask(self, address: Address) -> HoldingsAnswer:

@@ -59,6 +59,20 @@ def claims_of(state: State, path: PathId) -> list[AuditableClaim]:
     ]
 
 
+def claims_of_node(state: State, node: NodeId, digest: Digest) -> list[tuple[Origin, Holding]]:
+    """Return what a node says that it has of a version, on each path on which it is live.
+
+    Nothing of who sent a bad block of it, and has not sent it rightly since.
+    """
+    return [
+        (peer.origin, peer.holdings[digest])
+        for path in state.paths.get(node, ())
+        if (peer := state.peers[path]).is_live
+        and digest in peer.holdings
+        and not doubted_blocks(state, path, digest)
+    ]
+
+
 def doubted_blocks(state: State, path: PathId, digest: Digest) -> BlockSet:
     """Return which blocks of a version a peer sent wrongly, and not rightly since."""
     peer = state.peers.get(path)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 from ckptd.core.peers.copies import has_all
@@ -24,6 +25,8 @@ from ckptd.net.inquiry import Inquirer
 _AT_ONCE_MAX: Final = 4
 _ANSWER_S: Final = 15.0
 """Who does not answer within this time counts as not there."""
+_PROOF_S: Final = 30.0
+"""So long holders have, one after another, to show a block of a version that is off offer here."""
 _ASKED_MAX: Final = 32
 """So many nodes are asked at most, those with the first names; one copy is enough to most."""
 
@@ -99,12 +102,14 @@ class AskingHolders:
     ) -> int:
         """Return how many of those who say so have a version; more than enough are not asked."""
         count = 0
-        for path, said in answers:
-            if count >= wanted:
-                break
-            is_proven = await self._is_proven(path, said)
-            # Who is distrusted by now, or is another node, counts no more.
-            count += is_proven and path in self._scheduler.copies(own, now=self._now())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PROOF_S):
+                for path, said in answers:
+                    if count >= wanted:
+                        break
+                    is_proven = await self._is_proven(path, said)
+                    # Who is distrusted by now, or is another node, counts no more.
+                    count += is_proven and path in self._scheduler.copies(own, now=self._now())
         return count
 
     async def _ask(self, path: PathId) -> Holdings | None:

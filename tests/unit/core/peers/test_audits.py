@@ -40,6 +40,7 @@ def test_who_stands_by_a_wrong_block_is_blamed_as_in_a_recovery() -> None:
     asked = script.tell(audited(VERSION, 3, is_right=False))
     assert asked == [ConfirmHolding(A, VERSION.digest, blocks((3, 4)))]
     assert copies(script) == (B,), "its copy counts no more, whatever it answers"
+    assert script.scheduler.claims_of_node(A, VERSION.digest) == []
     script.tell(HoldingConfirmed(A, VERSION.digest, Confirmation.HELD))
     assert standing(script).trust == -script.options.trust.per_bad_block
     [bad] = standing(script).evidence.last
@@ -66,6 +67,7 @@ def test_only_the_block_that_was_wrong_lets_a_copy_count_again() -> None:
     assert copies(script) == (B,)
     script.tell(audited(VERSION, 3, is_right=True))
     assert copies(script) == (A, B)
+    assert script.scheduler.claims_of_node(A, VERSION.digest) == [(OF_A, holding(VERSION))]
 
 
 def test_a_manifest_that_is_another_one_costs_as_much_and_takes_the_claim_away() -> None:

@@ -564,3 +564,13 @@ async def test_no_more_nodes_show_that_they_have_a_version_than_are_needed(
     assert gone(await node.collect()) == [1]
     assert node.proven == ["x", "y"]
     assert len(node.asked) == 3
+
+
+async def test_who_never_shows_a_block_keeps_a_version_off_offer_for_a_bounded_time(
+    nodes: RetainingNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ckptd.daemon.retain.asking_holders._PROOF_S", 0.0)
+    node = await two(nodes)
+    node.silent.add(NodeId("z"))
+    assert kept(await node.collect())[Version(1)] is KeptBecause.COPIES
+    assert node.offered == [1, 2, 3, 4]
