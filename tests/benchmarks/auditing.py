@@ -19,6 +19,7 @@ from random import Random
 import structlog
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
+from ckptd.core.events import HoldingsArrived
 from ckptd.core.peers.audits import AuditableClaim
 from ckptd.daemon.audit.timetable import HOUR_NS, Audited, Timetable
 from ckptd.daemon.recover.sampling import SampledRun, fetch_run
@@ -32,6 +33,10 @@ from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.throttle import Throttles
+from ckptd.store.files.roots import Root, Roots
+from ckptd.store.published.catalog import Catalog
+from ckptd.store.records.database import Database
+from tests.support.auditing import AuditingNode
 from tests.support.cluster import Cluster, make_checkpoint
 
 _AUDITS = 300
@@ -54,6 +59,11 @@ def main() -> None:
     print(
         f"{claims} claims: {known_s * 1e3:.0f} ms to take them in once, "
         f"{next_s * 1e6:.0f} µs each to choose"
+    )
+    look_s, scrape_s = asyncio.run(_rest(arguments.peers, arguments.versions))
+    print(
+        f"at rest: {look_s * 1e6:.0f} µs to look for news, {scrape_s * 1e3:.1f} ms for metrics; "
+        f"every 2 s and every 10 s: {(look_s / 2 + scrape_s / 10) * 100:.3f} % of a core"
     )
     with (
         tempfile.TemporaryDirectory(prefix="auditing-") as directory,
@@ -100,6 +110,36 @@ def _books(peers: int, versions: int) -> tuple[float, float]:
     return known_s, (time.process_time() - began_s) / chosen
 
 
+async def _rest(peers: int, versions: int) -> tuple[float, float]:
+    """Return what it takes to look whether peers claim something else, and to count for metrics."""
+    with tempfile.TemporaryDirectory(prefix="auditing-") as directory:
+        database = Database(str(Path(directory, "ckptd.db")))
+        await database.open()
+        root = Root.open("data", directory)
+        node = AuditingNode(database, Catalog(database, Roots([root])), "llama/*")
+        held = tuple(map(_holding, range(versions)))
+        now = node.script.now
+        for peer in range(peers):
+            name = NodeId(f"n{peer}")
+            said = HoldingsArrived(name, Epoch(1), held, PathId(name), Origin(name))
+            node.script.scheduler.handle(said, now=now)
+            for each in held:
+                audited = Audited(now, is_right=True, block_count=8)
+                node.proofs.note((Origin(name), each.digest), audited)
+        await node.auditing.audit_next()
+        began_s = time.process_time()
+        for _ in range(100):
+            await node.auditing.audit_next()
+        look_s = (time.process_time() - began_s) / 100
+        began_s = time.process_time()
+        for _ in range(10):
+            assert node.auditing.seen().claims == {"proven": peers * versions}
+        scrape_s = (time.process_time() - began_s) / 10
+        await database.close()
+        root.close()
+        return look_s, scrape_s
+
+
 def _holding(number: int) -> Holding:
     digest = Digest(f"{number:064x}")
     return Holding(
@@ -120,6 +160,7 @@ def _wire(cluster: Cluster) -> list[tuple[int, float, float]]:
             with (path / "weights.bin").open("wb") as file:
                 file.truncate(size_bytes)
         digest = source.publish(path, f"of-{block_bytes}", critical=(), deferred=()).digest
+        asyncio.run(_audit(source.data_port, Digest(digest), block_bytes))  # the same blocks: warm
         before_s = _processor_s(source.pid)
         own_s = asyncio.run(_audit(source.data_port, Digest(digest), block_bytes))
         found.append((block_bytes, own_s, (_processor_s(source.pid) - before_s) / _AUDITS))
