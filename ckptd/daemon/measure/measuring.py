@@ -139,7 +139,10 @@ class Measuring:
         self._works = Works(parts.wall_clock)
         self.copies = CopiesWatch(parts, peering, auditing, self._now)
         self.workloads = Workloads(
-            parts.storage, self._holdings_of_peers, self._now, parts.wall_clock
+            parts.storage,
+            lambda digest: [holding for _, holding in self._scheduler.claims(digest)],
+            self._now,
+            parts.wall_clock,
         )
         self._freshness = Freshness(
             held=catalog.holdings,

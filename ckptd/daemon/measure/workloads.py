@@ -55,7 +55,7 @@ class Workloads:
 
     Args:
         storage: What is here, and where that is kept.
-        of_peers: Returns what each live peer holds.
+        claims: Returns what live peers hold of a version.
         now: The moment in nanoseconds, on the monotonic clock.
         wall_clock: Unix time; files have their times in it.
     """
@@ -63,13 +63,13 @@ class Workloads:
     def __init__(
         self,
         storage: Storage,
-        of_peers: Callable[[], Iterable[Iterable[Holding]]],
+        claims: Callable[[Digest], Iterable[Holding]],
         now: Callable[[], int],
         wall_clock: Callable[[], float],
     ) -> None:
         self._records = storage.workload
         self._catalog = storage.catalog
-        self._of_peers = of_peers
+        self._claims = claims
         self._now = now
         self._wall_clock = wall_clock
         self._known: dict[CheckpointName, dict[Version, SavedVersion]] = {}
@@ -163,7 +163,7 @@ class Workloads:
                 paced_s=paced_s,
             )
         )
-        if not self._is_elsewhere(hashed.digest):
+        if not any(holding.is_whole for holding in self._claims(hashed.digest)):
             self._offered[hashed.digest] = _Offered(key, self._now())
         self._queue(hashed)
 
@@ -239,13 +239,6 @@ class Workloads:
             del self._offered[holding.digest]
             copied_s = (self._now() - offered.at_ns) / SECOND
             self._change(offered.key, holding.digest, copied_s=copied_s)
-
-    def _is_elsewhere(self, digest: Digest) -> bool:
-        return any(
-            holding.digest == digest and holding.is_whole
-            for holdings in self._of_peers()
-            for holding in holdings
-        )
 
     def _queue(self, version: HashedDirectory | EndedRecovery) -> None:
         if not self._to_look_into.full():

@@ -52,7 +52,7 @@ class Node:
     def __init__(self, database: Database, catalog: Catalog, root: Root) -> None:
         self.catalog, self.root = catalog, root
         self.now_s = NOW_S
-        self.peers: list[tuple[Holding, ...]] = []
+        self.peers: list[Holding] = []
         self.records = WorkloadRecords(database)
         self.storage = cast("Storage", SimpleNamespace(workload=self.records, catalog=catalog))
         self.start()
@@ -61,7 +61,7 @@ class Node:
         """Begin a life."""
         self.workloads = Workloads(
             self.storage,
-            lambda: self.peers,
+            lambda digest: [each for each in self.peers if each.digest == digest],
             lambda: int((self.now_s - NOW_S) * SECOND),
             lambda: self.now_s,
         )
@@ -178,11 +178,21 @@ async def test_a_copy_counts_once_a_node_has_all_of_it(node: Node) -> None:
 async def test_what_was_elsewhere_before_is_no_copy_of_it(node: Node) -> None:
     hashed = await node.put(100, "a", NOW_S)
     held = (await node.catalog.add(hashed)).holding
-    node.peers = [(held,)]
+    node.peers = [held]
     node.workloads.note_published(hashed, held.size_bytes, took_s=1.0, paced_s=0.0)
     node.now_s += 5
     node.hear(held)
     assert getattr(node.known(100), "copied_s", 0) is None
+
+
+async def test_a_part_that_is_elsewhere_is_no_copy_yet(node: Node) -> None:
+    hashed = await node.put(100, "abcd", NOW_S)
+    held = (await node.catalog.add(hashed)).holding
+    node.peers = [replace(held, blocks=BlockSet([(0, 3)]))]
+    node.workloads.note_published(hashed, held.size_bytes, took_s=1.0, paced_s=0.0)
+    node.now_s += 5
+    node.hear(held)
+    assert getattr(node.known(100), "copied_s", 0) == 5.0
 
 
 async def test_saves_that_were_never_published_count_as_saves(node: Node) -> None:
