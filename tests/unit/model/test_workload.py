@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ckptd.model.ids import CheckpointName, Version
@@ -127,6 +129,7 @@ def test_shards_of_a_job_are_one_version_once_all_that_are_here_are_known() -> N
 def test_layouts_of_a_job_count_each_by_its_own_shards() -> None:
     found = one(shard(0, 1, 10.0), shard(1, 1, 11.0), shard(0, 2, 20.0, count=1))
     assert [(each.version, each.shards) for each in found.versions] == [(1, 2), (2, 1)]
+    assert found.shards == 2
 
 
 def test_what_a_recovery_of_a_job_brought_is_known_of_its_version() -> None:
@@ -137,3 +140,17 @@ def test_what_a_recovery_of_a_job_brought_is_known_of_its_version() -> None:
     (version,) = found.versions
     assert (version.shards, version.size_bytes, version.hashed_s) == (1, 5, 2.0)
     assert (version.saved_at_s, version.brought_s) == (12.0, 4.0)
+
+
+def test_a_rate_needs_both_a_size_and_a_duration() -> None:
+    found = one(saved(1, 10.0, hashed_s=2.0), saved(2, 20.0, size_bytes=8), saved(3, 30.0))
+    assert found.hashing_bytes_per_s is None
+
+
+def test_shards_are_in_order_of_the_last_that_was_noted() -> None:
+    early, late = (
+        replace(shard(0, 1, 1.0), noted_at_s=5.0),
+        replace(shard(1, 1, 1.0), noted_at_s=7.0),
+    )
+    (version,) = one(early, late).versions
+    assert version.noted_at_s == 7.0
