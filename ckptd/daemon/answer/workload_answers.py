@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from ckptd.control.messages.workloads import (
     AbsorbingView,
@@ -13,20 +13,15 @@ from ckptd.control.messages.workloads import (
     WorkloadVersionRow,
     WorkloadView,
 )
-from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.absorbing import Absorbing, absorbing_of
 from ckptd.daemon.recover.recovering import Recovering
-from ckptd.limits import MIB
-from ckptd.model.ids import CheckpointName, PathId, Version, parse_checkpoint_name
+from ckptd.model.ids import CheckpointName, Version, parse_checkpoint_name
 from ckptd.model.shards import job_of
 from ckptd.model.words import Outrun, Result
 from ckptd.model.workload import SavedVersion, Workload
 from ckptd.model.workload_judgements import OutrunJudgement, hashing_share_together
 from ckptd.store.files.hashed_directories import HashedDirectory
-from ckptd.store.records.ended import EndedRecovery
-
-_LONG_BYTES: Final = 64 * MIB
-"""What brought less was over before it was fast."""
 
 
 class Workloads(Protocol):
@@ -99,35 +94,16 @@ class WorkloadAnswers:
                 _outrun(each) for each in found if not is_about or each.checkpoint in is_about
             ),
             hashing_share=_rounded(hashing_share_together(joint, now_s=now_s)),
-            absorbing=absorbing_of(
-                self._recovering.book.ended(),
-                self._recovering.scheduler.learned_rates(now=self._recovering.runtime.now()),
-            ),
+            absorbing=_absorbing(absorbing_of(self._recovering)),
         )
 
 
-def absorbing_of(
-    ended: Iterable[EndedRecovery], rates: Mapping[PathId, LearnedRate]
-) -> AbsorbingView:
-    """Return what this node can take in, by what it took in.
-
-    Args:
-        ended: The last recoveries.
-        rates: How fast peers deliver, by path.
-    """
-    brought = [
-        (each.received_bytes - each.wasted_bytes) / each.duration_s
-        for each in ended
-        if each.result is Result.COMPLETE
-        and each.received_bytes - each.wasted_bytes >= _LONG_BYTES
-        and each.duration_s > 0
-    ]
-    best = max(rates, key=lambda path: rates[path].bytes_per_s, default=None)
+def _absorbing(absorbing: Absorbing) -> AbsorbingView:
     return AbsorbingView(
-        recoveries=len(brought),
-        brought_bytes_per_s=_rounded(max(brought, default=None)),
-        peer=best or "",
-        peer_bytes_per_s=None if best is None else _rounded(rates[best].bytes_per_s),
+        recoveries=absorbing.recoveries,
+        brought_bytes_per_s=_rounded(absorbing.brought_bytes_per_s),
+        peer=absorbing.peer,
+        peer_bytes_per_s=_rounded(absorbing.peer_bytes_per_s),
     )
 
 

@@ -49,10 +49,11 @@ from ckptd.daemon.measure.recovery_totals import (
 )
 from ckptd.daemon.measure.standstills import Standstills
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
-from ckptd.daemon.measure.workload_metrics import WORKLOAD_METRICS
+from ckptd.daemon.measure.workload_metrics import WORKLOAD_METRICS, WorkloadSeen
 from ckptd.daemon.measure.workloads import Workloads
 from ckptd.daemon.measure.works import WORK_METRICS, Works
 from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.absorbing import absorbing_of
 from ckptd.daemon.recover.activations import ACTIVE_METRICS
 from ckptd.daemon.recover.coded_asking import CODED_METRICS
 from ckptd.daemon.recover.keeping_warm import WARM_METRICS
@@ -312,7 +313,7 @@ class Measuring:
             MetricGroup(lambda: self._recovering.staging.warm.kept_bytes, WARM_METRICS),
             MetricGroup(self._root_watch.states, ROOT_METRICS),
             MetricGroup(lambda: self._works, WORK_METRICS),
-            MetricGroup(self.workloads.seen, WORKLOAD_METRICS),
+            MetricGroup(self._workload, WORKLOAD_METRICS),
             MetricGroup(self._recoveries_seen, RECOVERY_METRICS),
             MetricGroup(self._bottlenecks, BOTTLENECK_METRICS),
             MetricGroup(self._held_up, HELD_UP_METRICS),
@@ -354,6 +355,10 @@ class Measuring:
             elapsed_ns=max((now - each.since_ns for each in self._recovering.book), default=0),
             bytes_by_class=self._scheduler.bytes_by_class(),
         )
+
+    def _workload(self) -> WorkloadSeen:
+        absorbed = absorbing_of(self._recovering).brought_bytes_per_s
+        return self.workloads.seen()._replace(absorbed_bytes_per_s=absorbed)
 
     def _held_up(self) -> int:
         """Return how many recoveries wait for something that this node is short of."""

@@ -20,6 +20,7 @@ class WorkloadSeen(NamedTuple):
             between saves, of the job of which that is the largest.
         saved_bytes_per_s: How much is saved.
         changed_bytes_per_s: How much of that is not in the version before.
+        absorbed_bytes_per_s: How fast the fastest recovery brought a version here.
     """
 
     intervals_s: Mapping[str, float] = {}
@@ -27,6 +28,7 @@ class WorkloadSeen(NamedTuple):
     copying: float | None = None
     saved_bytes_per_s: float | None = None
     changed_bytes_per_s: float | None = None
+    absorbed_bytes_per_s: float | None = None
 
 
 def seen_of(workloads: Iterable[Workload], *, now_s: float) -> WorkloadSeen:
@@ -95,5 +97,10 @@ WORKLOAD_METRICS: Final[Sequence[MetricRow[WorkloadSeen]]] = (
         "workload_copying_ratio",
         "Time until a second node has a version by that interval, where it is largest.",
         lambda seen: seen.copying,
+    ),
+    gauge(
+        "workload_absorbed_bytes_per_second",
+        "How fast the fastest of the last recoveries brought a version here.",
+        lambda seen: seen.absorbed_bytes_per_s,
     ),
 )

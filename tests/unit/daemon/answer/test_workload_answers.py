@@ -6,19 +6,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from msgspec import structs
 
 from ckptd.control.messages.workloads import AbsorbingView, WorkloadRequest, WorkloadView
-from ckptd.core.report.learned_rate import LearnedRate
-from ckptd.daemon.answer.workload_answers import WorkloadAnswers, absorbing_of
+from ckptd.daemon.answer.workload_answers import WorkloadAnswers
 from ckptd.errors import UsageError
-from ckptd.limits import MIB
-from ckptd.model.ids import CheckpointName, PathId, RecoveryId, Version
-from ckptd.model.words import Outrun, RateOrigin, Result
+from ckptd.model.ids import CheckpointName, Version
+from ckptd.model.words import Outrun
 from ckptd.model.workload import SavedVersion, joint_workloads_of, workloads_of
 from ckptd.model.workload_judgements import OutrunJudgement
-from ckptd.store.records.ended import EndedRecovery
-from tests.support.stores import ended
 
 NOW_S = 1000.0
 
@@ -107,38 +102,8 @@ def test_a_shard_that_is_named_is_shown_by_itself() -> None:
 def test_what_is_not_known_is_empty_and_what_is_no_name_is_refused() -> None:
     view = ask("nothing")
     assert (view.rows, view.shards, view.versions) == ((), (), ())
-    with pytest.raises(UsageError):
-        ask("no\nname")
-
-
-def recovered(received_mib: int, duration_s: float, **more: object) -> EndedRecovery:
-    fields: dict[str, object] = {
-        "result": Result.COMPLETE,
-        "received_bytes": received_mib * MIB,
-        "wasted_bytes": 0,
-        "duration_s": duration_s,
-    }
-    return structs.replace(ended(RecoveryId("r")), **{**fields, **more})
-
-
-def test_what_a_node_can_take_in_is_what_the_fastest_long_recovery_brought() -> None:
-    rates = {
-        PathId(name): LearnedRate(rate * MIB, None, 0, RateOrigin.RECOVERY)
-        for name, rate in [("node-b", 300), ("node-c", 400)]
-    }
-    recoveries = [
-        recovered(100, 1.0),
-        recovered(800, 4.0),
-        recovered(63, 0.1),  # too short to say anything
-        recovered(1000, 5.0, wasted_bytes=500 * MIB),
-        recovered(1000, 1.0, result=Result.FAILED),
-    ]
-    assert absorbing_of(recoveries, rates) == AbsorbingView(
-        recoveries=3,
-        brought_bytes_per_s=200.0 * MIB,
-        peer="node-c",
-        peer_bytes_per_s=400.0 * MIB,
-    )
-    assert absorbing_of([], {}) == AbsorbingView(
+    assert view.absorbing == AbsorbingView(
         recoveries=0, brought_bytes_per_s=None, peer="", peer_bytes_per_s=None
     )
+    with pytest.raises(UsageError):
+        ask("no\nname")
