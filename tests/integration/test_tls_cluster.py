@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ckptd.cli.pki.authority import certificate_facts
+from ckptd.control.messages.copies import CopiesRequest
 from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.errors import CkptdError, ExitCode
 from ckptd.model.ids import NodeId
@@ -126,3 +127,28 @@ def test_a_certificate_that_ran_out_is_named_by_whoever_waits_and_a_new_one_help
     source.client.reload()
     assert receiver.result(recovery).result is Result.COMPLETE
     eventually(lambda: receiver.client.peers()[0].trouble == "", "and forgotten")
+
+
+def test_a_node_is_in_the_zone_that_its_certificate_says(cluster: Cluster, tmp_path: Path) -> None:
+    assert cluster.authority is not None
+    (source,) = cluster.sources("a")
+    cluster.authority.renew(NodeId("a"), zone=("row-1", "rack-1"))
+    source.client.reload()
+    keeper = cluster.prepare(
+        "k",
+        peers=[source.address],
+        sections=f'[copies]\nnames = ["{NAME}"]\nroot = "copies"\nquota = "1GiB"\n',
+    )
+    cluster.authority.renew(NodeId("k"), zone=("row-1", "rack-2"))
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    keeper.roots = {"copies": str(copies)}
+    keeper.start()
+    keeper.wait_ready()
+
+    def zones() -> dict[str, str]:
+        view = keeper.client.copies(CopiesRequest())
+        return {each.node: each.zone for row in view.versions for each in row.holders}
+
+    eventually(lambda: zones().get("a") == "row-1/rack-1", "the zone of a is known")
+    assert keeper.client.copies(CopiesRequest()).zone == "row-1/rack-2"
