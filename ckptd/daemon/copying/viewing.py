@@ -164,7 +164,10 @@ class Viewing:
         if now - self._since_ns >= self._section.grace_ns:
             return True
         answering = {PeerState.LIVE, PeerState.SELF}
-        return all(peer.state in answering for peer in self._recovering.peering.peers())
+        return all(
+            peer.state in answering or peer.node in self.memory.nodes
+            for peer in self._recovering.peering.peers()
+        )
 
     def _claimed(self, now: int) -> dict[NamedContent, _Claimed]:
         """Return every content that anybody has something of, with this node's own."""

@@ -108,7 +108,10 @@ class Fleet:
 
     def _peers(self) -> list[object]:
         live = [SimpleNamespace(state=PeerState.LIVE) for _ in self.said]
-        return [*live, *(SimpleNamespace(state=PeerState.UNREACHABLE) for _ in self.unknown)]
+        return [
+            *live,
+            *(SimpleNamespace(state=PeerState.UNREACHABLE, node=node) for node in self.unknown),
+        ]
 
     def _is_proven(self, node: NodeId, digest: Digest, now: int) -> bool:
         del digest, now
@@ -259,6 +262,11 @@ async def test_everybody_was_asked_once_heard_or_after_the_time_of_grace(fleet: 
     fleet.is_settled = True
     assert fleet.look().all_asked
     fleet.unknown = {B}
+    assert not fleet.look().all_asked
+    fleet.unknown = {A}  # what it has was heard, so nothing looks missing that is there
+    del fleet.said[A]
+    assert fleet.look().all_asked
+    fleet.unknown = {A, B}
     assert not fleet.look().all_asked
     fleet.now = 600 * SECOND
     assert fleet.look().all_asked
