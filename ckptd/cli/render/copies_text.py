@@ -20,7 +20,7 @@ from ckptd.control.messages.copies import (
     CopyMember,
 )
 from ckptd.model.quantities import format_duration, format_size
-from ckptd.model.words import CopiesState
+from ckptd.model.words import CopiesState, GivenBackBecause
 
 _COLUMNS: Final = ("VERSION", "CLASS", "COPIES", "CLAIMED", "ZONES", "STATE")
 _LINES_OF_ROWS_MAX: Final = 10
@@ -72,7 +72,14 @@ def copies_lines(
 def _wide_table(shown: Sequence[tuple[CopiedVersion, CopyCount]]) -> list[str]:
     if not shown:
         return []
-    cells = [(*_cells(*row), _why(*row), _holders(*row)) for row in shown]
+    cells = [
+        (
+            *_cells(version, count),
+            "; ".join(filter(None, (_why(version, count), _doing(version, count)))),
+            _holders(version, count),
+        )
+        for version, count in shown
+    ]
     return ["", *table((*_COLUMNS, "WHY", "HELD BY"), cells)]
 
 
@@ -103,8 +110,23 @@ def _rows(shown: Sequence[tuple[CopiedVersion, CopyCount]], width: int | None) -
 
 def _why(version: CopiedVersion, count: CopyCount) -> str:
     """Say why a class is short, and what went wrong here."""
-    here = f"here: {version.trouble}" if version.trouble and count.why else ""
+    is_fetched = version.given_back_because is None
+    here = f"here: {version.trouble}" if version.trouble and count.why and is_fetched else ""
     return printable("; ".join(filter(None, (count.why, here))))
+
+
+def _doing(version: CopiedVersion, count: CopyCount) -> str:
+    """Say once for each version what this node does about it."""
+    if count is not version.counts[0]:
+        return ""
+    trouble = f", not yet: {printable(version.trouble)}" if version.trouble else ""
+    match version.given_back_because:
+        case GivenBackBecause.SURPLUS:
+            return f"too many, so that here goes{trouble}"
+        case GivenBackBecause.OLD:
+            return f"old, so that here goes{trouble}"
+        case None:
+            return "is fetched here" if version.fetched_because is not None else ""
 
 
 def _fitting(rows: Sequence[list[str]]) -> int:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from ckptd.cli.render.copies_text import copies_lines
 from ckptd.control.messages.copies import CopiedVersion, CopiesView
-from ckptd.model.words import CopiesState
+from ckptd.model.words import CopiedBecause, CopiesState, GivenBackBecause
 from tests.support.control_samples import COPIES
 
 ROWS, COLUMNS = 24, 80
@@ -63,6 +63,23 @@ def test_classes_that_are_short_for_one_reason_say_it_once() -> None:
 def test_who_holds_what_is_shown_on_request() -> None:
     line = copies_lines(COPIES, COLUMNS, is_all=True, is_wide=True)[-1]
     assert line.endswith("node-a (row-1/rack-7), node-d (zone?, silent)")
+
+
+def test_what_this_node_does_is_said_once_for_each_version() -> None:
+    (row,) = COPIES.versions
+    more = replace(row, counts=(*row.counts, replace(row.counts[0], criticality="normal")))
+
+    def said(**changes: object) -> list[str]:
+        view = replace(COPIES, versions=(replace(more, **changes),))
+        return copies_lines(view, is_all=True, is_wide=True)[-2:]
+
+    first, second = said(fetched_because=CopiedBecause.MISSING)
+    assert "replaced in 7m00s; is fetched here " in first
+    assert "is fetched here" not in second
+    first, _ = said(given_back_because=GivenBackBecause.SURPLUS, trouble="a peer recovers it")
+    assert "7m00s; too many, so that here goes, not yet: a peer recovers it " in first
+    first, _ = said(given_back_because=GivenBackBecause.OLD)
+    assert "7m00s; old, so that here goes " in first
 
 
 def test_a_thousand_names_fit_a_screen() -> None:
