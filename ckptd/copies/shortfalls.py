@@ -24,7 +24,7 @@ def _shortfall(choice: Choice, criticality: Criticality, count: int) -> Shortfal
     there = holders.there_of(criticality)
     zones = [choice.zone_of(node) for node in there]
     if len(there) >= count:
-        if missing_level(zones, choice.company.possible, count) is None:
+        if missing_level(zones, _possible(choice), count) is None:
             return None
         why, nodes, until_ns = ShortBecause.ZONES, _coming(choice, criticality), None
     else:
@@ -44,6 +44,14 @@ def _shortfall(choice: Choice, criticality: Criticality, count: int) -> Shortfal
         nodes=tuple(sorted(nodes)),
         until_ns=until_ns,
     )
+
+
+def _possible(choice: Choice) -> tuple[int, ...]:
+    """Return in how many zones those are, level by level, who can take it and have room."""
+    if not choice.refused:
+        return choice.company.possible
+    able = choice.company.able.items()
+    return zones_by_level({zone for node, zone in able if node not in choice.refused})
 
 
 def _why(

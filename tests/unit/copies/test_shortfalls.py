@@ -3,7 +3,7 @@ from __future__ import annotations
 from ckptd.copies.counts import CopyCounts, CopyRule
 from ckptd.copies.decided import Shortfall
 from ckptd.copies.deciding import Decider
-from ckptd.copies.fleet import Claim, FleetNode
+from ckptd.copies.fleet import Claim, FleetNode, Room
 from ckptd.limits import GIB
 from ckptd.model.ids import NodeId
 from ckptd.model.words import Criticality, ShortBecause
@@ -94,3 +94,16 @@ def test_enough_copies_in_too_few_zones_are_short_while_more_are_possible() -> N
     assert found is not None
     assert (found.why, found.nodes, found.zones) == (ShortBecause.ZONES, (C,), 1)
     assert short(claim("a"), claim("c"), nodes=nodes) is None
+
+
+def test_a_zone_whose_only_node_is_this_one_without_room_is_not_possible() -> None:
+    zones = {A: ("y",), B: ("x",), C: ("x",), D: ("x",)}
+    for quota_bytes, is_short in ((GIB, True), (GIB - 1, False)):
+        view = fleet_view(
+            "a",
+            [FleetNode(node, zone) for node, zone in zones.items()],
+            fleet_version(claim("b"), claim("c"), sizes=SIZES),
+            rule=CopyRule(CopyCounts(2, 2, 2)),
+            room=Room(quota_bytes=quota_bytes),
+        )
+        assert bool(Decider().decide(view, now=START).short) is is_short
