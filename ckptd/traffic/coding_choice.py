@@ -16,6 +16,9 @@ from ckptd.limits import MIB, SECOND
 
 MEASURED_BYTES_MIN: Final = 8 * MIB
 """A way is known when so much came in it: several blocks, past the slow start of a connection."""
+PROBE_BYTES_MAX: Final = 2 * MEASURED_BYTES_MIN
+"""Asked for in the other way before it is known; the rest of what is under way is not put at
+risk."""
 BETTER: Final = 1.1
 """The other way has to be better by so much: rates sway by a few hundredths from range to range."""
 SHARE_MAX: Final = 0.97
@@ -112,6 +115,7 @@ class CodingChoice:
         self._coded = Way()
         self._is_coded = False
         self._again_ns = AGAIN_MIN_NS
+        self._probe_left = PROBE_BYTES_MAX
         self._next_ns: int | None = None
         self.why = "the source has not said that it codes"
 
@@ -119,6 +123,7 @@ class CodingChoice:
         """Learn how a range came."""
         if body.is_coded and not self._source.is_warm:
             self._source.is_warm = True
+            self._probe_left = PROBE_BYTES_MAX
             return
         way = self._coded if body.is_coded else self._plain
         was_known = way.is_known
@@ -126,20 +131,27 @@ class CodingChoice:
         if self._plain.is_known and self._coded.is_known:
             self._decide(now=now, is_new=not was_known)
 
-    def is_coded(self, *, now: int) -> bool:
-        """Return whether the next range is to be asked for coded."""
-        if not self._source.codes or not self._plain.is_known:
+    def is_coded(self, size_bytes: int, *, now: int) -> bool:
+        """Return whether a range of so many bytes is to be asked for coded."""
+        if not self._source.codes:
             return False
-        if not self._coded.is_known:
-            if self._plain.rate >= CODING_BYTES_PER_S:
-                self.why = _too_fast(self._plain.rate)
-                return False
-            return True
         if self._next_ns is not None and now >= self._next_ns:
-            self._next_ns = None
+            self._next_ns = now + self._again_ns
             (self._plain if self._is_coded else self._coded).measure_again()
-            return not self._is_coded
-        return self._is_coded
+            self._probe_left = PROBE_BYTES_MAX
+        if self._plain.is_known and self._coded.is_known:
+            return self._is_coded
+        if not self._plain.is_known and not self._is_coded:
+            return False  # the usual way, which is measured first
+        if not self._is_coded and self._plain.rate >= CODING_BYTES_PER_S:
+            self.why = _too_fast(self._plain.rate)
+            return False
+        if self._probe_left <= 0:
+            return self._is_coded
+        if self._next_ns is None:  # if nothing comes of it
+            self._next_ns = now + self._again_ns
+        self._probe_left -= size_bytes
+        return not self._is_coded
 
     def _decide(self, *, now: int, is_new: bool) -> None:
         plain, coded = self._plain, self._coded
@@ -158,7 +170,7 @@ class CodingChoice:
             self._again_ns = AGAIN_MIN_NS
         elif is_new:
             self._again_ns = min(2 * self._again_ns, AGAIN_MAX_NS)
-        if self._next_ns is None:
+        if is_new or self._next_ns is None:
             self._next_ns = now + self._again_ns
 
 

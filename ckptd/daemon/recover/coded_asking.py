@@ -13,6 +13,7 @@ from typing import Final
 from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.model.ids import Digest, PathId
 from ckptd.net.coded_bases import CodedAsk
+from ckptd.net.lane.lane import AskedRange
 from ckptd.observe.metrics import MetricRow, counter
 from ckptd.traffic.coding_choice import BodyNote, CodingChoice, CodingSource
 
@@ -47,22 +48,24 @@ class CodedAsking:
         self._sources: dict[PathId, CodingSource] = {}
         self.plain_bytes = self.sent_bytes = 0
 
-    def ask(self, source: PathId, digest: Digest, recovery: OpenRecovery) -> CodedAsk | None:
+    def ask(self, source: PathId, asked: AskedRange, recovery: OpenRecovery) -> CodedAsk | None:
         """Return how a range is asked for; ``None``: as it is.
 
         Args:
             source: Who is asked.
-            digest: For bytes of which version.
+            asked: For what.
             recovery: For whom.
         """
         if not self._is_on:
             return None
         with self._lock:
-            if not self._choice(recovery, source).is_coded(now=self._now()):
+            if not self._choice(recovery, source).is_coded(
+                asked.byte_range.size_bytes, now=self._now()
+            ):
                 return None
         bases = [
             base
-            for base in recovery.bases.get(digest, ())
+            for base in recovery.bases.get(asked.digest, ())
             if not base.is_lost and self._has(source, base.digest)
         ]
         return CodedAsk(tuple(bases))

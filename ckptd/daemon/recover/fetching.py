@@ -104,7 +104,7 @@ class Fetching:
                 space=recovery.known_space(),
                 urgency=_urgency(effect, recovery),
                 sink=self._disk_calls.watched(staging),
-                coded=self._coded.ask(effect.source, asked.digest, recovery),
+                coded=self._coded.ask(effect.source, asked, recovery),
                 note=self._coded.note_of(effect.source, recovery),
                 asked_ns=time.monotonic_ns(),
             )

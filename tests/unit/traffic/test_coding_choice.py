@@ -20,7 +20,7 @@ def bring(
     choice: CodingChoice, now: int, *, plain: float, coded: float, share: float = 0.1
 ) -> bool:
     """Bring one range as it is asked for, at rates in bytes of the version a second."""
-    is_coded = choice.is_coded(now=now)
+    is_coded = choice.is_coded(RANGE, now=now)
     elapsed_ns = int(RANGE / (coded if is_coded else plain) * SECOND)
     sent_bytes = int(RANGE * share) if is_coded else RANGE
     choice.note(BodyNote(is_coded, True, RANGE, sent_bytes, elapsed_ns), now=now)
@@ -99,3 +99,17 @@ def test_the_first_coded_range_is_not_counted() -> None:
     choice = CodingChoice(CodingSource(codes=True))
     assert ways(choice, 2, plain=100 * MIB, coded=1 * MIB) == [False, True]
     assert ways(choice, 4, plain=100 * MIB, coded=600 * MIB) == [True] * 4
+
+
+def test_what_is_under_way_before_the_other_way_is_known_is_bounded() -> None:
+    choice = offered()
+    ways(choice, 1, plain=100 * MIB, coded=600 * MIB)
+    asked = [choice.is_coded(RANGE, now=SECOND) for _ in range(8)]
+    assert asked == [True, True, *[False] * 6]
+
+
+def test_a_way_of_which_nothing_came_is_tried_again() -> None:
+    choice = offered()
+    ways(choice, 1, plain=100 * MIB, coded=600 * MIB)
+    assert [choice.is_coded(RANGE, now=SECOND) for _ in range(3)] == [True, True, False]
+    assert choice.is_coded(RANGE, now=SECOND + AGAIN_MIN_NS)
