@@ -45,6 +45,7 @@ GROUPS = {
     "jobs": "tests.benchmarks.jobs",
     "lazy": "tests.benchmarks.lazy",
     "phases": "tests.benchmarks.phases",
+    "delta": "tests.benchmarks.deltas",
 }
 """Rows of a module of their own, which are measured where they are named."""
 SMALL_UNIT_BYTES = 16 * KIB

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,8 +11,11 @@ from tests.support.cluster import Node
 
 
 def page_of(node: Node, path: str = "/metrics") -> str:
-    address = node.client.status().listen.metrics
-    with urllib.request.urlopen(f"http://{address}{path}", timeout=60) as answer:
+    url = f"http://{node.client.status().listen.metrics}{path}"
+    if node.prefix:  # on a host of its own
+        command = [*node.prefix, "curl", "-sS", "--max-time", "60", url]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    with urllib.request.urlopen(url, timeout=60) as answer:
         text: str = answer.read().decode()
         return text
 

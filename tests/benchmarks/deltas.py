@@ -1,0 +1,273 @@
+"""``make bench ROWS=delta``: neighbouring versions as their difference.
+
+    python -m tests.benchmarks.deltas --size 512MiB --rounds 3 kinds link loopback followers
+
+Weights of a real model some steps of training apart, made once by ``python -m
+tests.benchmarks.fine_tuning bench-results/weights``; a version has as many copies of its file as
+fill the size. Sources are on hosts of their own, so it needs root.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ckptd.coding.block_coding import BlockCoding
+from ckptd.coding.coded_block import HEAD_BYTES, read_head
+from ckptd.coding.fitting import fit
+from ckptd.limits import MIB
+from ckptd.model.words import Coder
+from ckptd.net.coded_bases import DECODED
+from tests.benchmarks.__main__ import Line, Told
+from tests.benchmarks.fine_tuning import FAST, SLOW, name_of
+from tests.benchmarks.groups import finish, left_out, line_of, measure_on_hosts
+from tests.benchmarks.places import RESULTS
+from tests.benchmarks.processes import cpu_s
+from tests.benchmarks.rows import GB
+from tests.benchmarks.shaping import INSECURE, knows
+from tests.support.cluster import Cluster, Node
+from tests.support.metrics_page import samples
+from tests.support.namespaces import Switch
+
+WEIGHTS: Final = RESULTS / "weights"
+LAST: Final = 60
+LINK_MBIT: Final = 1000
+LINK_BYTES_PER_S: Final = LINK_MBIT * 125_000
+BLOCK_BYTES: Final = MIB
+FOLLOWERS: Final = 4
+NAME: Final = "bench/delta"
+UNCODED: Final = "[transport]\ninsecure = true\ncoding = false"
+ALL_CORES: Final = '[serving]\ncoding = "2 cores"\n'
+COPIES: Final = 12
+
+
+class Pair(NamedTuple):
+    """Two versions of some numbers, the later one first."""
+
+    name: str
+    now: Path
+    before: Path
+    to_reach: float | None
+
+
+def pairs() -> list[Pair]:
+    """Return what is measured: rate of training, steps apart, kind of numbers."""
+
+    def pair(rate: float, steps: int, kind: str, to_reach: float | None) -> Pair:
+        now, before = (WEIGHTS / name_of(rate, step, kind) for step in (LAST, LAST - steps))
+        return Pair(f"{kind}, {rate:.0e}, {steps} steps apart", now, before, to_reach)
+
+    return [
+        pair(FAST, 1, "bf16", 12),
+        pair(FAST, 10, "bf16", 5),
+        pair(FAST, 50, "bf16", 3.3),
+        pair(SLOW, 1, "bf16", 50),
+        pair(FAST, 1, "fp32", None),
+        pair(FAST, 1, "moments", None),
+    ]
+
+
+class Stage:
+    """Nodes with one version, or with two, in memory.
+
+    Args:
+        memory: A directory in memory.
+        told: How many bytes, and how many turns.
+        cluster: What they belong to.
+        switch: Connects them.
+    """
+
+    def __init__(self, memory: Path, told: Told, cluster: Cluster, switch: Switch) -> None:
+        self.told = told
+        self._memory, self._cluster, self._switch = memory, cluster, switch
+
+    def node(
+        self, name: str, *peers: Node, rate_mbit: int | None = None, sections: str = INSECURE
+    ) -> Node:
+        """Start one on a host of its own."""
+        root = self._memory / f"{name}-root"
+        root.mkdir()
+        addresses = [peer.address for peer in peers]
+        node = self._cluster.prepare(name, peers=addresses, root=root, sections=sections)
+        host = self._switch.add(name, rate_mbit=rate_mbit)
+        node.host, node.prefix = host.address, host.enter
+        node.start()
+        node.wait_ready()
+        return node
+
+    def publish(self, node: Node, pair: Pair, version: int) -> None:
+        """Publish the earlier version, 1, or the later one, 2: copies of its file."""
+        file = pair.now if version > 1 else pair.before
+        directory = node.path(f"v{version}")
+        directory.mkdir()
+        for number in range(max(self.told.size_bytes // file.stat().st_size, 1)):
+            shutil.copyfile(file, directory / f"model-{number:05}.safetensors")
+        node.publish(directory, NAME, version, critical=(), deferred=())
+
+    def follow(self, node: Node, number: int) -> tuple[float, float]:
+        """Recover the later version and remove it; return seconds, and share that travelled."""
+        plain, sent = _coded(node)
+        begun_s = time.perf_counter()
+        target = node.path(f"turn-{number}")
+        result = finish(node, node.begin(NAME, 2, to=target))
+        seconds = time.perf_counter() - begun_s
+        shutil.rmtree(target)
+        plain, sent = (now - was for now, was in zip(_coded(node), (plain, sent), strict=True))
+        fetched = result.bytes_received - result.bytes_wasted
+        return seconds, (fetched - plain + sent) / max(fetched, 1)
+
+
+def _coded(node: Node) -> tuple[float, float]:
+    return tuple(  # type: ignore[return-value]
+        sum(samples(node, f"coded_{kind}_bytes_total").values()) for kind in ("plain", "sent")
+    )
+
+
+def kinds(stage: Stage) -> list[Line]:
+    """Each kind of numbers by itself: how many times shorter; rates of one core, in GB/s."""
+    lines = []
+    for pair in pairs():
+        if not pair.now.exists():
+            return [_no_weights("kinds")]
+        times, coding, decoding = [], [], []
+        for _ in range(stage.told.rounds):
+            ratio, coded_s, decoded_s, size_bytes = _code(pair)
+            times.append(ratio)
+            coding.append(size_bytes / coded_s / GB)
+            decoding.append(size_bytes / decoded_s / GB)
+        lines += [
+            line_of("kinds", f"{pair.name}: times shorter", times, pair.to_reach, is_least=True),
+            line_of("kinds", f"{pair.name}: coding", coding, 0.8, is_least=True),
+            line_of("kinds", f"{pair.name}: decoding", decoding, 1.2, is_least=True),
+        ]
+    return lines
+
+
+def _code(pair: Pair) -> tuple[float, float, float, int]:
+    now, before = (memoryview(path.read_bytes()) for path in (pair.now, pair.before))
+    coding, into = BlockCoding(), memoryview(bytearray(BLOCK_BYTES))
+    size_bytes = min(len(now), len(before)) // BLOCK_BYTES * BLOCK_BYTES
+    best = fit(coding, now[BLOCK_BYTES:][:BLOCK_BYTES], before[BLOCK_BYTES:][:BLOCK_BYTES], DECODED)
+    coded_bytes, coded_ns, decoded_ns = 0, 0, 0
+    for start in range(0, size_bytes, BLOCK_BYTES):
+        block, base = (each[start : start + BLOCK_BYTES] for each in (now, before))
+        begun_ns = time.thread_time_ns()
+        coded = coding.encode(block, best.coder, best.width, base=base, base_number=0)
+        between_ns = time.thread_time_ns()
+        head = read_head(coded[:HEAD_BYTES], BLOCK_BYTES, bases=1)
+        coding.decode(head, memoryview(coded)[HEAD_BYTES:], base, into)
+        coded_ns += between_ns - begun_ns
+        decoded_ns += time.thread_time_ns() - between_ns
+        coded_bytes += len(coded)
+        assert into == block
+    assert best.coder is not Coder.PLAIN
+    return size_bytes / coded_bytes, coded_ns / 1e9, decoded_ns / 1e9, size_bytes
+
+
+def link(stage: Stage) -> list[Line]:
+    """One step apart, from a source at 1 Gbit/s, by a node that has the version before."""
+    pair = pairs()[0]
+    if not pair.now.exists():
+        return [_no_weights("link")]
+    source = stage.node("s", rate_mbit=LINK_MBIT, sections=INSECURE + "\n" + ALL_CORES)
+    having = stage.node("r", source)
+    for node, versions in ((source, (1, 2)), (having, (1,))):
+        for version in versions:
+            stage.publish(node, pair, version)
+    knows(having, NAME)
+    seconds, shares = [], []
+    for number in range(stage.told.rounds + 1):
+        taken_s, share = stage.follow(having, number)
+        if number:  # the first one learns what the link brings
+            seconds.append(taken_s)
+            shares.append(share)
+    size_bytes = stage.told.size_bytes
+    ideal = [share * size_bytes / LINK_BYTES_PER_S for share in shares]
+    return [
+        line_of("link", "times shorter", [1 / share for share in shares], 12, is_least=True),
+        line_of(
+            "link",
+            "times as fast as all of it at 1 Gbit/s",
+            [size_bytes / LINK_BYTES_PER_S / taken_s for taken_s in seconds],
+            None,
+            f"{statistics.median(seconds):.2f} s",
+            is_least=True,
+        ),
+        line_of(
+            "link",
+            "time, times that of the coded bytes at that rate",
+            [taken_s / least_s for taken_s, least_s in zip(seconds, ideal, strict=True)],
+            1.3,
+        ),
+    ]
+
+
+def loopback(stage: Stage) -> list[Line]:
+    """The same without a limit, on processors that both ends share, beside plain blocks."""
+    pair = pairs()[0]
+    if not pair.now.exists():
+        return [_no_weights("loopback")]
+    source = stage.node("s")
+    ways = {"coded": stage.node("c", source), "plain": stage.node("p", source, sections=UNCODED)}
+    for version in (1, 2):
+        stage.publish(source, pair, version)
+    for node in ways.values():
+        stage.publish(node, pair, 1)
+        knows(node, NAME)
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(stage.told.rounds):
+        for name, node in ways.items():
+            seconds[name].append(stage.follow(node, number)[0])
+    ratios = [mine / plain for mine, plain in zip(*seconds.values(), strict=True)]
+    return [line_of("loopback", "time, times that of plain blocks", ratios, 1.02)]
+
+
+def followers(stage: Stage) -> list[Line]:
+    """Four nodes that follow one source at 1 Gbit/s: its processor time, to that for one."""
+    pair = pairs()[0]
+    if not pair.now.exists():
+        return [_no_weights("followers")]
+    source = stage.node("s", rate_mbit=LINK_MBIT, sections=INSECURE + "\n" + ALL_CORES)
+    nodes = [stage.node(f"f{number}", source) for number in range(FOLLOWERS)]
+    for version in (1, 2):
+        stage.publish(source, pair, version)
+    for node in nodes:
+        stage.publish(node, pair, 1)
+        knows(node, NAME)
+    stage.follow(nodes[0], 0)
+    ratios = []
+    for number in range(1, stage.told.rounds + 1):
+        alone = _spent(source, partial(stage.follow, nodes[0], number))
+        ratios.append(_spent(source, partial(_follow_together, nodes, number)) / alone)
+    return [line_of("followers", "processor time of the source, to that for one", ratios, 1.3)]
+
+
+def _follow_together(nodes: Sequence[Node], number: int) -> None:
+    targets = [node.path(f"all-{number}") for node in nodes]
+    begun = [node.begin(NAME, 2, to=to) for node, to in zip(nodes, targets, strict=True)]
+    for node, recovery, target in zip(nodes, begun, targets, strict=True):
+        finish(node, recovery)
+        shutil.rmtree(target)
+
+
+def _spent(node: Node, work: Callable[[], object]) -> float:
+    before_s = cpu_s(node.pid)
+    work()
+    return cpu_s(node.pid) - before_s
+
+
+def _no_weights(case: str) -> Line:
+    return left_out(case, f"make them: python -m tests.benchmarks.fine_tuning {WEIGHTS}")
+
+
+CASES: Final = {"kinds": kinds, "link": link, "loopback": loopback, "followers": followers}
+
+
+if __name__ == "__main__":
+    sys.exit(measure_on_hosts("delta", __doc__, CASES, COPIES, Stage))
