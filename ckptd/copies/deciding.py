@@ -28,14 +28,14 @@ from typing import Final
 from ckptd.copies.choosing import Choice, Company, company_of
 from ckptd.copies.decided import Decided, GiveBack, Pull, Shortfall
 from ckptd.copies.fleet import FleetVersion, FleetView, OwnCopy
-from ckptd.copies.giving_back import is_surplus
+from ckptd.copies.giving_back import interval_of, is_surplus
 from ckptd.copies.holders import Holders, find_holders
 from ckptd.copies.kept import is_replaced, kept_of
 from ckptd.copies.memory import Memory
 from ckptd.copies.ordering import Rankings
 from ckptd.copies.shortfalls import shortfalls
 from ckptd.model.ids import CheckpointName, Digest, NodeId
-from ckptd.model.words import GivenBackBecause
+from ckptd.model.words import Criticality, GivenBackBecause
 
 FREE_SHARE_MIN: Final = 0.10
 """Of the disk; below that nothing more is fetched."""
@@ -96,22 +96,24 @@ class Decider:
                 is_refused = choice.holders.version.digest in refused
                 found = self._without_own(choice, view, now) if is_refused else choice
                 short += shortfalls(found)
-        return Decided(pulls, tuple(self._give_back(view, names, now)), tuple(short), is_full)
+        return Decided(
+            pulls, tuple(self._give_back(view, names, now, is_full=is_full)), tuple(short), is_full
+        )
 
     def _names(self, view: FleetView, now: int) -> Iterator[_Name]:
         """Find out who has what, and choose who is to have what is missing."""
         by_name: defaultdict[CheckpointName, list[FleetVersion]] = defaultdict(list)
         for version in view.versions:
             by_name[version.checkpoint].append(version)
-        companies: dict[int, Company] = {}
+        companies: dict[_Members, Company] = {}
         for checkpoint, versions in sorted(by_name.items()):
             rule = view.rule_of(checkpoint)
             if rule is None:
                 continue
             members = view.members.get(checkpoint, ())
-            company = companies.get(id(members))
+            company = companies.get(members)
             if company is None:
-                company = companies[id(members)] = company_of(members, view)
+                company = companies[members] = company_of(members, view)
             series = [find_holders(each, rule.counts, view, self._memory, now) for each in versions]
             kept = kept_of(series, rule.keep, company)
             older = [each for each in series if each not in kept]
@@ -168,7 +170,9 @@ class Decider:
         again.make()
         return again
 
-    def _give_back(self, view: FleetView, names: Sequence[_Name], now: int) -> Iterator[GiveBack]:
+    def _give_back(
+        self, view: FleetView, names: Sequence[_Name], now: int, *, is_full: bool
+    ) -> Iterator[GiveBack]:
         """Yield what is too much, and what is too old."""
         own = {each.digest: each for each in view.own_copies if each.is_copy}
         for name in names:
@@ -182,8 +186,16 @@ class Decider:
                 newer = [each for each in whole if each.version.version > holders.version.version]
                 if copy is None or len({each.version.version for each in newer}) < name.keep:
                     continue
-                if is_replaced(holders, newer, name.company):
+                if not is_replaced(holders, newer, name.company, is_full=is_full):
+                    continue
+                since = self._memory.surplus_of(holders.version.digest, _held_by(newer), now)
+                if now >= since + interval_of(view):
                     yield _given_back(copy, GivenBackBecause.OLD)
+
+
+def _held_by(newer: Sequence[Holders]) -> frozenset[tuple[NodeId, Criticality]]:
+    """Return who has anything newer; while that changes, news may be on their way."""
+    return frozenset(each for holders in newer for each in holders.there.items())
 
 
 def _given_back(copy: OwnCopy, why: GivenBackBecause) -> GiveBack:

@@ -128,7 +128,6 @@ class FleetView:
         rule_of: What this node asks for.
         nodes: All nodes that it knows, itself among them.
         members: Who keeps copies of a name, by each node's own word, with this node if it lists it.
-            Names with the same members should share one tuple.
         versions: All versions of listed names that anybody claims.
         room: What this node has for copies.
         own_copies: What it made.

@@ -59,8 +59,12 @@ def is_surplus(
             return False
     since = memory.surplus_of(holders.version.digest, frozenset(others.items()), now)
     after = _after(holders, company, view, others)
-    interval_ns = max(min(view.grace_ns, INTERVAL_NS), INTERVAL_NS_MIN)
-    return now >= since + view.grace_ns + after * interval_ns
+    return now >= since + view.grace_ns + after * interval_of(view)
+
+
+def interval_of(view: FleetView) -> int:
+    """Return after how long everybody knows what happened, if nobody is cut off."""
+    return max(min(view.grace_ns, INTERVAL_NS), INTERVAL_NS_MIN)
 
 
 def _after(

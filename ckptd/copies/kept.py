@@ -50,29 +50,32 @@ def kept_of(series: Iterable[Holders], keep: int, company: Company) -> list[Hold
     return [*best, *kept, *parts[:keep]]
 
 
-def is_replaced(old: Holders, kept: Sequence[Holders], company: Company) -> bool:
-    """Tell whether a newer version has as many copies as an older one, as far as that can be.
-
-    It has two in any case, if two are asked.
+def is_replaced(
+    old: Holders, kept: Sequence[Holders], company: Company, *, is_full: bool = False
+) -> bool:
+    """Tell whether a newer version has as many copies as an older one, or as are asked.
 
     Args:
         old: The older one.
         kept: The newer ones.
         company: Who can take copies of this name.
+        is_full: This node has no room for what it is to fetch, so the older one is in the way:
+            then as many as there are nodes that can have one are enough, and never fewer than two.
     """
     return any(
-        _is_as_safe(each, old, company)
+        _is_as_safe(each, old, company if is_full else None)
         for each in kept
         if each.is_whole and each.version.version > old.version.version
     )
 
 
-def _is_as_safe(newer: Holders, old: Holders, company: Company) -> bool:
-    able = len(newer.there.keys() | company.able.keys())
+def _is_as_safe(newer: Holders, old: Holders, company: Company | None) -> bool:
     for criticality, count in newer.asked.items():
-        have = len(newer.there_of(criticality))
-        before = max(len(old.there_of(criticality)), SAFE_COUNT)
-        if have < min(count, before, max(able, SAFE_COUNT)):
+        needed = min(count, max(len(old.there_of(criticality)), SAFE_COUNT))
+        if company is not None:
+            able = len(newer.there.keys() | company.able.keys())
+            needed = min(needed, max(able, SAFE_COUNT))
+        if len(newer.there_of(criticality)) < needed:
             return False
     return bool(newer.there)
 

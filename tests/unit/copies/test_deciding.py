@@ -7,6 +7,7 @@ import pytest
 from ckptd.copies.counts import CopyCounts, CopyRule
 from ckptd.copies.deciding import Decider
 from ckptd.copies.fleet import FleetNode, FleetVersion, FleetView, Room
+from ckptd.copies.giving_back import INTERVAL_NS
 from ckptd.copies.ordering import ranked
 from ckptd.limits import GIB
 from ckptd.model.ids import CheckpointName, NodeId
@@ -147,7 +148,10 @@ def test_an_older_version_goes_when_the_kept_ones_are_whole_and_one_has_as_many_
     def given(*versions: FleetVersion) -> set[tuple[int, GivenBackBecause]]:
         nodes = [FleetNode(node) for node in NODES]
         some = fleet_view(FIRST, nodes, *versions, rule=TWO, copies=[old])
-        found = Decider().decide(some, now=START).give_back
+        decider = Decider()
+        assert not decider.decide(some, now=START).give_back
+        assert not decider.decide(some, now=START + INTERVAL_NS - 1).give_back
+        found = decider.decide(some, now=START + INTERVAL_NS).give_back
         return {(each.version, each.why) for each in found}
 
     assert given(old, kept, new) == {(1, GivenBackBecause.OLD)}
@@ -165,6 +169,7 @@ def test_what_a_job_has_is_never_given_back() -> None:
     some = fleet_view(FIRST, nodes, old, *newer, rule=TWO, copies=[old, *newer])
     jobs = replace(some, own_copies=[replace(each, is_copy=False) for each in some.own_copies])
     copies, own = Decider(), Decider()
+    given = [copies.decide(some, now=now).give_back for now in (START, START + 100 * GRACE_NS)]
+    assert [len(each) for each in given] == [0, 3]
     for now in (START, START + 100 * GRACE_NS):
-        assert copies.decide(some, now=now).give_back
         assert not own.decide(jobs, now=now).give_back

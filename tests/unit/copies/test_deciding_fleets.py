@@ -225,7 +225,7 @@ def test_a_name_never_has_fewer_copies_than_before_while_its_versions_change() -
     fleet.run(20)
     for number in range(1, 6):
         versions.append(fleet.publish("n0", number))
-        for _ in range(12):
+        for _ in range(30):
             fleet.step()
             assert max(min(fleet.counts(version)) for version in versions[-2:]) >= 3
     copies = [it for member in fleet.nodes.values() for it in member.stored.values() if it.is_copy]

@@ -89,5 +89,7 @@ def test_an_older_one_is_replaced_by_one_with_as_many_copies() -> None:
 
 
 def test_where_nobody_has_room_two_copies_of_a_newer_one_are_enough() -> None:
-    assert is_replaced(held(1, "abc"), [held(2, "ab")], NONE_ABLE)
-    assert not is_replaced(held(1, "abc"), [held(2, "a")], NONE_ABLE)
+    assert is_replaced(held(1, "abc"), [held(2, "ab")], NONE_ABLE, is_full=True)
+    assert not is_replaced(held(1, "abc"), [held(2, "a")], NONE_ABLE, is_full=True)
+    assert not is_replaced(held(1, "abc"), [held(2, "ab")], ALL_ABLE, is_full=True)
+    assert not is_replaced(held(1, "abc"), [held(2, "ab")], NONE_ABLE)
