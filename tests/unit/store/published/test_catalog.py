@@ -1081,6 +1081,7 @@ async def test_where_a_copy_and_a_version_stand_the_version_is_named(
 ) -> None:
     catalog = Catalog(database, Roots([root], for_copies=root.name), lambda: NOW_S)
     await catalog.add(hashed, is_published=False)
+    assert catalog.newest_ever(CHECKPOINT) is None
     await asyncio.to_thread(write_files, Path(root.path, "v100-too"))
     there = await asyncio.to_thread(publish, root, "v100-too")
     held = await catalog.add(there)
