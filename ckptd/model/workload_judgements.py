@@ -189,7 +189,7 @@ def _remedy(workload: Workload, takes_s: float, limit: LimitInForce | None, othe
         needed = format_rate(limit.bytes_per_s * factor)
         return (
             f"Raise the limit {limit.key} to {needed} (it is {format_rate(limit.bytes_per_s)}), "
-            f"{rarely}{otherwise}."
+            f"or {rarely}{otherwise}."
         )
     needed = f" ({format_rate(moved_bytes / (interval_s * _SHARE_AIM))})" if moved_bytes else ""
     return (

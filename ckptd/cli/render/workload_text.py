@@ -19,6 +19,7 @@ from ckptd.model.quantities import format_age, format_duration, format_rate, for
 ROWS_SHOWN_MAX: Final = 8
 """Of checkpoints, and of versions; with what is said of them that fits in 24 lines."""
 _OUTRUN_LINES_MAX: Final = 9
+_SHOWN_S_MIN: Final = 0.1
 
 _UNKNOWN: Final = "unknown"
 _COLUMNS: Final = ("CHECKPOINT", "EVERY", "SAVED", "SIZE", "NEW", "HASHED", "COPIED", "BROUGHT")
@@ -74,7 +75,7 @@ def _version_lines(versions: Sequence[WorkloadVersionRow], width: int | None) ->
                 _age(each.saved_age_s),
                 _size(each.size_bytes),
                 _share(each.changed_share),
-                _duration(each.hashed_s) if each.is_published else "not published",
+                _hashed(each),
                 _duration(each.copied_s),
                 _duration(each.brought_s),
             )
@@ -125,7 +126,15 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _duration(duration_s: float | None) -> str:
-    return _UNKNOWN if duration_s is None else format_duration(duration_s)
+    if duration_s is None:
+        return _UNKNOWN
+    return format_duration(duration_s) if duration_s >= _SHOWN_S_MIN else f"<{_SHOWN_S_MIN}s"
+
+
+def _hashed(version: WorkloadVersionRow) -> str:
+    if version.is_published or version.brought_s is not None:
+        return _duration(version.hashed_s)
+    return "not published"
 
 
 def _age(age_s: float | None) -> str:

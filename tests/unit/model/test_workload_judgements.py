@@ -111,7 +111,7 @@ def test_a_limit_that_copying_runs_into_is_to_be_raised_to_what_is_needed() -> N
     )
     assert found.remedy == (
         "Raise the limit egress.background to 320 MiB/s (it is 64 MiB/s), "
-        "save it no more often than every 50s."
+        "or save it no more often than every 50s."
     )
 
 
@@ -137,8 +137,8 @@ def test_what_comes_here_too_slowly_is_judged_by_what_limits_that() -> None:
         "is saved every 10s, and it takes 40s to bring a version here: versions are passed over"
     )
     assert found.remedy == (
-        "Raise the limit disk_write.total to 300 MiB/s (it is 60 MiB/s), save it no more often "
-        "than every 50s, or take it out of [copies] names here."
+        "Raise the limit disk_write.total to 300 MiB/s (it is 60 MiB/s), or save it no more "
+        "often than every 50s, or take it out of [copies] names here."
     )
 
 

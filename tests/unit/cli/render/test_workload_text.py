@@ -36,6 +36,12 @@ def test_of_one_its_versions_are_shown_the_latest_first() -> None:
     ]
 
 
+def test_what_was_brought_need_not_be_published_and_what_is_very_short_is_not_nothing() -> None:
+    brought = replace(WORKLOAD.versions[0], brought_s=0.02)
+    lines = workload_lines(replace(WORKLOAD, versions=(brought,)), 100)
+    assert lines[lines.index("") + 2].split()[-3:] == ["unknown", "unknown", "<0.1s"]
+
+
 def test_its_shards_are_shown_where_they_are_asked_for() -> None:
     view = replace(ALL, shards=(replace(LLAMA, checkpoint="llama/shard-0-of-8", shards=0),))
     assert not any("shard-0" in line for line in workload_lines(view))
