@@ -199,6 +199,8 @@ def watch_lines(rows: Sequence[WatchedRow]) -> list[str]:
         lines.append(printable(f"{row.directory} → {row.checkpoint}: {row.taken} taken"))
         if row.obstacle:
             lines.append(printable(f"  cannot be looked into: {row.obstacle}"))
+        if row.gives_way:
+            lines.append(printable(f"  reading gives way {row.gives_way}"))
         cells = [(each.name, str(each.version), each.state, each.why) for each in row.saves]
         if cells:
             lines += [f"  {line}" for line in table(("SAVE", "VERSION", "STATE", "WHY"), cells)]

@@ -33,6 +33,7 @@ class WatchedRow(msgspec.Struct, frozen=True, kw_only=True):
         checkpoint: What they are versions of.
         pattern: What their names match, a regular expression.
         taken: How many were published since the daemon started.
+        gives_way: To whom reading saves gave way, and how; empty: none was read yet.
         obstacle: Why the directory cannot be looked into; empty: it can.
         saves: The newest saves that were seen, newest version first.
     """
@@ -41,5 +42,6 @@ class WatchedRow(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: str
     pattern: str
     taken: int
+    gives_way: str = ""
     obstacle: str
     saves: tuple[SaveRow, ...]

@@ -40,6 +40,7 @@ from ckptd.model.signatures import Signature
 from ckptd.model.words import Result
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.hashed_directories import HashedDirectory
+from ckptd.store.files.kernel import read_idle
 from ckptd.store.files.permission import reading_remedy
 from ckptd.store.published.finding import outlook_of
 from ckptd.store.published.hash_runs import HashingProgress
@@ -96,7 +97,10 @@ class PublishAnswers:
         self._jobs = PublishedShards(parts.storage.catalog)
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="publish")
         # Of its own: nobody who waits for a publishing waits for what nobody waits for.
-        self._unattended = ThreadPoolExecutor(1, thread_name_prefix="watch")
+        # Threads that it starts are in its class as well.
+        self._unattended = ThreadPoolExecutor(
+            1, thread_name_prefix="watch", initializer=lambda: taking.note_idle(read_idle())
+        )
         taking.publish, taking.note_seen = self._publish_unattended, workloads.note_seen
 
     async def publish(

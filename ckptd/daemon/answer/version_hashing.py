@@ -22,7 +22,8 @@ class VersionHashing:
     Attributes:
         threads: Where that is waited for.
         workers: How many threads hash.
-        pace: Called by them with how many bytes were read since; it may sleep.
+        pace: Called by them with how many bytes were read since; it may sleep. With one nobody
+            waits, and the page cache is spared.
         took_s: How long it took, once it is hashed.
         paced_s: How much of that the pace slept.
     """
@@ -70,6 +71,7 @@ class VersionHashing:
                 workers=self.workers,
                 on_progress=note_paced,
                 is_cancelled=is_cancelled,
+                spares_cache=self.pace is not None,
             )
             self.took_s = time.monotonic() - began_s
             return hashed

@@ -24,6 +24,7 @@ class WatchedAnswers:
                 checkpoint=each.rule.checkpoint,
                 pattern=each.rule.pattern,
                 taken=each.taken,
+                gives_way=each.gives_way,
                 obstacle=each.obstacle,
                 saves=tuple(
                     SaveRow(

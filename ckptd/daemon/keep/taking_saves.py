@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ckptd.control.messages.checkpoints import PublishRequest, PublishResult
-from ckptd.daemon.keep.read_pace import ReadPace
+from ckptd.daemon.host.disk_load import disk_of, gives_way_to
+from ckptd.daemon.keep.save_pace import SavePace
 from ckptd.daemon.keep.save_reports import SaveReports
 from ckptd.daemon.keep.watching import Watching
 from ckptd.daemon.parts import Parts
@@ -62,8 +63,6 @@ _AGAIN_S: Final = 5.0
 """A save that was not complete is tried again then."""
 _REFUSED_S: Final = 600.0
 """One that could not be published otherwise: it may have been read as a whole before."""
-_BUSY_FACTOR: Final = 4
-"""So many times slower saves are read while bodies move."""
 
 _log = get_logger()
 
@@ -88,6 +87,7 @@ class WatchedDirectory:
         verdicts: What becomes of each save.
         obstacle: Why it could not be looked into; empty: it was.
         taken: Saves that were published since the start.
+        gives_way: To whom reading them gave way, and how; empty: none was read yet.
         stamps: Of saves that are looked into: the last one, and since when it is that.
         refused: Saves that could not be published.
         standing: What the catalog had in the directory when it was looked into.
@@ -101,6 +101,7 @@ class WatchedDirectory:
     verdicts: list[SavedVerdict] = field(default_factory=list)
     obstacle: str = ""
     taken: int = 0
+    gives_way: str = ""
     stamps: dict[str, tuple[Stamp, float]] = field(default_factory=dict)
     refused: dict[str, _Refused] = field(default_factory=dict)
     standing: dict[str, Standing] = field(default_factory=dict)
@@ -150,7 +151,7 @@ class TakingSaves:
         self._offer_changed = offer_changed
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
-        self._slowness = 1
+        self._idle_refusal = ""
         self.watched: list[WatchedDirectory] = []
         for rule in parts.config.watch:
             root, relative = parts.storage.roots.locate(rule.directory)
@@ -171,7 +172,6 @@ class TakingSaves:
     async def _look_on(self, watched: WatchedDirectory, looked: asyncio.Event) -> None:
         reports = watched.reports
         while True:
-            self._slowness = _BUSY_FACTOR if self._is_busy() else 1
             reports.happened.clear()
             # Before the look: what happens after that is reported.
             await reports.follow(watched.waiting())
@@ -289,7 +289,8 @@ class TakingSaves:
     async def _take(self, watched: WatchedDirectory, due: SavedVerdict) -> None:
         rule = watched.rule
         ended = threading.Event()
-        pace = ReadPace(rule.rate_bytes_per_s, ended)
+        disk = await asyncio.to_thread(_disk_of, watched)
+        pace = SavePace(rule.rate_bytes_per_s, disk, is_busy=self._is_busy, ended=ended)
         request = PublishRequest(
             directory=f"{rule.directory.rstrip('/')}/{due.name}",
             checkpoint=rule.checkpoint,
@@ -298,16 +299,24 @@ class TakingSaves:
             settled_s=rule.quiet_s,
             replace=due.replaces,
         )
-        try:
-            await self.publish(request, lambda size_bytes: pace(size_bytes * self._slowness))
-        except CkptdError as error:
-            self._note_refusal(watched, due, error)
-        else:
-            watched.taken += 1
-            watched.refused.pop(due.name, None)
-            _log.info("watch.taken", **_facts(rule, due.version), replaces=due.replaces)
-        finally:
-            ended.set()
+        async with asyncio.TaskGroup() as tasks:
+            measuring = tasks.create_task(pace.measure())
+            try:
+                await self.publish(request, pace)
+            except CkptdError as error:
+                self._note_refusal(watched, due, error)
+            else:
+                watched.taken += 1
+                watched.refused.pop(due.name, None)
+                _log.info("watch.taken", **_facts(rule, due.version), replaces=due.replaces)
+            finally:
+                ended.set()
+                measuring.cancel()
+        watched.gives_way = await asyncio.to_thread(gives_way_to, disk, self._idle_refusal)
+
+    def note_idle(self, refusal: str) -> None:
+        """Take note of why saves are not read in the idle class of disks; empty: they are."""
+        self._idle_refusal = refusal
 
     def _note_refusal(
         self, watched: WatchedDirectory, due: SavedVerdict, error: CkptdError
@@ -338,6 +347,11 @@ class TakingSaves:
                 _log.info("watch.waits", **_facts(watched.rule, each.version), why=each.why)
             elif each.state is SavedState.NOT_TAKEN:
                 _log.info("watch.not_taken", **_facts(watched.rule, each.version), why=each.why)
+
+
+def _disk_of(watched: WatchedDirectory) -> str | None:
+    facts = watched.root.stat("")
+    return None if facts is None else disk_of(facts.st_dev)
 
 
 def _next_due(watched: WatchedDirectory) -> SavedVerdict | None:

@@ -52,6 +52,7 @@ def hash_unit(
     *,
     buffer: memoryview,
     on_progress: Callable[[int], None] | None = None,
+    read: Read | None = None,
 ) -> tuple[bytes, bytes]:
     """Hash a file and each of its blocks. Holes are not read: their bytes are known.
 
@@ -61,6 +62,7 @@ def hash_unit(
         block_size_bytes: The grain.
         buffer: Where it is read to; holds at least one block, or the whole file.
         on_progress: Called with how many bytes were hashed since the last call.
+        read: Reads the file in another way than as usual.
 
     Returns:
         The digest of the unit and the digests of its blocks, concatenated.
@@ -69,8 +71,9 @@ def hash_unit(
         ContentChanged: The file is shorter than it should be.
         OSError: The disk refused.
     """
+    read = read or functools.partial(read_exactly, fd)
     if size_bytes <= block_size_bytes:
-        content = read_exactly(fd, 0, size_bytes, buffer)
+        content = read(0, size_bytes, buffer)
         digest = digest_of(content)
         if on_progress:
             on_progress(size_bytes)
@@ -87,7 +90,8 @@ def hash_unit(
                 if on_progress:
                     on_progress(len(zeros))
             continue
-        for piece in _pieces(fd, start, end, block_size_bytes, buffer, is_ahead=is_ahead):
+        part = (start, end)
+        for piece in _pieces(fd, part, block_size_bytes, buffer, is_ahead=is_ahead, read=read):
             hasher.update(piece)
             digests += [
                 blake3(piece[at : at + block_size_bytes], max_threads=threads).digest()
@@ -119,7 +123,7 @@ def unit_digest(
         pieces = (
             _zeros(end - start)
             if is_hole
-            else _pieces(fd, start, end, 1, buffer, is_ahead=is_ahead)
+            else _pieces(fd, (start, end), 1, buffer, is_ahead=is_ahead)
         )
         for piece in pieces:
             hasher.update(piece)
@@ -254,7 +258,7 @@ def wrong_blocks(
         if is_hole:
             digests += _digests_of_hole(start, end, grain_bytes)
             continue
-        for piece in _pieces(fd, start, end, grain_bytes, buffer, is_ahead=is_ahead):
+        for piece in _pieces(fd, (start, end), grain_bytes, buffer, is_ahead=is_ahead):
             digests += [
                 blake3(piece[at : at + grain_bytes], max_threads=threads).digest()
                 for at in range(0, len(piece), grain_bytes)
@@ -357,13 +361,21 @@ def _threads(size_bytes: int) -> int:
 
 
 def _pieces(
-    fd: int, start: int, end: int, grain_bytes: int, buffer: memoryview, *, is_ahead: bool
+    fd: int,
+    part: tuple[int, int],
+    grain_bytes: int,
+    buffer: memoryview,
+    *,
+    is_ahead: bool,
+    read: Read | None = None,
 ) -> Iterator[memoryview]:
     """Read a part of a file, in multiples of the grain as long as the buffer allows.
 
     A piece is valid until the next one is asked for. If it is read ahead, a thread fills one
     half of the buffer while the other is hashed.
     """
+    start, end = part
+    read = read or functools.partial(read_exactly, fd)
     half = len(buffer) // 2 // grain_bytes * grain_bytes
     is_ahead = is_ahead and half > 0
     step = half if is_ahead else len(buffer) // grain_bytes * grain_bytes
@@ -372,7 +384,7 @@ def _pieces(
     offsets = range(start, end, step)
     if not is_ahead:
         for offset in offsets:
-            yield read_exactly(fd, offset, min(step, end - offset), buffer)
+            yield read(offset, min(step, end - offset), buffer)
         return
     with ThreadPoolExecutor(1, "ckptd-read") as reader:
         halves = itertools.cycle((buffer[:step], buffer[step : 2 * step]))
@@ -380,7 +392,7 @@ def _pieces(
         for offset in offsets:
             ready = coming
             length = min(step, end - offset)
-            coming = reader.submit(read_exactly, fd, offset, length, next(halves))
+            coming = reader.submit(read, offset, length, next(halves))
             if ready:
                 yield ready.result()
         if coming:

@@ -9,7 +9,7 @@ import fcntl
 import os
 import signal
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from ckptd.errors import CkptdError, NotFound, OutOfSpace, StorageError, shortage_of
@@ -46,6 +46,12 @@ _STATX_BASIC_STATS: Final = 0x7FF
 _FICLONERANGE: Final = 0x4020940D
 _CLONE_RANGE: Final = struct.Struct("=qQQQ")
 """``struct file_clone_range`` of <linux/fs.h>: source, where in it, how much, where it goes."""
+_IOPRIO_SET: Final[Mapping[str, int]] = {"x86_64": 251, "aarch64": 30}
+"""Numbers of ioprio_set(2), which the C library does not have, by machine."""
+_THIS_THREAD: Final = (1, 0)
+"""``IOPRIO_WHO_PROCESS`` of <linux/ioprio.h>, and who asks."""
+_IDLE: Final = 3 << 13
+"""``IOPRIO_CLASS_IDLE`` where classes stand."""
 _STATFS_BYTES: Final = 256
 """More than any kernel's answer."""
 
@@ -253,6 +259,22 @@ def last_error() -> OSError:
     """Return what the last call through ctypes in this thread was refused with."""
     code = ctypes.get_errno()
     return OSError(code, os.strerror(code))
+
+
+def read_idle() -> str:
+    """Have disks serve this thread, and all that it starts, after everybody else: ioprio_set(2).
+
+    Whether that counts is up to the scheduler of each disk.
+
+    Returns:
+        Why it cannot be; empty: it is so.
+    """
+    number = _IOPRIO_SET.get(os.uname().machine)
+    if number is None:
+        return "is not known on this kind of machine"
+    if _libc.syscall(number, *_THIS_THREAD, _IDLE) != 0:
+        return f"is refused: {last_error().strerror}"
+    return ""
 
 
 def set_direct(fd: int, *, is_direct: bool) -> None:

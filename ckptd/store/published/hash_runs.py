@@ -21,8 +21,10 @@ from typing import Final, Generic, NamedTuple, Protocol, TypeVar, overload
 
 from ckptd.buffers import page_buffer
 from ckptd.limits import MIB, MS, SECOND
+from ckptd.store.files.hashing import Read
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.files.sparing_reading import SparingReading
 
 _BATCH_FILES: Final = 64
 _BATCH_BYTES: Final = 16 * MIB
@@ -102,6 +104,7 @@ class HashRun(Generic[_File]):
         on_progress: Called from those threads, one call at a time. It may take its time: the next
             bytes are read when it returns.
         is_cancelled: Asked before each report; a true answer ends the run.
+        spares_cache: What has to be read from the disk does not stay in the page cache.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class HashRun(Generic[_File]):
         *,
         on_progress: Callable[[HashingProgress], None],
         is_cancelled: Callable[[], bool],
+        spares_cache: bool = False,
     ) -> None:
         self._root = root
         self._files = files
@@ -121,6 +125,7 @@ class HashRun(Generic[_File]):
         self._hash_file = hash_file
         self._on_progress = on_progress
         self._is_cancelled = is_cancelled
+        self._spares_cache = spares_cache
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._files_done = self._bytes_done = 0
@@ -162,6 +167,10 @@ class HashRun(Generic[_File]):
             if self._stopped.wait((_RACY_NS - age_ns) / SECOND):
                 raise Cancelled
         return None
+
+    def reader(self, fd: int) -> Read | None:
+        """Return what reads a file; ``None``: it is read as usual."""
+        return SparingReading(fd).read_exactly if self._spares_cache else None
 
     def reporting(self, file: _File) -> Callable[[int], None] | None:
         """Return what takes note of bytes that were read; ``None`` where its batch reports them."""

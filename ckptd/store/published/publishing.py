@@ -47,7 +47,7 @@ _SETTLE_STEP_NS: Final = 100 * MS
 """How often it is asked meanwhile whether somebody still wants the result."""
 
 
-def scan_and_hash(
+def scan_and_hash(  # noqa: PLR0913 (how it is read, each named)
     root: Root,
     relative: str,
     request: PublishOrder,
@@ -55,6 +55,7 @@ def scan_and_hash(
     workers: int,
     on_progress: Callable[[HashingProgress], None],
     is_cancelled: Callable[[], bool],
+    spares_cache: bool = False,
 ) -> HashedDirectory:
     """Find and hash every file below a directory, or one. Blocks; meant for a thread.
 
@@ -65,6 +66,7 @@ def scan_and_hash(
         workers: Threads that hash; each needs a buffer of at least 8 MiB.
         on_progress: Called from those threads, one call at a time.
         is_cancelled: Asked often; a true answer ends the hashing.
+        spares_cache: What has to be read from the disk does not stay in the page cache.
 
     Returns:
         The version, not yet in the catalog.
@@ -88,6 +90,7 @@ def scan_and_hash(
         functools.partial(_hash, root, hashed),
         on_progress=on_progress,
         is_cancelled=is_cancelled,
+        spares_cache=spares_cache,
     )
     try:
         run.run(workers)
@@ -199,6 +202,7 @@ def _hash_open(
                 block_size,
                 buffer=buffer,
                 on_progress=run.reporting(candidate),
+                read=run.reader(fd),
             )
             after = fingerprint_of(os.fstat(fd))
     except ContentChanged as error:

@@ -1,16 +1,20 @@
+import ctypes
 import errno
 import mmap
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ckptd.errors import CkptdError, NotFound, OutOfSpace, Shortage, StorageError
 from ckptd.limits import MIB
+from ckptd.store.files import kernel
 from ckptd.store.files.kernel import (
     is_open_for_writing,
     mapping_os_errors,
+    read_idle,
     reserve,
     storage_error,
     sync_data,
@@ -187,3 +191,34 @@ def test_a_failed_sync_is_no_shortage_that_passes(
     ):
         sync(0)
     assert not isinstance(caught.value, Shortage)
+
+
+_IOPRIO_GET = {"x86_64": 252, "aarch64": 31}
+
+
+def io_class() -> int:
+    """Return the class in which disks serve this thread: 3 is the idle one."""
+    libc = ctypes.CDLL(None)
+    return int(libc.syscall(_IOPRIO_GET[os.uname().machine], 1, 0)) >> 13
+
+
+def test_a_thread_and_those_that_it_starts_read_in_the_idle_class_and_no_other_does() -> None:
+    if os.uname().machine not in _IOPRIO_GET:
+        pytest.skip("the number of the system call is not known")
+    before = io_class()
+
+    def classes() -> tuple[int, int]:
+        with ThreadPoolExecutor(1) as started:
+            return io_class(), started.submit(io_class).result()
+
+    with ThreadPoolExecutor(1) as threads:
+        why = threads.submit(read_idle).result()
+        if why:
+            pytest.skip(why)
+        assert threads.submit(classes).result() == (3, 3)
+    assert io_class() == before != 3
+
+
+def test_on_a_machine_that_is_not_known_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "_IOPRIO_SET", {})
+    assert read_idle() == "is not known on this kind of machine"
