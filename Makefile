@@ -39,7 +39,7 @@ TESTS := $(PYTEST) --numprocesses $(WORKERS) --dist worksteal
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-ceilings bench-peers profile bench-core bench-shaping bench-stallers bench-keeping bench-swaps bench-bombs bench-units fault-bench kill-test drill-fleet rotation-test race-test fault-test \
+.PHONY: help demo test check bench bench-ceilings bench-peers profile bench-core bench-shaping bench-stallers bench-keeping bench-watching bench-swaps bench-bombs bench-units fault-bench kill-test drill-fleet rotation-test race-test fault-test \
 	fuzz sim ablations mutants rooms manual install install-service clean
 
 help: ## Show this list
@@ -100,6 +100,9 @@ bench-stallers: install ## Recover beside a thousand stallers and without, in tu
 
 bench-keeping: install ## Measure what watching costs, how soon a change is known, and hashing again: FILES=10000, SIZE=10GiB
 	@$(BIN)/python -m tests.benchmarks.keeping $(if $(FILES),--files '$(FILES)') $(if $(SIZE),--size '$(SIZE)')
+
+bench-watching: install ## Measure saves in watched directories, and daemons at rest: ROWS='offer beside pace rest', DAEMONS=64, SIZE=2GiB
+	@$(BIN)/python -m tests.benchmarks.watching $(ROWS) $(if $(DAEMONS),--daemons '$(DAEMONS)') $(if $(SIZE),--size '$(SIZE)')
 
 bench-swaps: install ## Swap the active version while somebody reads: ROUNDS=200, FILES=8
 	@$(BIN)/python -m tests.benchmarks.swapping $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(FILES),--files '$(FILES)')

@@ -29,6 +29,7 @@ from ckptd.daemon.answer.version_hashing import VersionHashing
 from ckptd.daemon.answer.workload_answers import Workloads
 from ckptd.daemon.host.systemd import keeps_descriptors
 from ckptd.daemon.keep.passed_keeping import PassedKeeping
+from ckptd.daemon.keep.save_pace import SavePace
 from ckptd.daemon.keep.taking_saves import TakingSaves
 from ckptd.daemon.parts import Parts, Storage
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
@@ -128,14 +129,12 @@ class PublishAnswers:
             passing.settle()
             self._note(result, self._now() - started_ns)
 
-    async def _publish_unattended(
-        self, request: PublishRequest, pace: Callable[[int], None]
-    ) -> PublishResult:
+    async def _publish_unattended(self, request: PublishRequest, pace: SavePace) -> PublishResult:
         """Publish what nobody asked for in a request, in one thread.
 
         Args:
             request: What; nothing can be passed.
-            pace: Called by that thread with how many bytes it has read since; it may sleep.
+            pace: Keeps that thread.
 
         Raises:
             CkptdError: As the store raises it.

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from ckptd.daemon.keep.save_pace import SavePace
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.hash_runs import HashingProgress
@@ -30,7 +31,7 @@ class VersionHashing:
 
     threads: ThreadPoolExecutor
     workers: int
-    pace: Callable[[int], None] | None = None
+    pace: SavePace | None = None
     took_s: float = 0.0
     paced_s: float = 0.0
 
@@ -62,6 +63,15 @@ class VersionHashing:
                 self.paced_s += time.monotonic() - began_s
                 read_bytes = progress.bytes_done
 
+        breathed_s = 0.0  # by another thread: the one that reads ahead
+
+        def breathe(size_bytes: int) -> None:
+            nonlocal breathed_s
+            assert self.pace is not None
+            began_s = time.monotonic()
+            self.pace.breathe(size_bytes)
+            breathed_s += time.monotonic() - began_s
+
         def hash_it() -> HashedDirectory:
             began_s = time.monotonic()  # others may have been hashed first
             hashed = scan_and_hash(
@@ -71,9 +81,10 @@ class VersionHashing:
                 workers=self.workers,
                 on_progress=note_paced,
                 is_cancelled=is_cancelled,
-                spares_cache=self.pace is not None,
+                breathe=None if self.pace is None else breathe,
             )
             self.took_s = time.monotonic() - began_s
+            self.paced_s += breathed_s
             return hashed
 
         return asyncio.get_running_loop().run_in_executor(self.threads, hash_it)

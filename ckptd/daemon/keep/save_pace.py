@@ -36,6 +36,8 @@ class SavePace:
         ended: threading.Event,
     ) -> None:
         self._pace = ReadPace(rate_bytes_per_s, ended)
+        self._rate_bytes_per_s = rate_bytes_per_s
+        self._ended = ended
         self._disk = disk
         self._is_busy = is_busy
         self._yielding = DiskYielding()
@@ -46,6 +48,11 @@ class SavePace:
         """Take note of bytes that were read; return when the next ones may be."""
         self._read_bytes += size_bytes
         self._pace(int(size_bytes / self._share))
+
+    def breathe(self, size_bytes: int) -> None:
+        """Take note of a few bytes from the disk; return when others had their time there."""
+        if self._share < 1.0:
+            self._ended.wait(size_bytes / (self._rate_bytes_per_s * self._share))
 
     async def measure(self) -> NoReturn:
         """Look at what else the disk does, until cancelled."""

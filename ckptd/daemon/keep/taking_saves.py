@@ -130,7 +130,7 @@ class TakingSaves:
         clock: Seconds that go on.
 
     Attributes:
-        publish: Publishes; the function is given the rate at which it reads.
+        publish: Publishes; given how fast it reads.
         note_seen: Given saves that are complete, and when they changed last, in Unix time.
         watched: All directories, as configured.
     """
@@ -144,7 +144,7 @@ class TakingSaves:
         offer_changed: Callable[[], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.publish: Callable[[PublishRequest, Callable[[int], None]], Awaitable[PublishResult]]
+        self.publish: Callable[[PublishRequest, SavePace], Awaitable[PublishResult]]
         self.note_seen: Callable[[CheckpointName, Version, float], None] = lambda *_: None
         self._catalog: Catalog = parts.storage.catalog
         self._is_busy = is_busy

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from ckptd.limits import KIB
 from ckptd.store.files.hashing import read_exactly
 from ckptd.store.files.kernel import drop_cached
 
 _UNKNOWN: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 """What is said where nobody knows what is in memory."""
+
+_STEP_BYTES: Final = 256 * KIB
+"""Read from the disk at once: a millisecond of a slow one, for which a job's write may wait."""
 
 
 class SparingReading:
@@ -24,10 +29,12 @@ class SparingReading:
 
     Args:
         fd: A descriptor of it; its position is not used.
+        breathe: Called with how many bytes came from the disk, after each few; it may sleep.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, breathe: Callable[[int], None]) -> None:
         self._fd = fd
+        self._breathe = breathe
         self._is_known = True
         self._was_read = False
 
@@ -45,8 +52,7 @@ class SparingReading:
         """
         there_bytes = self._read_cached(offset, buffer[:size_bytes])
         if there_bytes < size_bytes:
-            rest = buffer[there_bytes:size_bytes]
-            read_exactly(self._fd, offset + there_bytes, len(rest), rest)
+            self._read_from_disk(offset + there_bytes, buffer[there_bytes:size_bytes])
             if self._is_known:
                 # The kernel reads ahead: what is there behind what was read came with that.
                 start = offset if self._was_read else offset + there_bytes
@@ -54,6 +60,13 @@ class SparingReading:
                     drop_cached(self._fd, start, offset + size_bytes - start)
         self._was_read = there_bytes < size_bytes
         return buffer[:size_bytes]
+
+    def _read_from_disk(self, offset: int, room: memoryview) -> None:
+        """Read a few bytes after the other, so that others come in between."""
+        for at in range(0, len(room), _STEP_BYTES):
+            step = room[at : at + _STEP_BYTES]
+            read_exactly(self._fd, offset + at, len(step), step)
+            self._breathe(len(step))
 
     def _read_cached(self, offset: int, room: memoryview) -> int:
         """Read what is in memory from a place on; return how many bytes that was."""

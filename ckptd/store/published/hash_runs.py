@@ -104,7 +104,8 @@ class HashRun(Generic[_File]):
         on_progress: Called from those threads, one call at a time. It may take its time: the next
             bytes are read when it returns.
         is_cancelled: Asked before each report; a true answer ends the run.
-        spares_cache: What has to be read from the disk does not stay in the page cache.
+        breathe: Called after each few bytes that had to come from the disk, with how many; it may
+            sleep. They do not stay in the page cache. ``None``: files are read as usual.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class HashRun(Generic[_File]):
         *,
         on_progress: Callable[[HashingProgress], None],
         is_cancelled: Callable[[], bool],
-        spares_cache: bool = False,
+        breathe: Callable[[int], None] | None = None,
     ) -> None:
         self._root = root
         self._files = files
@@ -125,7 +126,7 @@ class HashRun(Generic[_File]):
         self._hash_file = hash_file
         self._on_progress = on_progress
         self._is_cancelled = is_cancelled
-        self._spares_cache = spares_cache
+        self._breathe = breathe
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._files_done = self._bytes_done = 0
@@ -170,7 +171,7 @@ class HashRun(Generic[_File]):
 
     def reader(self, fd: int) -> Read | None:
         """Return what reads a file; ``None``: it is read as usual."""
-        return SparingReading(fd).read_exactly if self._spares_cache else None
+        return SparingReading(fd, self._breathe).read_exactly if self._breathe else None
 
     def reporting(self, file: _File) -> Callable[[int], None] | None:
         """Return what takes note of bytes that were read; ``None`` where its batch reports them."""

@@ -55,7 +55,7 @@ def scan_and_hash(  # noqa: PLR0913 (how it is read, each named)
     workers: int,
     on_progress: Callable[[HashingProgress], None],
     is_cancelled: Callable[[], bool],
-    spares_cache: bool = False,
+    breathe: Callable[[int], None] | None = None,
 ) -> HashedDirectory:
     """Find and hash every file below a directory, or one. Blocks; meant for a thread.
 
@@ -66,7 +66,8 @@ def scan_and_hash(  # noqa: PLR0913 (how it is read, each named)
         workers: Threads that hash; each needs a buffer of at least 8 MiB.
         on_progress: Called from those threads, one call at a time.
         is_cancelled: Asked often; a true answer ends the hashing.
-        spares_cache: What has to be read from the disk does not stay in the page cache.
+        breathe: Called after each few bytes that had to come from the disk, with how many; it may
+            sleep. They do not stay in the page cache. ``None``: files are read as usual.
 
     Returns:
         The version, not yet in the catalog.
@@ -90,7 +91,7 @@ def scan_and_hash(  # noqa: PLR0913 (how it is read, each named)
         functools.partial(_hash, root, hashed),
         on_progress=on_progress,
         is_cancelled=is_cancelled,
-        spares_cache=spares_cache,
+        breathe=breathe,
     )
     try:
         run.run(workers)

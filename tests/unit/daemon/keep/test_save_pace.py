@@ -80,3 +80,18 @@ async def test_while_bodies_move_it_is_a_quarter(
     disk.is_there = False
     pace = SavePace(MIB, name, is_busy=lambda: True, ended=ended)
     assert await share_after(pace, disk, read_bytes=MIB, written_bytes=0) == 0.25
+
+
+def test_it_breathes_after_each_few_bytes_beside_others_only() -> None:
+    waited: list[float] = []
+
+    class Ended(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout or 0.0)
+            return True
+
+    ended = Ended()
+    SavePace(MIB, "vda", is_busy=lambda: False, ended=ended).breathe(MIB // 4)
+    assert waited == []
+    SavePace(MIB, "vda", is_busy=lambda: True, ended=ended).breathe(MIB // 4)
+    assert waited == [1.0]

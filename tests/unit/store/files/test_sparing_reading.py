@@ -61,7 +61,7 @@ def only_in_memory(
 
 def read_all(fd: int) -> bytes:
     """Read two pages at a time."""
-    reading, room, content = SparingReading(fd), page_buffer(2 * PAGE), b""
+    reading, room, content = SparingReading(fd, lambda _: None), page_buffer(2 * PAGE), b""
     for offset in range(0, len(CONTENT), 2 * PAGE):
         size_bytes = min(2 * PAGE, len(CONTENT) - offset)
         content += reading.read_exactly(offset, size_bytes, room)
@@ -106,4 +106,16 @@ def test_what_a_disk_cannot_read_is_said(fd: int, monkeypatch: pytest.MonkeyPatc
 
 def test_a_file_that_is_shorter_is_another(fd: int) -> None:
     with pytest.raises(ContentChanged):
-        SparingReading(fd).read_exactly(4 * PAGE, 2 * PAGE, page_buffer(2 * PAGE))
+        SparingReading(fd, lambda _: None).read_exactly(4 * PAGE, 2 * PAGE, page_buffer(2 * PAGE))
+
+
+def test_others_come_in_between_what_is_read_from_the_disk(
+    fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sparing_reading, "_STEP_BYTES", 2 * PAGE)
+    only_in_memory(monkeypatch, {0})
+    breaths: list[int] = []
+    room = page_buffer(6 * PAGE)
+    read = SparingReading(fd, breaths.append).read_exactly(0, len(CONTENT), room)
+    assert bytes(read) == CONTENT
+    assert breaths == [2 * PAGE, 2 * PAGE, 7]
