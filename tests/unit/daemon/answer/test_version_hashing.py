@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,8 @@ import pytest
 
 from ckptd.daemon.answer import version_hashing
 from ckptd.daemon.answer.version_hashing import VersionHashing
+from ckptd.daemon.keep.save_pace import SavePace
+from ckptd.limits import MIB
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.store.files.roots import Root
 from ckptd.store.published.hash_runs import HashingProgress
@@ -42,9 +45,12 @@ async def test_what_is_slept_to_keep_to_a_rate_is_counted_apart(root: Root, cloc
     await asyncio.to_thread(write_files, Path(root.path, "v1"), {"a": b"1" * 1000, "b": b"2" * 10})
     read: list[int] = []
 
-    def pace(size_bytes: int) -> None:
-        read.append(size_bytes)
-        clock.sleep(2.0)
+    class Pace(SavePace):
+        def __call__(self, size_bytes: int) -> None:
+            read.append(size_bytes)
+            clock.sleep(2.0)
+
+    pace = Pace(MIB, None, is_busy=lambda: False, ended=threading.Event())
 
     def note(progress: HashingProgress) -> None:
         clock.sleep(0.5)  # that long it takes to hash so far
