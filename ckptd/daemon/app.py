@@ -182,7 +182,10 @@ class Daemon:
         )
         serving.content.described = self._retention.leases.note_asked
         serving.content.sent = self._retention.leases.note_sent
-        self._measuring.retention = self._retention.retaining.seen
+        self._measuring.saves, self._measuring.retention = (
+            self._taking.seen,
+            self._retention.retaining.seen,
+        )
         self._recovering.staging.could_free = self._retention.retaining.could_free
         self._recovering.connect(self._measuring.note, self._measuring.note_end)
         self._rate_memory = RateMemory(

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.quantities import format_duration
 from ckptd.model.watched_names import WatchRule
-from ckptd.model.words import PlaceState, SavedState
+from ckptd.model.words import NotTaken, PlaceState, SavedState
 
 SCAN_S: Final = 15.0
 """How often a directory is looked into about which the kernel reports what happens: so late is what
@@ -120,6 +120,7 @@ class SavedVerdict(NamedTuple):
         why: For people; empty if there is nothing to say.
         wait_s: When to look again; 0: that is not known.
         replaces: It is published in place of what was published before.
+        reason: Why it is not taken; ``None``: it is, or will be.
     """
 
     name: str
@@ -128,6 +129,7 @@ class SavedVerdict(NamedTuple):
     why: str = ""
     wait_s: float = 0.0
     replaces: bool = False
+    reason: NotTaken | None = None
 
 
 def newest_names(rule: WatchRule, names: Iterable[str], count_max: int) -> list[str]:
@@ -165,12 +167,12 @@ def decide(rule: WatchRule, look: WatchLook) -> list[SavedVerdict]:
     for version, seen in saves_in(rule, look.names):
         if not seen.is_directory:
             why = "is a link or a file; only directories are taken"
-            verdicts.append(SavedVerdict(seen.name, version, SavedState.NOT_TAKEN, why))
+            verdicts.append(_not_taken(seen.name, version, NotTaken.NO_DIRECTORY, why))
             continue
         other = by_version.setdefault(version, seen.name)
         if other != seen.name:
             why = f"{other!r} is the same version"
-            verdicts.append(SavedVerdict(seen.name, version, SavedState.NOT_TAKEN, why))
+            verdicts.append(_not_taken(seen.name, version, NotTaken.TWICE, why))
             continue
         known = look.standing.get(seen.name)
         if known is None:
@@ -201,6 +203,21 @@ def next_look_s(
     return next_s
 
 
+def behind_s(verdicts: Iterable[SavedVerdict], changes: Mapping[str, LastChange]) -> float:
+    """Return since when the newest save has been the same, and not on offer; 0: it is, or rests.
+
+    Args:
+        verdicts: What becomes of the saves in a directory, newest version first.
+        changes: When something changed last in those that were looked into.
+    """
+    for each in verdicts:
+        if each.state is SavedState.TAKEN or each.reason is NotTaken.WITHDRAWN:
+            return 0.0
+        if each.name in changes:
+            return changes[each.name].seen_s
+    return 0.0
+
+
 def rotated_away(rule: WatchRule, look: WatchLook) -> list[Standing]:
     """Return what was taken here and is not there any more."""
     return [
@@ -218,11 +235,11 @@ def _of_known(
     """Decide about a save of which the catalog knows that something stands there."""
     if (known.checkpoint, known.version) != (rule.checkpoint, version):
         why = f"stands in the catalog as {known.checkpoint}@{known.version}"
-        return SavedVerdict(name, version, SavedState.NOT_TAKEN, why)
+        return _not_taken(name, version, NotTaken.OTHERWISE, why)
     match known.state:
         case PlaceState.WITHDRAWN:
             why = "was taken off offer by an operator"
-            return SavedVerdict(name, version, SavedState.NOT_TAKEN, why)
+            return _not_taken(name, version, NotTaken.WITHDRAWN, why)
         case PlaceState.SUSPECT | PlaceState.UNSEEN:
             why = "what stands there is being looked at"
             return SavedVerdict(name, version, SavedState.WAITS, why)
@@ -231,7 +248,7 @@ def _of_known(
             if change is not None and change.changed_at_s <= known.added_at_s:
                 # Rot, which must not be published as if somebody had saved it.
                 why = "is not what was published, though nothing was written since"
-                return SavedVerdict(name, version, SavedState.NOT_TAKEN, why)
+                return _not_taken(name, version, NotTaken.ROTTEN, why)
             return _when_quiet(rule, look, name, version, replaces=True)
         case PlaceState.HERE | PlaceState.CHOSEN | PlaceState.PARTIAL:
             return SavedVerdict(name, version, SavedState.TAKEN)
@@ -243,7 +260,7 @@ def _of_new(
     """Decide about a save that was not published."""
     if not is_newest:
         why = f"is not one of the newest {rule.newest}"
-        return SavedVerdict(name, version, SavedState.NOT_TAKEN, why)
+        return _not_taken(name, version, NotTaken.OLD, why)
     return _when_quiet(rule, look, name, version, replaces=False)
 
 
@@ -264,9 +281,15 @@ def _when_quiet(
         return SavedVerdict(name, version, SavedState.WAITS, why, left_s)
     refusal = look.refusals.get(name)
     if refusal is not None and refusal.changed_at_s == change.changed_at_s and refusal.left_s > 0:
-        state = SavedState.WAITS if refusal.is_passing else SavedState.NOT_TAKEN
-        return SavedVerdict(name, version, state, refusal.why, refusal.left_s)
+        if refusal.is_passing:
+            return SavedVerdict(name, version, SavedState.WAITS, refusal.why, refusal.left_s)
+        refused = _not_taken(name, version, NotTaken.REFUSED, refusal.why)
+        return refused._replace(wait_s=refusal.left_s)
     return SavedVerdict(name, version, SavedState.DUE, replaces=replaces)
+
+
+def _not_taken(name: str, version: Version, reason: NotTaken, why: str) -> SavedVerdict:
+    return SavedVerdict(name, version, SavedState.NOT_TAKEN, why, reason=reason)
 
 
 def _not_pointed_to(rule: WatchRule, look: WatchLook, version: Version) -> str:

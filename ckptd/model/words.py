@@ -637,6 +637,25 @@ class SavedState(enum.StrEnum):
     """It is not published; why says more."""
 
 
+class NotTaken(enum.StrEnum):
+    """Why a save in a watched directory is not published."""
+
+    NO_DIRECTORY = "no_directory"
+    """It is a link or a file."""
+    TWICE = "twice"
+    """Another name is the same version."""
+    OLD = "old"
+    """It is not one of the newest."""
+    OTHERWISE = "otherwise"
+    """It stands in the catalog as something else."""
+    WITHDRAWN = "withdrawn"
+    """An operator took it off offer."""
+    ROTTEN = "rotten"
+    """It changed, though nothing was written."""
+    REFUSED = "refused"
+    """It could not be published when that was tried."""
+
+
 class ReadReason(enum.StrEnum):
     """Why something on offer was read and hashed again."""
 

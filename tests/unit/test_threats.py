@@ -35,8 +35,8 @@ def test_all_faults_of_configuration_adversaries_process_disk_and_network_are_th
     assert [number for number, *_ in FAULTS] == [
         *(f"C{number}" for number in range(1, 11)),
         *(f"A{number}" for number in (1, 2, *range(5, 12), 13, 14)),
-        *("X4", "X8", "X9", "X10", "X11", "X12", "X13", "X14"),
-        *(f"D{number}" for number in range(12, 49)),
+        *("X4", "X8", "X9", "X10", "X11", "X12", "X13", "X14", "X15"),
+        *(f"D{number}" for number in range(12, 50)),
         *(f"N{number}" for number in range(1, 14)),
     ]
 

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,6 +22,7 @@ from ckptd.control.messages.checkpoints import PublishRequest, PublishResult
 from ckptd.daemon.host.disk_load import disk_of, gives_way_to
 from ckptd.daemon.keep.save_pace import SavePace
 from ckptd.daemon.keep.save_reports import SaveReports
+from ckptd.daemon.keep.saves_seen import SavesSeen
 from ckptd.daemon.keep.watching import Watching
 from ckptd.daemon.parts import Parts
 from ckptd.errors import CkptdError, ContentChanged, NotFound
@@ -33,6 +35,7 @@ from ckptd.model.watch_decisions import (
     SeenName,
     Standing,
     WatchLook,
+    behind_s,
     decide,
     newest_names,
     next_look_s,
@@ -41,6 +44,7 @@ from ckptd.model.watch_decisions import (
 )
 from ckptd.model.watched_names import WatchRule
 from ckptd.model.words import SavedState
+from ckptd.observe.durations import NO_RECOVERIES
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.layout import inside
 from ckptd.store.files.roots import Root
@@ -152,11 +156,26 @@ class TakingSaves:
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
         self._idle_refusal = ""
+        self._on_offer = NO_RECOVERIES
         self.watched: list[WatchedDirectory] = []
         for rule in parts.config.watch:
             root, relative = parts.storage.roots.locate(rule.directory)
             reports = SaveReports(watching, rule, root, relative)
             self.watched.append(WatchedDirectory(rule, root, relative, reports))
+
+    def seen(self) -> SavesSeen:
+        """Return what became of saves, as numbers."""
+        now_s = self._clock()
+        verdicts = [each for watched in self.watched for each in watched.verdicts]
+        behind = (behind_s(each.verdicts, each.changes(now_s)) for each in self.watched)
+        return SavesSeen(
+            states=Counter(each.state for each in verdicts),
+            not_taken=Counter(each.reason for each in verdicts if each.reason is not None),
+            taken=sum(each.taken for each in self.watched),
+            blind=sum(bool(each.obstacle) for each in self.watched),
+            behind_s=max(behind, default=0.0),
+            on_offer=self._on_offer,
+        )
 
     async def run(self) -> None:
         """Look and publish until cancelled."""
@@ -288,7 +307,7 @@ class TakingSaves:
 
     async def _take(self, watched: WatchedDirectory, due: SavedVerdict) -> None:
         rule = watched.rule
-        ended = threading.Event()
+        ended, change = threading.Event(), watched.stamps.get(due.name)
         disk = await asyncio.to_thread(_disk_of, watched)
         pace = SavePace(rule.rate_bytes_per_s, disk, is_busy=self._is_busy, ended=ended)
         request = PublishRequest(
@@ -307,6 +326,8 @@ class TakingSaves:
                 self._note_refusal(watched, due, error)
             else:
                 watched.taken += 1
+                if change is not None:
+                    self._on_offer = self._on_offer.plus(self._clock() - change[1])
                 watched.refused.pop(due.name, None)
                 _log.info("watch.taken", **_facts(rule, due.version), replaces=due.replaces)
             finally:

@@ -19,6 +19,7 @@ from ckptd.daemon.host.activation import METRICS
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootWatch
 from ckptd.daemon.keep.keeping import KEEP_METRICS, Keeping
 from ckptd.daemon.keep.reads import READ_METRICS
+from ckptd.daemon.keep.saves_seen import SAVE_METRICS, SavesSeen
 from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS, Limiting
 from ckptd.daemon.measure.capacity import CAPACITY_METRICS, PLACE_METRICS
 from ckptd.daemon.measure.conflicts import CONFLICT_METRICS, ConflictWatch
@@ -101,6 +102,7 @@ class Measuring:
         copies: Counts copies.
         conflicts: Looks for versions with several contents.
         retention: What retention did, and what it saw last.
+        saves: Returns what became of saves in watched directories.
         copying: Likewise, copying.
         workloads: What jobs that save do to this node.
     """
@@ -130,6 +132,7 @@ class Measuring:
         self._root_watch = root_watch
         self._log = log
         self.retention = RetentionSeen()
+        self.saves: Callable[[], SavesSeen] = SavesSeen
         self.copying = CopyingSeen()
         self._lag = LagWindow()
         self._totals = Totals()
@@ -308,6 +311,7 @@ class Measuring:
             MetricGroup(lambda: self.conflicts.conflicts, CONFLICT_METRICS),
             MetricGroup(self._recovering.placed, PLACING_METRICS),
             MetricGroup(self._keeping.keep, KEEP_METRICS),
+            MetricGroup(self.saves, SAVE_METRICS),
             MetricGroup(lambda: self._keeping.reads, READ_METRICS),
             MetricGroup(lambda: self._recovering.staging.repaired_units, REPAIR_METRICS),
             MetricGroup(lambda: self._recovering.staging.warm.kept_bytes, WARM_METRICS),

@@ -9,6 +9,7 @@ from ckptd.model.watch_decisions import (
     SeenName,
     Standing,
     WatchLook,
+    behind_s,
     decide,
     newest_names,
     next_look_s,
@@ -16,7 +17,7 @@ from ckptd.model.watch_decisions import (
     to_look_into,
 )
 from ckptd.model.watched_names import WatchRule, name_pattern
-from ckptd.model.words import PlaceState, SavedState
+from ckptd.model.words import NotTaken, PlaceState, SavedState
 
 RULE = WatchRule(
     directory="/data",
@@ -183,3 +184,43 @@ def test_where_nothing_waits_a_directory_is_scanned_now_and_then() -> None:
     assert next_look_s(verdicts, {}, is_reported=True) == 15.0
     assert next_look_s(verdicts, {}, is_reported=False) == 1.0
     assert next_look_s([], {}, is_reported=True) == 15.0
+
+
+def test_the_reason_is_a_word_of_its_own() -> None:
+    no = Refusal("no", 100.0, left_s=30.0, is_passing=False)
+    names = ("v9", "v09", "v8", "v7", "v6", "v5", "v4")
+    known = {
+        "v7": replace(standing(version=7), checkpoint=CheckpointName("other")),
+        "v6": standing(PlaceState.WITHDRAWN, version=6),
+        "v5": replace(standing(PlaceState.STALE, version=5), added_at_s=200.0),
+    }
+    look = look_at(*names, known=known, refusals={"v09": no})
+    seen = (*look.names, SeenName("v3", is_directory=False))
+    verdicts = decide(RULE, look._replace(names=seen))
+    assert {each.name: each.reason for each in verdicts} == {
+        "v09": NotTaken.REFUSED,
+        "v9": NotTaken.TWICE,
+        "v8": None,
+        "v7": NotTaken.OTHERWISE,
+        "v6": NotTaken.WITHDRAWN,
+        "v5": NotTaken.ROTTEN,
+        "v4": NotTaken.OLD,
+        "v3": NotTaken.NO_DIRECTORY,
+    }
+
+
+@pytest.mark.parametrize(
+    ("known", "behind"),
+    [
+        ({}, 5.0),
+        ({"v1": standing()}, 5.0),
+        ({"v2": standing(version=2)}, 0.0),
+        ({"v2": standing(PlaceState.WITHDRAWN, version=2)}, 0.0),
+    ],
+)
+def test_a_job_is_behind_while_its_newest_save_is_not_on_offer(
+    known: dict[str, Standing], behind: float
+) -> None:
+    look = look_at("v1", "v2", known=known)
+    changes = {name: change for name, change in look.changes.items() if name not in known}
+    assert behind_s(decide(RULE, look._replace(changes=changes)), changes) == behind

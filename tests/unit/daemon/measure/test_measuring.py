@@ -21,6 +21,7 @@ from ckptd.daemon.copying.seen import COPY_METRICS, CopyingSeen
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootState
 from ckptd.daemon.keep.keeping import KEEP_METRICS, Keep
 from ckptd.daemon.keep.reads import READ_METRICS, Reads
+from ckptd.daemon.keep.saves_seen import SAVE_METRICS, SavesSeen
 from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS
 from ckptd.daemon.measure.capacity import CAPACITY_METRICS, PLACE_METRICS
 from ckptd.daemon.measure.conflicts import CONFLICT_METRICS
@@ -76,12 +77,14 @@ from ckptd.model.words import (
     HandshakeFailure,
     HandshakeSide,
     KeptBecause,
+    NotTaken,
     PeerState,
     PlaceState,
     RangeOutcome,
     ReadReason,
     RefusalReason,
     Result,
+    SavedState,
     SourceState,
     Stage,
     UnservedReason,
@@ -133,6 +136,10 @@ GIVEN_BACK = ("surplus", "old")
 KEPT = (
     "newest", "every", "room", "active", "kind", "withdrawn", "unseen", "changed", "shared", "read",
     "recovered_here", "recovered_elsewhere", "copies", "refused",
+)  # fmt: skip
+SAVED_STATES = ("taken", "due", "waits", "not taken")
+NOT_TAKEN = (
+    "no_directory", "twice", "old", "otherwise", "withdrawn", "rotten", "refused",
 )  # fmt: skip
 READ_REASONS = ("suspect", "scrub", "verify", "question")
 UNSERVED = (
@@ -255,6 +262,14 @@ FULL: dict[str, Any] = {
     ),
     "retention": retention_seen(),
     "copying": copying_seen(),
+    "saves": SavesSeen(
+        {each: 230 + index for index, each in enumerate(SavedState)},
+        {each: 235 + index for index, each in enumerate(NotTaken)},
+        243,
+        244,
+        245.5,
+        NO_RECOVERIES.plus(7.5),
+    ),
     "conflicts": Conflicts(5),
     "placed": {CheckpointName("llama"): {NodeId("a"): Version(1), NodeId("b"): Version(2)}},
     "newest": NewestSeen({"freshest": 120.5, "stalest": 121.5}, {"freshest": 123, "stalest": 124}),
@@ -330,6 +345,7 @@ FRESH: dict[str, Any] = {
     "audits": AuditsSeen({}, {}, None),
     "retention": RetentionSeen(),
     "copying": CopyingSeen(),
+    "saves": SavesSeen(),
     "conflicts": Conflicts(),
     "placed": {},
     "newest": NewestSeen(),
@@ -376,6 +392,7 @@ ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("conflicts", CONFLICT_METRICS),
     ("placed", PLACING_METRICS),
     ("keep", KEEP_METRICS),
+    ("saves", SAVE_METRICS),
     ("reads", READ_METRICS),
     ("active", ACTIVE_METRICS),
     ("repaired", REPAIR_METRICS),
@@ -490,6 +507,12 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         "ckptd_suspect_units 163.0",
         "ckptd_unserved_units 164.0",
         "ckptd_oldest_check_age_seconds 165.5",
+        *labelled("watch_saves", "state", numbered(230, SAVED_STATES)),
+        *labelled("watch_not_taken_saves", "why", numbered(235, NOT_TAKEN)),
+        "ckptd_watch_taken_saves_total 243.0",
+        "ckptd_watch_blind_directories 244.0",
+        "ckptd_watch_behind_seconds 245.5",
+        *timed("watch_offer_seconds", NO_RECOVERIES.plus(7.5)),
         *labelled("reread_bytes_total", "reason", numbered(166, READ_REASONS)),
         "ckptd_changed_units_total 171.0",
         "ckptd_rotten_units_total 172.0",
@@ -666,7 +689,14 @@ def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
         "criticality": CLASSES,
         "reason": (*WASTE_REASONS, *HANDSHAKE_FAILURES, *REFUSALS, *UNSERVED, *READ_REASONS),
         "source_kind": SOURCE_KINDS,
-        "state": (*SOURCE_STATES, *PEER_STATES, *UNIT_STATES, *PLACE_STATES, *CLAIM_STATES),
+        "state": (
+            *SOURCE_STATES,
+            *PEER_STATES,
+            *UNIT_STATES,
+            *PLACE_STATES,
+            *CLAIM_STATES,
+            *SAVED_STATES,
+        ),
         "direction": DIRECTIONS,
         "class": ("total", *CLASSES),
         "side": (*SIDES, *HANDSHAKE_SIDES),
@@ -676,7 +706,7 @@ def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
         "work": ["publish", "recovery"],
         "outcome": TRANSFER_OUTCOMES,
         "root": ["main", "slow"],
-        "why": (*GOES, *KEPT, *COPIED, *GIVEN_BACK),
+        "why": (*GOES, *KEPT, *COPIED, *GIVEN_BACK, *NOT_TAKEN),
         "which": ["freshest", "stalest", "shortest", "longest", "worst", "together"],
         "provider": ["static"],
         "route": ["/v1/status"],
