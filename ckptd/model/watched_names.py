@@ -36,6 +36,7 @@ class Preset:
 
 
 PRESETS: Final[Mapping[str, Preset]] = {
+    "dcp": Preset(r"[^0-9]*(\d+)", (".metadata",)),
     "deepspeed": Preset(r"global_step(\d+)", pointer="latest"),
     "huggingface": Preset(r"checkpoint-(\d+)", ("trainer_state.json",)),
     "lightning": Preset(r"epoch=\d+-step=(\d+)\.ckpt"),
@@ -43,9 +44,10 @@ PRESETS: Final[Mapping[str, Preset]] = {
     "orbax": Preset(r"(\d+)", ("_CHECKPOINT_METADATA",)),
     "torchtitan": Preset(r"step-(\d+)", (".metadata",)),
 }
-"""By the word that stands in the configuration. Of PyTorch DCP that is what torchtitan writes with
-it; DCP itself leaves names to its callers. Of Lightning only directories are taken, which is what
-its sharded strategies write."""
+"""By the word that stands in the configuration. PyTorch DCP leaves names to its callers: of it any
+name is taken that ends with its only number; torchtitan has names of its own. NVRx writes global
+checkpoints as Megatron does; its local ones are files, of which nothing is taken. Of Lightning only
+directories are, which is what its sharded strategies write."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ def test_what_is_no_pattern_is_refused(pattern: str) -> None:
 @pytest.mark.parametrize(
     ("preset", "name"),
     [
+        ("dcp", "ckpt_7"),
+        ("dcp", "7"),
         ("deepspeed", "global_step7"),
         ("huggingface", "checkpoint-7"),
         ("lightning", "epoch=3-step=7.ckpt"),
@@ -58,6 +60,11 @@ def test_what_is_no_pattern_is_refused(pattern: str) -> None:
 )
 def test_presets_know_the_names_of_frameworks(preset: str, name: str) -> None:
     assert rule(PRESETS[preset].pattern).version_of(name) == 7
+
+
+def test_of_dcp_a_name_with_two_numbers_says_no_version() -> None:
+    assert rule(PRESETS["dcp"].pattern).version_of("epoch-1-step-7") is None
+    assert rule(PRESETS["dcp"].pattern).version_of("step-7.tmp") is None
 
 
 def test_a_pointer_has_a_name_or_a_number() -> None:
