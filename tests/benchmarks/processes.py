@@ -35,6 +35,16 @@ def peak_bytes(pid: int) -> int:
     return sum(_status_bytes(each, "VmHWM") for each in family(pid))
 
 
+def shared_out_bytes(pid: int) -> int:
+    """Return how much memory a process and all that it started take, pages of several by share."""
+    found = 0
+    for each in family(pid):
+        for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                found += int(line.split()[1]) * KIB
+    return found
+
+
 def family(pid: int) -> list[int]:
     """Return a process and all that it started, if they still run."""
     found = [pid]
