@@ -310,6 +310,7 @@ class Daemon:
                 Service("certificates", run=lambda: keep_fresh(identity)),
                 Service("their time", run=lambda: watch_validity(identity, report)),
             ]
+        self._auditing.prefer(self._answers.copying.is_near)
         return services
 
     async def _listen(self) -> None:

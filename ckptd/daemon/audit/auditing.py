@@ -133,6 +133,10 @@ class Auditing:
                 write_s = loop.time() + _WRITE_S
             await asyncio.sleep(_PACE_S if was_due else _LOOK_S)
 
+    def prefer(self, is_near: Callable[[CheckpointName], bool]) -> None:
+        """Audit first what peers claim of names whose copies may fall to this node."""
+        self._timetable.is_near = is_near
+
     async def audit_next(self) -> bool:
         """Audit the claim that is due first; tell whether one was."""
         self._look()

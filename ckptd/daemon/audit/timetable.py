@@ -1,14 +1,15 @@
 """Which claim of a peer is audited next. Knows no clock and no network.
 
-New claims come first, those of the newest version of each checkpoint before all others; claims that
-were audited come again after some eighteen hours. Claims of one version come together: its manifest
+New claims come first, those of the newest version of each checkpoint before all others, and of them
+those of names whose copies may fall to this node; claims that were audited come again after some
+eighteen hours. Claims of one version come together: its manifest
 is opened once for all of them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import count
 from random import Random
@@ -36,6 +37,8 @@ _PRESSING: Final = -(10**9)
 """From here on, below 0, claims of newest versions are due that were never audited: before all
 others, the first of each peer before the second of any. So nobody who invents thousands of them
 holds up more than one of anybody else."""
+_NEAR_MAX: Final = 16
+"""So many claims of one peer, of names near to this node, go before those."""
 _PER_ORIGIN_MAX: Final = 4096
 """So many claims of one peer are audited, the newest versions."""
 
@@ -74,9 +77,13 @@ class Timetable:
 
     Args:
         rng: Spreads the moments.
+
+    Attributes:
+        is_near: Whether copies of a name may fall to this node, which waits for proof then.
     """
 
     def __init__(self, rng: Random) -> None:
+        self.is_near: Callable[[CheckpointName], bool] = lambda _: False
         self._rng = rng
         self._claims: dict[ClaimKey, AuditableClaim] = {}
         self._of_path: dict[PathId, set[ClaimKey]] = {}
@@ -172,10 +179,12 @@ class Timetable:
                     return self._take(key)
         while earliest_ns is not None and earliest_ns <= now:
             _, _, key = self._heap[0]
-            if self._may_ask(key, now=now):
+            is_pressing = earliest_ns < 0 and self._is_newest(key)
+            if self._may_ask(key, now=now) and (is_pressing or earliest_ns >= 0):
                 return self._take(key)
             self._take(key)
-            self._set_due(key, self._pauses[key[0]].until_ns)
+            pause = self._pauses.get(key[0])
+            self._set_due(key, now if pause is None else max(now, pause.until_ns))
             earliest_ns = self._earliest_ns()
         return None
 
@@ -191,9 +200,16 @@ class Timetable:
             return max(now, audited.at_ns + _FAILED_NS[0])
         if not holding.is_whole:
             return now + _GROWN_NS
-        if holding.version < max(self._versions[holding.checkpoint]):
+        if not self._is_newest(key):
             return now
-        return _PRESSING + self._pressing[key[0]]
+        pressing = self._pressing[key[0]]
+        if pressing < _NEAR_MAX and self.is_near(holding.checkpoint):
+            return 2 * _PRESSING + pressing
+        return _PRESSING + pressing
+
+    def _is_newest(self, key: ClaimKey) -> bool:
+        holding = self._claims[key].holding
+        return holding.version >= max(self._versions[holding.checkpoint])
 
     def _spread(self, bounds_ns: tuple[int, int], tries: int) -> int:
         """Return a pause that is twice as long with each try, and differs between claims."""

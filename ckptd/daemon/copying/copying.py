@@ -24,6 +24,7 @@ from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.retain.retention import Retention
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.errors import CkptdError
+from ckptd.model.ids import CheckpointName
 from ckptd.observe.logs import get_logger
 
 _LOOK_S: Final = 0.5
@@ -103,6 +104,10 @@ class Copying:
         )
         self._problem = ""
         self._to_give_back = asyncio.Event()
+
+    def is_near(self, name: CheckpointName) -> bool:
+        """Tell whether copies of a name may fall to this node."""
+        return self._viewing.is_near(name)
 
     def announce(self) -> None:
         """Say of which names this node keeps copies."""

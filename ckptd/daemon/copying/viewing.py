@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Protocol
+from functools import lru_cache
+from typing import Final, Protocol
 
 from ckptd.config import Config
 from ckptd.config.copies import zone_of
 from ckptd.copies.fleet import Claim, FleetNode, FleetVersion, FleetView, OwnCopy, Room
+from ckptd.copies.ordering import ranked
 from ckptd.copies.zones import Zone
 from ckptd.daemon.copying.contents import Content, content_to_copy
 from ckptd.daemon.copying.fleet_memory import FleetMemory
@@ -29,6 +31,8 @@ from ckptd.model.words import PeerState
 from ckptd.net.connection.identity import Identity
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.places import HeldVersion
+
+_NAMES_KNOWN_MAX: Final = 4096
 
 
 class Proofs(Protocol):
@@ -141,6 +145,17 @@ class Viewing:
     def is_proven(self, node: NodeId, digest: Digest, now: int) -> bool:
         """Return whether a node showed that it has what it claims of a version."""
         return self._proofs.is_proven(node, digest, now)
+
+    def is_near(self, name: CheckpointName) -> bool:
+        """Tell whether copies of a name may fall to this node: it is one of the first in its order.
+
+        One more than are asked, for one of them may be in the zone of who saves it.
+        """
+        rule = self._section.rule_of(name)
+        if rule is None:
+            return False
+        members = self._members([name])[name]
+        return self._own in _firsts(name, members, rule.counts.critical + 1)
 
     def zone(self, node: NodeId) -> Zone:
         """Return the zone of a node: by this node's configuration, else by its certificate."""
@@ -285,6 +300,11 @@ class Viewing:
         return FleetVersion(
             facts.checkpoint, facts.version, facts.digest, layout.sizes_bytes, tuple(claims)
         )
+
+
+@lru_cache(_NAMES_KNOWN_MAX)
+def _firsts(name: CheckpointName, members: tuple[NodeId, ...], count: int) -> frozenset[NodeId]:
+    return frozenset(ranked(name, members)[:count])
 
 
 def _newest_first(claimed: Iterable[_Claimed]) -> list[_Claimed]:

@@ -36,6 +36,8 @@ class Table(Timetable):
 
     def __init__(self) -> None:
         super().__init__(Random(1))
+        self.near: set[str] = set()
+        self.is_near = lambda name: name in self.near
         self.now = START
 
     def claims_are(
@@ -185,3 +187,26 @@ def test_entries_that_were_replaced_do_not_pile_up(table: Table) -> None:
         table.claims_are(A, claim(A, NEW), last=right(START))
         table.claims_are(A)
     assert len(table._heap) < 100
+
+
+def test_names_whose_copies_may_fall_to_this_node_are_shown_first(table: Table) -> None:
+    far, near = saved(8, version=2), saved(8, version=2, checkpoint="near")
+    table.near = {"near"}
+    table.claims_are(PathId(A), claim(A, far))
+    table.claims_are(PathId(B), claim(B, far))
+    table.claims_are(PathId(C), claim(C, near))
+    assert [origin for origin, _ in table.due()] == [C, A, B]
+
+
+def test_who_makes_up_names_that_are_near_holds_others_up_for_a_moment_only(table: Table) -> None:
+    made_up = [saved(8, version=2, checkpoint=f"near-{number}") for number in range(40)]
+    table.near = {each.checkpoint for each in made_up}
+    table.claims_are(PathId(A), *(claim(A, each) for each in made_up))
+    table.claims_are(PathId(B), claim(B, NEW))
+    assert [origin for origin, _ in table.due()].index(B) <= timetable._NEAR_MAX
+
+
+def test_what_is_not_the_newest_any_more_presses_no_more(table: Table) -> None:
+    table.claims_are(PathId(A), claim(A, OLD))
+    table.claims_are(PathId(B), claim(B, OLD), claim(B, NEW))
+    assert table.next() == (B, 2)
