@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fleet",
         action="store_true",
-        help="play the loss of a node and of a zone that have copies; default size: 32MiB",
+        help="play the loss of a node and of a zone that have copies; default size: 16MiB",
     )
     parser.add_argument(
         "--picture",
@@ -147,7 +147,7 @@ def _run_job(arguments: argparse.Namespace) -> ExitCode:
 def _run_fleet(arguments: argparse.Namespace) -> ExitCode:
     if arguments.directory is not None:
         raise UsageError("--fleet", "makes up what is lost, and DIR is something else")
-    asked_bytes = _asked_bytes(arguments.size or "32MiB")
+    asked_bytes = _asked_bytes(arguments.size or "16MiB")
     path = os.path.abspath(arguments.picture or "ckptd-fleet.svg")
     if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
         raise NotFound(f"directory {os.path.dirname(path)}", "cannot be written to")

@@ -33,8 +33,8 @@ from ckptd.cli.render.live import Show, showing
 from ckptd.cli.render.text import Picture
 from ckptd.errors import CkptdError
 
-FLEET_COPIES: Final = 14
-"""So many saves of all ranks fit: four that they keep and two versions of copies, what is brought
+FLEET_COPIES: Final = 24
+"""So many saves of all ranks fit: ten that they keep and two versions of copies, what is brought
 back, and what is being saved, staged or removed."""
 _FRAME_S: Final = 0.2
 
@@ -142,7 +142,12 @@ class FleetCourse:
             self._wait_for_copies(0, "the job begins")
             self._wait_for_saves(2)
             self._lose_node(self._nodes[2 % len(self._nodes)])
-            self._wait_for_saves(2)
+            self._wait_for_saves(1)
+            self._wait_for_copies(
+                self._launcher.job.newest_saved() - 1,
+                "the job goes on",
+                since_s=self._onlooker.elapsed_s(),
+            )
             self._lose_zone(list(self._fleet.zones)[-1])
             self._wait_for_saves(1)
             self._launcher.stop()

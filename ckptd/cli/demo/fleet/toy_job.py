@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 SAVE_EVERY_S: Final = 2.0
-SAVES_KEPT: Final = 4
-"""So many of its newest saves a rank keeps; older ones it removes."""
+SAVES_KEPT: Final = 10
+"""So many of its newest saves a rank keeps; older ones it removes. A node audits one claim a second
+before it counts on it, so at this rate copies come some versions later."""
 MARKER: Final = "done"
 """The file that is written last."""
 
