@@ -29,6 +29,8 @@ class Holders:
         there: Proven, on nodes that answer: the least urgent class that each has.
         lost: The same of nodes that do not answer, until when each counts.
         unproven: Claimed, not audited yet, until when each counts.
+        doubted: Proven, on nodes that answer and were caught with something false since: they are
+            asked, and do not count for long.
         begun: Who fetches it, or more of it than it claims: what each has whole by now.
         stalled: Who did, or claimed, and shows nothing more.
     """
@@ -38,13 +40,15 @@ class Holders:
     there: dict[NodeId, Criticality] = field(default_factory=dict)
     lost: dict[NodeId, tuple[Criticality, int]] = field(default_factory=dict)
     unproven: dict[NodeId, tuple[Criticality, int]] = field(default_factory=dict)
+    doubted: dict[NodeId, Criticality] = field(default_factory=dict)
     begun: dict[NodeId, Criticality | None] = field(default_factory=dict)
     stalled: set[NodeId] = field(default_factory=set)
 
     @property
     def is_whole(self) -> bool:
         """Somebody certainly has all that is required, or had it a moment ago."""
-        return LAST in self.there.values() or any(least is LAST for least, _ in self.lost.values())
+        lost = (least for least, _ in self.lost.values())
+        return LAST in {*self.there.values(), *lost, *self.doubted.values()}
 
     def there_of(self, criticality: Criticality) -> list[NodeId]:
         """Return who certainly has the units of a class, and answers."""
@@ -53,7 +57,8 @@ class Holders:
     def has_source(self, criticality: Criticality) -> bool:
         """Tell whether somebody who answers claims the units of a class."""
         unproven = (least for least, _ in self.unproven.values())
-        return any(least >= criticality for least in (*self.there.values(), *unproven))
+        known = (*self.there.values(), *self.doubted.values(), *unproven)
+        return any(least >= criticality for least in known)
 
     def is_as_asked(self) -> bool:
         """Tell whether there are as many copies as asked, wherever they are."""
@@ -103,19 +108,23 @@ def find_holders(
                 if now < until and not node.is_blamed:
                     found.lost[claim.node] = (least, until)
             continue
-        if least is not None and claim.is_proven:
+        is_proven = claim.is_proven and not node.is_blamed
+        if least is not None and is_proven:
             found.there[claim.node] = least
             if least is LAST:
                 continue
+        if least is not None and claim.is_proven and node.is_blamed:
+            found.doubted[claim.node] = least
         is_more = claim.held_bytes > (0 if least is None else version.size_down_to(least))
-        is_unproven = least is not None and not claim.is_proven
-        if node.is_blamed or not (is_more or is_unproven):
+        is_unproven = least is not None and not is_proven
+        is_false = node.is_blamed and not claim.is_proven
+        if is_false or not (is_more or is_unproven):
             continue
         since = memory.came(version.digest, claim.node, claim.held_bytes, now).since_ns
         if now >= since + view.grace_ns:
             found.stalled.add(claim.node)
             continue
-        if is_more:
+        if is_more and not node.is_blamed:
             found.begun[claim.node] = least
         if least is not None and is_unproven:
             found.unproven[claim.node] = (least, since + view.grace_ns)

@@ -115,3 +115,16 @@ def test_copies_are_asked_of_classes_that_have_units(
 def test_who_has_the_last_class_with_units_has_everything() -> None:
     version = fleet_version(sizes={CRITICAL: 1, NORMAL: 1})
     assert [whole_class(version, each) for each in Criticality] == [CRITICAL, LAST, LAST]
+
+
+def test_what_a_blamed_node_showed_counts_for_the_grace_time_and_stays_a_source() -> None:
+    """It is in quarantine for a minute, say; nothing moves because of that alone."""
+    seen = Seen(node("a", is_blamed=True))
+    version = fleet_version(claim("a"))
+    found = seen.find(version)
+    assert found.there == {}
+    assert found.counting() == {"a": LAST}
+    late = seen.find(version, START + GRACE_NS)
+    assert late.counting() == {}
+    assert late.is_whole
+    assert late.has_source(LAST)
