@@ -43,6 +43,7 @@ from ckptd.sim.node.node import Node
 from ckptd.sim.script.drawing import draw_scenario
 from ckptd.sim.script.job_drawing import draw_jobs
 from ckptd.sim.script.scenario import Scenario
+from tests.simulation.fleet_ablations import FLEET_ABLATIONS, FleetAblation
 
 NEVER_NS: Final = 24 * 3600 * SECOND
 
@@ -360,14 +361,17 @@ ABLATIONS: Final = (
 )
 
 
+_ALL: Final[tuple[Ablation | FleetAblation, ...]] = (*ABLATIONS, *FLEET_ABLATIONS)
+
+
 def _miss(index: int, seed: int) -> str:
-    return ABLATIONS[index].miss(seed)
+    return _ALL[index].miss(seed)
 
 
 def main() -> int:
     """Look for the first seed that misses each safeguard; fail if one is not missed."""
     is_missed = True
-    for index, ablation in enumerate(ABLATIONS):
+    for index, ablation in enumerate(_ALL):
         with multiprocessing.Pool(os.cpu_count()) as pool:  # what is left of it ends with it
             problems = pool.imap(partial(_miss, index), range(SEEDS_MAX))
             found = next((each for each in enumerate(problems) if each[1]), None)

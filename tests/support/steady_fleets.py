@@ -14,7 +14,7 @@ from ckptd.sim.fleet.ending import Ending
 from ckptd.sim.fleet.fleet import Fleet
 from ckptd.sim.fleet.plan import MINUTE, FleetPlan, MemberPlan, Mishap, MishapKind, SavePlan
 
-CHANGE_NS: Final = 30 * MINUTE
+CHANGE_NS: Final = 8 * MINUTE
 """When something changes in a fleet that has all of its copies by then."""
 COPIES: Final = 2
 
@@ -67,12 +67,12 @@ def steady_fleet(
         seed=seed,
         counts=CopyCounts(COPIES, COPIES, COPIES),
         keep=1,
-        grace_ns=2 * MINUTE,
+        grace_ns=MINUTE,
         pair="",
         members=tuple(members),
         saves=tuple(saves),
         mishaps=tuple(mishaps),
-        ends_at_ns=2 * CHANGE_NS,
+        ends_at_ns=3 * CHANGE_NS,
     )
 
 

@@ -116,7 +116,7 @@ class Books(FleetWatch):
         self.given_back += 1
         if not held.is_copy:
             self.fail(f"{member.node} removes what a job saved: {_name(saved)}")
-        if self._is_superseded(saved):
+        if self._is_superseded(member, saved):
             return
         for each in self._asked(saved):
             if held.least is None or held.least < each:
@@ -156,22 +156,32 @@ class Books(FleetWatch):
         changed_ns = max(self._left_ns.get(other.node, 0), self._split_ns)
         return ground.now - changed_ns < _UNNOTICED_NS
 
-    def _is_superseded(self, saved: Saved) -> bool:
+    def _is_superseded(self, member: Member, saved: Saved) -> bool:
         """Tell whether newer versions are enough, and one of them is as safe as it was."""
         saved_since = self._of_name[saved.checkpoint].values()
         newer = [each for each in saved_since if each.version > saved.version]
+        counts = self.ground.plan.counts
+        here = {
+            each: sum(
+                other is member or self.ground.reaches(member, other)
+                for other in self._holders(saved, each)
+            )
+            for each in self._asked(saved)
+        }
         is_one_safe = any(
             all(
-                self._count(each, criticality)
-                >= min(self.ground.plan.counts.of(criticality), self._count(saved, criticality))
-                for criticality in self._asked(saved)
+                self._count_in_reach(member, each, criticality) >= min(counts.of(criticality), have)
+                for criticality, have in here.items()
             )
             for each in newer
         )
         return len(newer) >= self.ground.plan.keep and is_one_safe
 
-    def _count(self, saved: Saved, criticality: Criticality) -> int:
-        return sum(1 for _ in self._holders(saved, criticality))
+    def _count_in_reach(self, member: Member, saved: Saved, criticality: Criticality) -> int:
+        return sum(
+            other is member or self._is_within_reach(member, other)
+            for other in self._holders(saved, criticality)
+        )
 
     def _asked(self, saved: Saved) -> list[Criticality]:
         """Return the classes of which copies are asked for and that have bytes."""

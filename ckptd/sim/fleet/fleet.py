@@ -6,7 +6,7 @@ Fleet(draw_fleet(7), watches).run()
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -90,9 +90,11 @@ class Fleet:
             pause_ns = self.plan.paces.look_anyway_ns
             self.ground.world.after(pause_ns, self._look_anyway, member, life)
 
-    def _may_go(self, member: Member, digest: Digest, answered: frozenset[NodeId]) -> bool:
+    def _may_go(
+        self, member: Member, digest: Digest, answered: Mapping[Digest, frozenset[NodeId]]
+    ) -> bool:
         """Decide once more, by what those say who were asked."""
-        fleet_view = view.view_of(self.ground, self._audits, member, only=(digest, answered))
+        fleet_view = view.view_of(self.ground, self._audits, member, only=answered)
         decided = member.decider.decide(fleet_view, now=self.ground.now)
         return any(each.digest == digest for each in decided.give_back)
 
@@ -105,6 +107,7 @@ class Fleet:
         """Start a daemon: what it knew in memory is forgotten."""
         member.is_up = True
         member.life += 1
+        member.looked_ns = self._rng.randint(0, self.plan.paces.look_ns)
         member.decider = Decider()
         member.heard.clear()
         member.off_offer.clear()

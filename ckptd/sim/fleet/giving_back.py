@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ckptd.copies.decided import GiveBack
 from ckptd.model.ids import Digest, NodeId
@@ -10,8 +10,8 @@ from ckptd.sim.fleet.auditing import Audits
 from ckptd.sim.fleet.ground import Ground
 from ckptd.sim.fleet.member import Member
 
-MayGo = Callable[[Member, Digest, frozenset[NodeId]], bool]
-"""Tells whether a node may remove a version, if no others have it than those that it names."""
+MayGo = Callable[[Member, Digest, Mapping[Digest, frozenset[NodeId]]], bool]
+"""Tells whether a node may remove a version, if no others have it, and newer ones, than these."""
 
 
 class GivingBack:
@@ -44,14 +44,15 @@ class GivingBack:
         ground = self._ground
         if life != member.life or not member.is_up or digest not in member.off_offer:
             return
-        answered: list[NodeId] = []
-        for node, heard in member.heard.items():
-            if heard.said.claims.get(digest) is None:
-                continue
-            if self._audits.prove(member, ground.members[node], digest):
-                answered.append(node)
+        removed = ground.known[digest]
+        concerned = [
+            each.digest
+            for each in ground.known.values()
+            if each.checkpoint == removed.checkpoint and each.version >= removed.version
+        ]
+        answered = {each: frozenset(self._asked(member, each)) for each in concerned}
         held = member.shelf.get(digest)
-        may_go = self._may_go(member, digest, frozenset(answered))
+        may_go = self._may_go(member, digest, answered)
         if may_go and held is not None:
             ground.tell(member, f"gives back {held.saved.checkpoint}@{held.saved.version}")
             for watch in ground.watches:
@@ -64,3 +65,10 @@ class GivingBack:
         del member.off_offer[digest]
         ground.announce(member)
         ground.stir(member)
+
+    def _asked(self, member: Member, digest: Digest) -> Iterator[NodeId]:
+        """Yield who still says and shows that he has a version."""
+        for node, heard in list(member.heard.items()):
+            is_claimed = heard.said.claims.get(digest) is not None
+            if is_claimed and self._audits.prove(member, self._ground.members[node], digest):
+                yield node

@@ -149,7 +149,9 @@ class Ground:
     def _plan_look(self, member: Member) -> None:
         if member.is_up and not member.is_look_planned:
             member.is_look_planned = True
-            self.world.at(max(self.now, member.looked_ns + self.paces.look_ns), self._look, member)
+            look_ns = self.paces.look_ns
+            wait_ns = look_ns - (self.now - member.looked_ns) % look_ns
+            self.world.after(wait_ns, self._look, member)
 
     def _look(self, member: Member) -> None:
         member.is_look_planned = False

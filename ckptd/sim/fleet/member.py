@@ -169,7 +169,7 @@ class Member:
     is_full: bool = False
     is_look_planned: bool = False
     looks_due: int = 0
-    looked_ns: int = -(10**12)
+    looked_ns: int = 0
 
     @property
     def node(self) -> NodeId:

@@ -10,9 +10,10 @@ It does not know the future.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ckptd.copies.zones import together
+from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName, Digest, NodeId
 from ckptd.model.words import Criticality
 from ckptd.sim.fleet.books import is_honest, missing_elsewhere
@@ -28,15 +29,25 @@ class _Planned:
     copies: dict[NodeId, Criticality] = field(default_factory=dict)
 
 
-class Planner(FleetWatch):
-    """Plans, beside a fleet that decides for itself.
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """A copy that is made: since when, how large it is, how fast it comes."""
 
-    Attributes:
-        moved_bytes: What its copies cost.
-    """
+    since_ns: int
+    size_bytes: int
+    rate_bytes_per_s: int
+
+    def came_bytes(self, now: int) -> int:
+        """Return what is here of it."""
+        return min(self.size_bytes, (now - self.since_ns) * self.rate_bytes_per_s // SECOND)
+
+
+class Planner(FleetWatch):
+    """Plans, beside a fleet that decides for itself."""
 
     def __init__(self) -> None:
-        self.moved_bytes = 0
+        self._moved_bytes = 0
+        self._coming: dict[tuple[Digest, NodeId], _Coming] = {}
         self._of_name: dict[CheckpointName, dict[Digest, _Planned]] = {}
         self._left_ns: dict[NodeId, int] = {}
         self._apart_ns: int | None = None
@@ -57,8 +68,7 @@ class Planner(FleetWatch):
     def lost(self, member: Member, saved: Saved) -> None:
         """Lose the same copy, if it put one there."""
         planned = self._of_name[saved.checkpoint][saved.digest]
-        if planned.copies.pop(member.node, None) is not None:
-            self._is_stale = True
+        self._drop(planned, member)
 
     def went(self, member: Member) -> None:
         """Count its copies for a while."""
@@ -73,7 +83,7 @@ class Planner(FleetWatch):
     def wiped(self, member: Member) -> None:
         """Lose what it put there."""
         for planned in self._all():
-            planned.copies.pop(member.node, None)
+            self._drop(planned, member)
         self._is_stale = True
 
     def split(self, half: frozenset[NodeId]) -> None:
@@ -96,6 +106,28 @@ class Planner(FleetWatch):
                 for versions in self._of_name.values():
                     self._plan_name(list(versions.values()), side)
 
+    @property
+    def moved_bytes(self) -> int:
+        """What its copies cost by now."""
+        now = self.ground.now
+        return self._moved_bytes + sum(each.came_bytes(now) for each in self._coming.values())
+
+    def _fetch(self, member: Member, planned: _Planned, criticality: Criticality) -> None:
+        key, now = (planned.saved.digest, member.node), self.ground.now
+        count = self._missing(member, planned, criticality)
+        coming = self._coming.pop(key, _Coming(now, 0, member.plan.rate_bytes_per_s))
+        if coming.came_bytes(now) == coming.size_bytes:  # all that it was to have before
+            self._moved_bytes += coming.size_bytes
+            coming = replace(coming, since_ns=now, size_bytes=0)
+        self._coming[key] = replace(coming, size_bytes=coming.size_bytes + count)
+
+    def _drop(self, planned: _Planned, member: Member) -> None:
+        planned.copies.pop(member.node, None)
+        coming = self._coming.pop((planned.saved.digest, member.node), None)
+        if coming is not None:
+            self._moved_bytes += coming.came_bytes(self.ground.now)
+            self._is_stale = True
+
     def _all(self) -> Iterator[_Planned]:
         for versions in self._of_name.values():
             yield from versions.values()
@@ -112,7 +144,7 @@ class Planner(FleetWatch):
                 kept += any(self._has(member, planned, classes[-1]) for member in side)
             else:
                 for member in side:
-                    planned.copies.pop(member.node, None)
+                    self._drop(planned, member)
 
     def _plan_class(self, planned: _Planned, criticality: Criticality, side: list[Member]) -> None:
         asked = self.ground.plan.counts.of(criticality)
@@ -134,7 +166,7 @@ class Planner(FleetWatch):
             if not found:
                 break
             chosen = self._nearest(planned, criticality, found, counting)
-            self.moved_bytes += self._missing(chosen, planned, criticality)
+            self._fetch(chosen, planned, criticality)
             planned.copies[chosen.node] = criticality
             self._since_ns[planned.saved.digest, chosen.node] = self.ground.now
             counting.append(chosen)
@@ -148,7 +180,7 @@ class Planner(FleetWatch):
             is_spread = not missing_elsewhere(others, live, asked)(member)
             is_enough = len(others) >= asked and is_spread
             if is_enough and planned.copies.get(member.node) is criticality:
-                del planned.copies[member.node]
+                self._drop(planned, member)
                 live = others
 
     def _able(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from ckptd.copies.counts import CopyRule
 from ckptd.copies.fleet import Claim, FleetNode, FleetVersion, FleetView, OwnCopy, Room
@@ -17,7 +18,7 @@ def view_of(
     ground: Ground,
     audits: Audits,
     member: Member,
-    only: tuple[Digest, frozenset[NodeId]] | None = None,
+    only: Mapping[Digest, frozenset[NodeId]] = MappingProxyType({}),
 ) -> FleetView:
     """Return what a node knows.
 
@@ -25,7 +26,7 @@ def view_of(
         ground: Everything.
         audits: Know what is proven.
         member: Who decides.
-        only: Of this version nobody else has anything but these nodes, which were just asked.
+        only: Of these versions nobody else has anything but these nodes, which were just asked.
     """
     versions = tuple(_versions(ground, audits, member, only))
     rule = CopyRule(ground.plan.counts, ground.plan.keep)
@@ -78,7 +79,7 @@ def _versions(
     ground: Ground,
     audits: Audits,
     member: Member,
-    only: tuple[Digest, frozenset[NodeId]] | None,
+    only: Mapping[Digest, frozenset[NodeId]],
 ) -> Iterator[FleetVersion]:
     """Return every version of a listed name that anybody claims."""
     claims: dict[Digest, list[Claim]] = {}
@@ -88,7 +89,7 @@ def _versions(
         for digest, least in said.claims.items():
             saved = ground.known[digest]
             is_own = node == member.node
-            is_left_out = not is_own and only is not None and _is_left_out(only, digest, node)
+            is_left_out = not is_own and node not in only.get(digest, (node,))
             if is_left_out or not member.lists(saved.checkpoint):
                 continue
             is_proven = is_own or audits.is_proven(member, node, digest)
@@ -98,10 +99,6 @@ def _versions(
         saved = ground.known[digest]
         if member.lists(saved.checkpoint):
             yield FleetVersion(saved.checkpoint, saved.version, digest, _sizes(saved), tuple(made))
-
-
-def _is_left_out(only: tuple[Digest, frozenset[NodeId]], digest: Digest, node: NodeId) -> bool:
-    return digest == only[0] and node not in only[1]
 
 
 def _sizes(saved: Saved) -> dict[Criticality, int]:

@@ -29,10 +29,10 @@ def test_what_a_dead_node_had_is_copied_once_more() -> None:
 
 
 def test_who_returns_in_time_costs_nothing() -> None:
-    away = Mishap(MishapKind.LOSE, (NodeId("n001"),), CHANGE_NS, CHANGE_NS // 30)
+    away = Mishap(MishapKind.LOSE, (NodeId("n001"),), CHANGE_NS, CHANGE_NS // 16)
     assert planned(away) == NAMES
 
 
 def test_halves_that_meet_again_in_time_cost_nothing() -> None:
-    apart = Mishap(MishapKind.SPLIT, (NodeId("n001"),), CHANGE_NS, CHANGE_NS // 30)
+    apart = Mishap(MishapKind.SPLIT, (NodeId("n001"),), CHANGE_NS, CHANGE_NS // 16)
     assert planned(apart) == NAMES
