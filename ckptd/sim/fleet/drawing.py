@@ -132,7 +132,8 @@ def _draw_saves(rng: Random, members: tuple[MemberPlan, ...], largest: int) -> t
     if rng.random() < 1 / 3:  # greedy: a name that hardly anybody lists, and what fits nowhere
         saves.append(_single(rng, "scratch/mine", there, sizes))
     if rng.random() < 1 / 7:
-        saves.append(_single(rng, "evals/huge", there, _sizes(largest * 1000, shares)))
+        whole = (0.0, 1.0, 0.0)  # not even what is critical fits anywhere
+        saves.append(_single(rng, "evals/huge", there, _sizes(largest * 1000, whole)))
     return tuple(saves)
 
 
