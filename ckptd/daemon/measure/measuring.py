@@ -322,7 +322,7 @@ class Measuring:
             MetricGroup(self._bottlenecks, BOTTLENECK_METRICS),
             MetricGroup(self._held_up, HELD_UP_METRICS),
             MetricGroup(lambda: self._transfers, RECEIVED_METRICS),
-            MetricGroup(lambda: self._recovering.coded, CODED_METRICS),
+            MetricGroup(lambda: self._recovering.coded.came, CODED_METRICS),
             MetricGroup(lambda: self._serving.content.sent_bytes, CONTENT_METRICS),
             MetricGroup(lambda: self._serving.content.questions, QUESTION_METRICS),
             MetricGroup(self._recoveries_seen, WASTE_METRICS),

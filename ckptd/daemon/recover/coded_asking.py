@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.model.ids import Digest, PathId
@@ -21,6 +21,18 @@ _SOURCES_MAX: Final = 4096
 """Sources of which is remembered what was measured; then all of it is measured again."""
 
 
+class CodedBytes(NamedTuple):
+    """What came coded.
+
+    Attributes:
+        plain: How long the blocks are.
+        sent: How many bytes they were on their way.
+    """
+
+    plain: int = 0
+    sent: int = 0
+
+
 class CodedAsking:
     """Decides for each range.
 
@@ -30,8 +42,7 @@ class CodedAsking:
         is_on: Blocks may be asked for coded at all.
 
     Attributes:
-        plain_bytes: How long the blocks are that came coded.
-        sent_bytes: How many bytes they were on their way.
+        came: What came coded.
     """
 
     def __init__(
@@ -46,7 +57,7 @@ class CodedAsking:
         self._is_on = is_on
         self._lock = threading.Lock()
         self._sources: dict[PathId, CodingSource] = {}
-        self.plain_bytes = self.sent_bytes = 0
+        self.came = CodedBytes()
 
     def ask(self, source: PathId, asked: AskedRange, recovery: OpenRecovery) -> CodedAsk | None:
         """Return how a range is asked for; ``None``: as it is.
@@ -90,19 +101,19 @@ class CodedAsking:
                 self._sources.setdefault(source, CodingSource()).codes = True
             choice.note(body, now=self._now())
             if body.is_coded:
-                self.plain_bytes += body.plain_bytes
-                self.sent_bytes += body.sent_bytes
+                plain, sent = self.came
+                self.came = CodedBytes(plain + body.plain_bytes, sent + body.sent_bytes)
 
 
-CODED_METRICS: Final[Sequence[MetricRow[CodedAsking]]] = (
+CODED_METRICS: Final[Sequence[MetricRow[CodedBytes]]] = (
     counter(
         "coded_plain_bytes",
         "Length of the blocks that peers sent coded.",
-        lambda coded: coded.plain_bytes,
+        lambda came: came.plain,
     ),
     counter(
         "coded_sent_bytes",
         "Bytes that those were on their way.",
-        lambda coded: coded.sent_bytes,
+        lambda came: came.sent,
     ),
 )

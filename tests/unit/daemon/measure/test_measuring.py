@@ -52,6 +52,7 @@ from ckptd.daemon.measure.under_replicated import UNDER_REPLICATED_METRICS
 from ckptd.daemon.measure.workload_metrics import WORKLOAD_METRICS, WorkloadSeen
 from ckptd.daemon.measure.works import WORK_METRICS, Works
 from ckptd.daemon.recover.activations import ACTIVE_METRICS, Activations
+from ckptd.daemon.recover.coded_asking import CODED_METRICS, CodedBytes
 from ckptd.daemon.recover.keeping_warm import WARM_METRICS
 from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS
 from ckptd.daemon.retain.outcomes import RETENTION_METRICS, RetentionSeen
@@ -308,6 +309,7 @@ FULL: dict[str, Any] = {
     "bottlenecks": numbered(130, BOTTLENECKS),
     "held_up": 97,
     "transfers": transfer_times(),
+    "coded": CodedBytes(plain=61, sent=62),
     "sent_bytes": numbered(40, CLASSES),
     "questions": questions(),
     "connections": numbered(20, SIDES),
@@ -361,6 +363,7 @@ FRESH: dict[str, Any] = {
     "bottlenecks": {},
     "held_up": 0,
     "transfers": TransferTimes(lambda _: False),
+    "coded": CodedBytes(),
     "sent_bytes": {},
     "questions": BlockQuestions(lambda: 0.0),
     "connections": {},
@@ -404,6 +407,7 @@ ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("bottlenecks", BOTTLENECK_METRICS),
     ("held_up", HELD_UP_METRICS),
     ("transfers", RECEIVED_METRICS),
+    ("coded", CODED_METRICS),
     ("sent_bytes", CONTENT_METRICS),
     ("questions", QUESTION_METRICS),
     ("recoveries", WASTE_METRICS),
@@ -569,6 +573,8 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
             f'ckptd_received_bytes_total{{criticality="{label}",source_kind="peer"}} {value}.0'
             for label, value in zip(CRITICALITIES, (101, 102, 103), strict=True)
         ),
+        "ckptd_coded_plain_bytes_total 61.0",
+        "ckptd_coded_sent_bytes_total 62.0",
         *labelled("sent_bytes_total", "criticality", numbered(40, CLASSES)),
         "ckptd_questioned_blocks_total 92.0",
         "ckptd_rotten_blocks_total 91.0",

@@ -91,6 +91,7 @@ async def test_a_recovery_is_advertised_before_it_has_a_block(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(advertising_module, "_INTERVAL_S", 0)
+    monkeypatch.setattr(advertising_module, "_REST", 0)
     advertising.begin(incoming)
     assert said(advertising).revision == 2
     assert said(advertising).holdings == (holding_of(hashed),)
@@ -290,6 +291,7 @@ async def test_there_is_no_delta_where_a_document_cannot_say_everything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(advertising_module, "_INTERVAL_S", 0)
+    monkeypatch.setattr(advertising_module, "_REST", 0)
     monkeypatch.setattr(advertising_module, "HOLDING_RUNS_MAX", 1)
     incoming.staged.add(BlockSet(FIRST))
     advertising.begin(incoming)
