@@ -118,8 +118,8 @@ NAMED: Final = (
     NamedMutant(
         "doubts of a claim",
         "core/peers/audits.py",
-        "        and not doubted_blocks(state, path, digest)\n",
-        "",
+        "peer.standing.doubts and doubted_blocks(state, path, digest)",
+        "False",
     ),
     NamedMutant(
         "copies that count for the gauge",

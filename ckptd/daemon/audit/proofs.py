@@ -126,7 +126,11 @@ class Proofs:
 
     def is_proven(self, node: NodeId, digest: Digest, now: int) -> bool:
         """Return whether a node claims a version now, and showed within a day that it has it."""
-        return self.proven_at_ns(node, digest, now=now) is not None
+        for origin, holding in self._claims(node, digest):
+            audited = self._last.get((origin, digest))
+            if audited is not None and audited.proves(len(holding.blocks), now=now):
+                return True
+        return False
 
     def false_claims(self) -> list[FalseClaim]:
         """Return the claims whose last audit failed, within a day, the last one first."""
