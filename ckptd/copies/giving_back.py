@@ -14,7 +14,7 @@ from typing import Final
 
 from ckptd.copies.choosing import Company
 from ckptd.copies.fleet import FleetView
-from ckptd.copies.holders import LAST, Holders
+from ckptd.copies.holders import Holders
 from ckptd.copies.memory import Memory
 from ckptd.copies.ordering import partner, score
 from ckptd.copies.spread import is_as_spread
@@ -48,13 +48,12 @@ def is_surplus(
         for node, least in holders.there.items()
         if node != view.own and not view.nodes[node].is_blamed
     }
-    if own is LAST and LAST not in others.values():
-        return False
     zone = view.nodes[view.own].zone
     for criticality, count in holders.asked.items():
         if criticality > own:
             continue
         have = [view.nodes[node].zone for node, least in others.items() if least >= criticality]
+        # The last one that has a class stays, though nobody asks for it.
         if len(have) < max(count, 1) or not is_as_spread(have, zone, count):
             return False
     since = memory.surplus_of(holders.version.digest, frozenset(others.items()), now)

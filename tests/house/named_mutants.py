@@ -193,4 +193,22 @@ NAMED: Final = (
         "                else:\n                    remove_marker(root, self.path)\n",
         "",
     ),
+    NamedMutant(
+        "only proven claims are copies",
+        "copies/holders.py",
+        "if least is not None and claim.is_proven:\n            found.there",
+        "if least is not None:\n            found.there",
+    ),
+    NamedMutant(
+        "who is chosen and does nothing is passed over",
+        "copies/choosing.py",
+        "return found is not None and self.now >= found.since_ns + self.view.grace_ns",
+        "return False",
+    ),
+    NamedMutant(
+        "no zone is lost when a copy goes",
+        "copies/giving_back.py",
+        " or not is_as_spread(have, zone, count)",
+        "",
+    ),
 )
