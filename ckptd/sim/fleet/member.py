@@ -204,7 +204,7 @@ class Member:
         claims = self.own_claims()
         if self.plan.lie is Lie.CLAIMS:
             listed = (each.digest for each in known if self.lists(each.checkpoint))
-            claims = dict.fromkeys(listed, Criticality.DEFERRED)
+            claims |= dict.fromkeys(listed, Criticality.DEFERRED)
         for digest in self.off_offer:
             claims.pop(digest, None)
         return Said(claims, self.coming(), self.plan.lists, self.is_full)
