@@ -23,7 +23,7 @@ from ckptd.cli.demo.fleet.fleet_report import FleetFindings, Row
 from ckptd.cli.demo.fleet.launcher import PATIENCE_S, Launcher
 from ckptd.cli.demo.fleet.onlooking import Onlooker
 from ckptd.cli.demo.fleet.picture import Moment, picture
-from ckptd.cli.demo.fleet.samples import JOB, Fleet, Origin, Sample
+from ckptd.cli.demo.fleet.samples import JOB, Fleet, Held, Origin, Sample
 from ckptd.cli.demo.fleet.toy_job import (
     SAVE_EVERY_S,
     Saved,
@@ -257,6 +257,23 @@ class FleetCourse:
     def _mark(self, at_s: float, words: str) -> None:
         self.findings.moments.append(Moment(at_s, words))
 
+    def _compare(self, node: str, held: Held) -> None:
+        """Compare what a node has, unless it went meanwhile, as copies of older versions do.
+
+        Raises:
+            CkptdError: It is not what the rank saved.
+        """
+        try:
+            wrong = self._expected.differences(held.directory, [held.shard], held.version)
+        except OSError as error:
+            wrong = [f"{held.directory}: {error.strerror}"]
+        if not wrong:
+            self.findings.compared_saves += 1
+            self.findings.compared_bytes = self._expected.compared_bytes
+        elif held in self._onlooker.look().nodes.get(node, ()):
+            self.findings.differences += wrong
+            raise CkptdError(f"shard {held.shard} of {JOB}@{held.version}", f"differs at {node}")
+
     def _check(self, directory: str, rank: int, version: int) -> None:
         """Compare a shard with what its rank must have saved.
 
@@ -277,12 +294,7 @@ class FleetCourse:
         say("Comparing what each node has with what the ranks saved, byte by byte.")
         for node, holds in self._onlooker.look().nodes.items():
             for held in holds:
-                try:
-                    self._check(held.directory, held.shard, held.version)
-                except OSError:
-                    # Copies of older versions go meanwhile.
-                    if held in self._onlooker.look().nodes[node]:
-                        raise
+                self._compare(node, held)
         self.findings.on_offer_s = on_offer_s(self._launcher.saved(), self._onlooker.samples)
 
 
