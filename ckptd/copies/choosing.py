@@ -185,10 +185,8 @@ class Choice:
         least = whole_class(self.holders.version, criticality)
         self.counting[node] = least
         self.chosen[node] = Chosen(node, least, why)
-        held_bytes = next(
-            (each.held_bytes for each in self.holders.version.claims if each.node == node), 0
-        )
-        self.memory.choose(self.holders.version.digest, node, least, held_bytes, self.now)
+        version = self.holders.version
+        self.memory.choose(version.digest, node, least, version.held_bytes(node), self.now)
 
     def _best(
         self, criticality: Criticality, have: Sequence[NodeId], below: int | None = None

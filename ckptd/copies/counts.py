@@ -40,15 +40,6 @@ class CopyCounts:
         """Return how many nodes are to have the units of a class."""
         return (self.critical, self.normal, self.deferred)[criticality]
 
-    def at(self, rank: int) -> Criticality | None:
-        """Return the least urgent class that the holder of this rank keeps; ``None``: nothing.
-
-        Args:
-            rank: From 0. With 3, 2 and 1 copies the first one keeps everything, the second one
-                what is critical and normal, the third one only what is critical.
-        """
-        return max((each for each in Criticality if self.of(each) > rank), default=None)
-
 
 @dataclass(frozen=True, slots=True)
 class CopyRule:

@@ -13,9 +13,6 @@ sees enough others that are proven.
 
 What is fetched stays decided until it is claimed. It remembers between two decisions who was chosen
 since when (``memory``); after a restart it begins with nothing and comes to the same.
-
-Changed from the first design: a Decider is an object, because patience needs a memory; nodes that
-are no members hold copies, too, so what is known of nodes stands apart from who keeps a name.
 """
 
 from __future__ import annotations
@@ -115,7 +112,7 @@ class Decider:
             if company is None:
                 company = companies[members] = company_of(members, view)
             series = [find_holders(each, rule.counts, view, self._memory, now) for each in versions]
-            kept = kept_of(series, rule.keep, company)
+            kept = kept_of(series, rule.keep)
             older = [each for each in series if each not in kept]
             found = _Name(company, rule.keep, kept, older)
             for holders in kept:
@@ -140,10 +137,9 @@ class Decider:
         for _, choice in wanted:
             version = choice.holders.version
             chosen = choice.chosen[view.own]
-            held = next((each.held_bytes for each in version.claims if each.node == view.own), 0)
             size_bytes = version.size_down_to(chosen.least)
             is_begun = view.own in choice.holders.begun
-            needed = max(size_bytes - held, 0)
+            needed = max(size_bytes - version.held_bytes(view.own), 0)
             if needed > left or (was_full and not is_begun):
                 refused.add(version.digest)
                 if needed > left and size_bytes <= view.room.quota_bytes:

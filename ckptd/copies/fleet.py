@@ -78,6 +78,10 @@ class FleetVersion:
         """Return how many bytes those units have that are as urgent as a class, or more."""
         return sum(size for each, size in self.sizes_bytes.items() if each <= least)
 
+    def held_bytes(self, node: NodeId) -> int:
+        """Return how much of it is on a node, by what that claims."""
+        return next((each.held_bytes for each in self.claims if each.node == node), 0)
+
 
 @dataclass(frozen=True, slots=True)
 class OwnCopy:

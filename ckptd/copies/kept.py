@@ -21,13 +21,12 @@ SAFE_COUNT: Final = 2
 """A newer version has so many copies before an older one goes, if so many are asked."""
 
 
-def kept_of(series: Iterable[Holders], keep: int, company: Company) -> list[Holders]:
+def kept_of(series: Iterable[Holders], keep: int) -> list[Holders]:
     """Return which versions of a checkpoint count, the most important first.
 
     Args:
         series: All of them, in any order.
         keep: How many whole ones are kept.
-        company: Who can take copies of this name.
     """
     known = sorted(series, key=_newest_first)
     kept: list[Holders] = []
@@ -46,7 +45,7 @@ def kept_of(series: Iterable[Holders], keep: int, company: Company) -> list[Hold
             break
     if not kept and not parts:
         return known if len(known) == 1 else []
-    best = _furthest(known, kept, company)
+    best = _furthest(known, kept)
     return [*best, *kept, *parts[:keep]]
 
 
@@ -80,7 +79,7 @@ def _is_as_safe(newer: Holders, old: Holders, company: Company | None) -> bool:
     return bool(newer.there)
 
 
-def _furthest(known: Sequence[Holders], kept: Sequence[Holders], company: Company) -> list[Holders]:
+def _furthest(known: Sequence[Holders], kept: Sequence[Holders]) -> list[Holders]:
     """Return the older version that is nearer to what is asked than all newer ones, if one is."""
     older = [
         each

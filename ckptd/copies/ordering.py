@@ -25,8 +25,6 @@ from ckptd.copies.zones import Zone, together
 from ckptd.errors import UsageError
 from ckptd.model.ids import NodeId
 
-PAIR_STEP_MAX: Final = 10_000
-
 _PRIME: Final = 2**89 - 1
 _NODES_KNOWN_MAX: Final = 16_384
 _FIRST: Final = 64

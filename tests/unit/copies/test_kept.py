@@ -38,7 +38,7 @@ def held(
 
 
 def kept(*series: Holders, keep: int = 2) -> list[int]:
-    return [each.version.version for each in kept_of(series, keep, ALL_ABLE)]
+    return [each.version.version for each in kept_of(series, keep)]
 
 
 def test_the_newest_whole_ones_count() -> None:
@@ -65,7 +65,7 @@ def test_a_newer_one_that_lost_units_is_kept_beside_the_whole_ones() -> None:
 
 def test_of_rivals_two_are_kept_at_most_those_that_most_have() -> None:
     series = [held(3, "a" * (rival == 0) + "bc"[:rival], rival=rival) for rival in range(3)]
-    found = kept_of(series, 1, ALL_ABLE)
+    found = kept_of(series, 1)
     assert {len(each.there) for each in found} == {1, 2}
     assert len(found) == 2
 
