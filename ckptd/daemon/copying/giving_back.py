@@ -11,7 +11,7 @@ from typing import Final
 
 from ckptd.copies.decided import GiveBack
 from ckptd.copies.fleet import FleetVersion, FleetView
-from ckptd.copies.zones import ZONE_LEVELS_MAX, zones_at
+from ckptd.copies.spread import is_as_spread
 from ckptd.daemon.copying.layouts import ClassLayout, NamedContent, VersionLayouts
 from ckptd.daemon.copying.pauses import Pauses
 from ckptd.daemon.copying.seen import CopyingSeen
@@ -116,8 +116,9 @@ class GivingBack:
             with_it = [node for node, least in holders.items() if _has(least, criticality)]
             if len(with_it) < rule.counts.of(criticality):
                 return False
-            if _has(own.get(view.own), criticality) and not self._are_apart(
-                with_it, view.own, rule.counts.of(criticality)
+            zones = [self._viewing.zone(node) for node in with_it]
+            if _has(own.get(view.own), criticality) and not is_as_spread(
+                zones, self._viewing.zone(view.own), rule.counts.of(criticality)
             ):
                 return False
         return True
@@ -130,15 +131,6 @@ class GivingBack:
             for node, holding in answers.items()
             if self._viewing.is_proven(node, digest, self._now())
         }
-
-    def _are_apart(self, nodes: Sequence[NodeId], own: NodeId, asked: int) -> bool:
-        """Return whether some nodes are in as many zones as with this one, or in enough."""
-        zones = [self._viewing.zone(node) for node in nodes]
-        with_own = [*zones, self._viewing.zone(own)]
-        return all(
-            min(len(zones_at(zones, level)), asked) >= min(len(zones_at(with_own, level)), asked)
-            for level in range(1, ZONE_LEVELS_MAX + 1)
-        )
 
     async def _are_newer_whole(self, going: GiveBack, view: FleetView) -> bool:
         """Return whether so many newer versions as are kept are whole somewhere, by who is asked.
@@ -156,12 +148,12 @@ class GivingBack:
         )
         count = 0
         for each in newer:
-            count += await self._is_whole_somewhere(each, view.own)
+            count += await self._is_whole_somewhere(each)
             if rule is not None and count >= rule.keep:
                 return True
         return False
 
-    async def _is_whole_somewhere(self, version: FleetVersion, own: NodeId) -> bool:
+    async def _is_whole_somewhere(self, version: FleetVersion) -> bool:
         content = NamedContent(version.digest, version.checkpoint, version.version)
         layout = self._layouts.get(content)
         if layout is None:

@@ -72,10 +72,6 @@ class ClassLayout:
             least = each
         return least
 
-    def size_down_to(self, least: Criticality) -> int:
-        """Return how many bytes those units have that are as urgent as a class, or more."""
-        return sum(size for each, size in self.sizes_bytes.items() if each <= least)
-
 
 class NamedContent(NamedTuple):
     """A content and what it is said to be of: who lies about that claims another thing."""
