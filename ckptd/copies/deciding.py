@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from ckptd.copies.choosing import Choice, Company, company_of
 from ckptd.copies.decided import Decided, GiveBack, Pull, Shortfall
@@ -33,9 +32,6 @@ from ckptd.copies.ordering import Rankings
 from ckptd.copies.shortfalls import shortfalls
 from ckptd.model.ids import CheckpointName, Digest, NodeId
 from ckptd.model.words import Criticality, GivenBackBecause
-
-FREE_SHARE_MIN: Final = 0.10
-"""Of the disk; below that nothing more is fetched."""
 
 _Members = tuple[NodeId, ...]
 
@@ -129,7 +125,7 @@ class Decider:
             (name, choice) for name in names for choice in name.choices if view.own in choice.chosen
         ]
         wanted.sort(key=lambda each: _precedence(each[0], each[1], view.own))
-        left = _room_bytes(view)
+        left = max(view.room.left_bytes, 0)
         since = self._memory.full_since_ns
         was_full = since is not None and now < since + view.grace_ns
         pulls: list[Pull] = []
@@ -204,12 +200,3 @@ def _precedence(name: _Name, choice: Choice, own: NodeId) -> tuple[int, int, boo
     version = holders.version
     is_begun = own in holders.begun
     return (name.safety, -len(holders.there), not is_begun, -version.version, version.checkpoint)
-
-
-def _room_bytes(view: FleetView) -> int:
-    """Return how many bytes more this node may fetch."""
-    room = view.room
-    left = room.quota_bytes - room.used_bytes
-    if room.disk_bytes:
-        left = min(left, room.free_bytes - int(room.disk_bytes * FREE_SHARE_MIN))
-    return max(left, 0)

@@ -14,6 +14,8 @@ from ckptd.model.words import Criticality
 
 GRACE_NS: Final = 600 * SECOND
 """A restart of a machine is over by then."""
+FREE_SHARE: Final = 10
+"""One part of so many of the disk stays free of copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,14 @@ class Room:
     used_bytes: int = 0
     disk_bytes: int = 0
     free_bytes: int = 0
+
+    @property
+    def left_bytes(self) -> int:
+        """How many bytes more may come; below 0 if there are too many already."""
+        left = self.quota_bytes - self.used_bytes
+        if not self.disk_bytes:
+            return left
+        return min(left, self.free_bytes - -(-self.disk_bytes // FREE_SHARE))
 
 
 RuleOf: TypeAlias = Callable[[CheckpointName], CopyRule | None]

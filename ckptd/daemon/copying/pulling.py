@@ -14,7 +14,7 @@ from ckptd.copies.fleet import FleetVersion, FleetView
 from ckptd.core.events import RecoveryCancelled
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.daemon.copying.pauses import Pauses
-from ckptd.daemon.copying.room import copy_bytes, has_room_for, with_less
+from ckptd.daemon.copying.room import copy_bytes, with_less
 from ckptd.daemon.copying.seen import CopyingSeen
 from ckptd.daemon.copying.wanted import BeginCopy, CopyWanted
 from ckptd.daemon.recover.recoveries import OpenRecovery
@@ -130,7 +130,7 @@ class Pulling:
             if pull.checkpoint in busy or not self._may_begin(pull, now):
                 continue
             more_bytes = self._more_bytes(pull, versions)
-            if more_bytes is None or not has_room_for(room, more_bytes):
+            if more_bytes is None or more_bytes > room.left_bytes:
                 continue  # asked again before each: several that were decided on share the room
             if await self._begin(pull, now):
                 busy.add(pull.checkpoint)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from ckptd.copies.fleet import Room
 from ckptd.store.files.roots import Root
 from ckptd.store.published.places import HeldVersion, Place
-
-FREE_SHARE: Final = 10
-"""One part of so many of the disk stays free of copies."""
 
 
 def copy_bytes(held: HeldVersion, place: Place) -> int:
@@ -19,13 +15,6 @@ def copy_bytes(held: HeldVersion, place: Place) -> int:
     if not holding.block_count or not place.absent:
         return holding.size_bytes
     return -(-holding.size_bytes * len(place.blocks) // holding.block_count)
-
-
-def has_room_for(room: Room, more_bytes: int) -> bool:
-    """Return whether a copy fits: into the quota, and so that a tenth of the disk stays free."""
-    is_within = room.used_bytes + more_bytes <= room.quota_bytes
-    stays_free = (room.free_bytes - more_bytes) * FREE_SHARE >= room.disk_bytes
-    return is_within and (stays_free or not room.disk_bytes)
 
 
 def with_less(room: Room, bytes_taken: int) -> Room:
