@@ -196,7 +196,7 @@ NAMED: Final = (
     NamedMutant(
         "only proven claims are copies",
         "copies/holders.py",
-        "if least is not None and claim.is_proven:\n            found.there",
+        "if least is not None and is_proven:\n            found.there",
         "if least is not None:\n            found.there",
     ),
     NamedMutant(
