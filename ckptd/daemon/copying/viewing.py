@@ -91,6 +91,7 @@ class Viewing:
     ) -> None:
         self._config = config
         self._section = config.copies
+        self._rule_of = lru_cache(_NAMES_KNOWN_MAX)(config.copies.rule_of)  # compares patterns
         self._own: NodeId = config.node.id
         self._catalog = catalog
         self._recovering = recovering
@@ -117,8 +118,8 @@ class Viewing:
         self._layouts.want(each.named for each in _newest_first(claimed.values()))
         return FleetView(
             own=self._own,
-            rule_of=self._section.rule_of,
-            nodes=self._nodes(room),
+            rule_of=self._rule_of,
+            nodes=self._nodes(),
             members=self._members({each.facts.checkpoint for each in claimed.values()}),
             versions=tuple(self._versions(claimed)),
             room=room,
@@ -151,7 +152,7 @@ class Viewing:
 
         One more than are asked, for one of them may be in the zone of who saves it.
         """
-        rule = self._section.rule_of(name)
+        rule = self._rule_of(name)
         if rule is None:
             return False
         members = self._members([name])[name]
@@ -169,7 +170,7 @@ class Viewing:
         return known_zone(self._config, self._identity, node)
 
     def _kept_of(self, name: CheckpointName) -> int | None:
-        rule = self._section.rule_of(name)
+        rule = self._rule_of(name)
         return None if rule is None else rule.keep
 
     def _are_all_asked(self, now: int) -> bool:
@@ -219,7 +220,7 @@ class Viewing:
             if held.holding.digest in counting or any(place.is_copy for place in held.places):
                 yield held
 
-    def _nodes(self, room: Room) -> dict[NodeId, FleetNode]:
+    def _nodes(self) -> dict[NodeId, FleetNode]:
         found = {
             node: FleetNode(
                 node,
