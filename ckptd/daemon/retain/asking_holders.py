@@ -73,17 +73,7 @@ class AskingHolders:
             for holding in own
             for path in self._scheduler.copies(holding, now=self._now())[:_ASKED_MAX]
         )
-        at_once = asyncio.Semaphore(_AT_ONCE_MAX)
-        answers: dict[PathId, dict[Digest, Holding]] = {}
-
-        async def ask(path: PathId) -> None:
-            async with at_once:
-                said = await self._ask(path)
-            answers[path] = {} if said is None else {each.digest: each for each in said.holdings}
-
-        async with asyncio.TaskGroup() as tasks:
-            for path in paths:
-                tasks.create_task(ask(path))
+        answers = await self._ask_all(paths)
         return {
             holding.digest: await self._count_proven(
                 holding,
@@ -96,6 +86,18 @@ class AskingHolders:
             )
             for holding in own
         }
+
+    async def holdings(self, digest: Digest) -> Mapping[NodeId, Holding]:
+        """Ask everybody who has something of a version; return what they say that they have now.
+
+        Nobody is among them who is in quarantine.
+        """
+        paths: dict[NodeId, PathId] = {}
+        for peer in self._scheduler.holders(digest, now=self._now()):
+            if peer.quarantined_until_ns is None and len(paths) < _ASKED_MAX:
+                paths.setdefault(peer.source.node, peer.source.path)
+        answers = await self._ask_all(paths.values())
+        return {node: said for node, path in paths.items() if (said := answers[path].get(digest))}
 
     async def _count_proven(
         self, own: Holding, answers: Iterable[tuple[PathId, Holding]], wanted: int
@@ -112,6 +114,21 @@ class AskingHolders:
                     count += is_proven and path in self._scheduler.copies(own, now=self._now())
         return count
 
+    async def _ask_all(self, paths: Iterable[PathId]) -> dict[PathId, dict[Digest, Holding]]:
+        """Return what some nodes hold at this moment; of who does not say so, nothing."""
+        at_once = asyncio.Semaphore(_AT_ONCE_MAX)
+        answers: dict[PathId, dict[Digest, Holding]] = {}
+
+        async def ask(path: PathId) -> None:
+            async with at_once:
+                said = await self._ask(path)
+            answers[path] = {} if said is None else {each.digest: each for each in said.holdings}
+
+        async with asyncio.TaskGroup() as tasks:
+            for path in paths:
+                tasks.create_task(ask(path))
+        return answers
+
     async def _ask(self, path: PathId) -> Holdings | None:
         """Return what a node holds at this moment; ``None`` if it does not say."""
         end = self._peering.end_of(path)
@@ -124,27 +141,3 @@ class AskingHolders:
             return None
         said = answer.update
         return said if isinstance(said, Holdings) and said.node == end.node else None
-
-    async def holdings(self, digest: Digest) -> Mapping[NodeId, Holding]:
-        """Ask everybody who has something of a version; return what they say that they have now.
-
-        Nobody is among them who is in quarantine.
-        """
-        paths: dict[NodeId, PathId] = {}
-        for peer in self._scheduler.holders(digest, now=self._now()):
-            if peer.quarantined_until_ns is None and len(paths) < _ASKED_MAX:
-                paths.setdefault(peer.source.node, peer.source.path)
-        at_once = asyncio.Semaphore(_AT_ONCE_MAX)
-        found: dict[NodeId, Holding] = {}
-
-        async def ask(node: NodeId, path: PathId) -> None:
-            async with at_once:
-                said = await self._ask(path)
-            for each in () if said is None else said.holdings:
-                if each.digest == digest:
-                    found[node] = each
-
-        async with asyncio.TaskGroup() as tasks:
-            for node, path in paths.items():
-                tasks.create_task(ask(node, path))
-        return found
