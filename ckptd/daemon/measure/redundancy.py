@@ -11,7 +11,12 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from ckptd.daemon.doctor.copies import ScarceVersion
-from ckptd.daemon.measure.under_replicated import Counts, SaidByNode
+from ckptd.daemon.measure.under_replicated import (
+    PARTS_COUNTED_MAX,
+    Counts,
+    SaidByNode,
+    levels_of,
+)
 from ckptd.errors import CkptdError
 from ckptd.limits import CHECKPOINTS_WATCHED_MAX
 from ckptd.model.blocks import BlockSet
@@ -24,9 +29,6 @@ from ckptd.observe.metrics import MetricRow, gauge
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.places import HeldVersion
 
-_PARTS_COUNTED_MAX: Final = 64
-"""Holdings in part that are looked at for one scrape; what the others have counts for nothing.
-Sets of a million blocks are compared in some ten microseconds each."""
 _PART_COPIES_MAX: Final = 3
 """More copies than this in parts make no difference to anybody; 2 is what the alert asks for."""
 
@@ -175,7 +177,7 @@ class Redundancy:
             for holding in holdings:
                 if holding.digest in offers and (node is None or self._counts(node, holding)):
                     offers[holding.digest].append(holding.blocks)
-        room = _PARTS_COUNTED_MAX
+        room = PARTS_COUNTED_MAX
         for digest, watched in self._watched.items():
             whole = [watched.required.issubset(blocks) for blocks in offers[digest]]
             parts = [
@@ -201,13 +203,7 @@ def _is_wanted(held: HeldVersion | None) -> bool:
 
 def _copies_in_parts(required: BlockSet, parts: Iterable[BlockSet]) -> int:
     """Return how often each of some blocks is there at least, in holdings in part."""
-    levels = [BlockSet() for _ in range(_PART_COPIES_MAX)]
-    """What at least one of the holdings so far has, at least two …"""
-    for part in parts:
-        carried = part & required
-        for index, level in enumerate(levels):
-            levels[index], carried = level | carried, level & carried
-    return sum(required.issubset(level) for level in levels)
+    return sum(map(required.issubset, levels_of(required, parts, _PART_COPIES_MAX)))
 
 
 def _newest(holdings: Iterable[Holding]) -> list[Holding]:

@@ -22,8 +22,9 @@ from ckptd.model.words import Criticality
 from ckptd.observe.metrics import MetricRow, gauges
 from ckptd.store.published.catalog import Catalog
 
-_PARTS_COUNTED_MAX: Final = 64
-"""Holdings in part that are looked at for one scrape; what the others have counts for nothing."""
+PARTS_COUNTED_MAX: Final = 64
+"""Holdings in part that are looked at for one scrape; what the others have counts for nothing.
+Sets of a million blocks are compared in some ten microseconds each."""
 _WATCHED_MAX: Final = 4096
 """So many versions are watched; one takes kilobytes, or megabytes if it has a million units."""
 _OPENED_MAX: Final = 16
@@ -88,9 +89,9 @@ class UnderReplicated:
     """Watches the newest version of each checkpoint that this node lists.
 
     That is the newest one which somebody has whole beyond doubt; where nobody has any, the newest
-    that somebody says he has. It is watched until a newer one
-    is, for a day if nobody has anything of it, or until somebody lets it go here: else the number
-    would fall at the moment at which the last copy is lost. A restart ends that as well.
+    that somebody says he has. It is watched until a newer one is, for a day if nobody has anything
+    of it, or until somebody lets it go here: else the number would fall at the moment at which the
+    last copy is lost. A restart ends that as well.
 
     Args:
         catalog: What this node holds.
@@ -174,18 +175,19 @@ class UnderReplicated:
             for holding in holdings:
                 if holding.digest in offers and self._counts(node, holding):
                     offers[holding.digest].append(holding.blocks)
-        room = _PARTS_COUNTED_MAX
+        room = PARTS_COUNTED_MAX
         found: list[ShortOfCopies] = []
         for digest, watched in self._watched.items():
             counts = self._asked(watched.facts.checkpoint)
-            for criticality, of_class in watched.classes.items() if counts else ():
-                assert counts is not None
+            if counts is None:
+                continue
+            for criticality, of_class in watched.classes.items():
                 asked = counts.of(criticality)
                 parts = _parts(of_class.blocks, offers[digest])[:room]
                 whole = sum(map(of_class.blocks.issubset, offers[digest]))
                 if whole < asked:
                     room -= len(parts)
-                    levels = _levels(of_class.blocks, parts, asked - whole)
+                    levels = levels_of(of_class.blocks, parts, asked - whole)
                     short = of_class.blocks - levels[-1]
                     if short:
                         there = whole + sum(map(of_class.blocks.issubset, levels))
@@ -236,8 +238,14 @@ def _parts(blocks: BlockSet, offers: Iterable[BlockSet]) -> list[BlockSet]:
     return [each for each in offers if each.meets(blocks) and not blocks.issubset(each)]
 
 
-def _levels(blocks: BlockSet, parts: Iterable[BlockSet], count: int) -> list[BlockSet]:
-    """Return which of some blocks are there at least once, twice and so on in some parts."""
+def levels_of(blocks: BlockSet, parts: Iterable[BlockSet], count: int) -> list[BlockSet]:
+    """Return which of some blocks are there at least once, twice and so on in some parts.
+
+    Args:
+        blocks: Which.
+        parts: What each holding has.
+        count: So often at most.
+    """
     levels = [BlockSet() for _ in range(count)]
     for part in parts:
         carried = part & blocks

@@ -195,7 +195,7 @@ async def test_rivals_are_all_watched(scene: Scene) -> None:
 async def test_what_peers_have_in_parts_counts_up_to_a_bound(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ckptd.daemon.measure.under_replicated._PARTS_COUNTED_MAX", 1)
+    monkeypatch.setattr("ckptd.daemon.measure.under_replicated.PARTS_COUNTED_MAX", 1)
     first = replace(holding(VERSION), blocks=BlockSet([(0, 5)]))
     second = replace(holding(VERSION), blocks=BlockSet([(5, 11)]))
     assert await scene.units(a=VERSION, b=first, c=second) == ALL | {"normal": 1}
