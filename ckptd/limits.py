@@ -74,7 +74,7 @@ RECOVERING_MAX: Final = 64
 PLACED_JOBS_MAX: Final = 64
 """Versions of jobs that a node says it placed last."""
 KEEPS_MAX: Final = 32
-"""Patterns of names of which a node says that it keeps copies."""
+"""Patterns of names of which a node says that it keeps copies; each peer compares every name."""
 KEEPS_CHARACTERS_MAX: Final = 200
 """In one of them."""
 SHARDS_MAX: Final = 16_384

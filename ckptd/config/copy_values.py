@@ -14,14 +14,11 @@ from ckptd.copies.counts import COPY_COUNT_MAX, KEEP_MAX, CopyCounts, CopyRule
 from ckptd.copies.ordering import check_pair
 from ckptd.copies.zones import Zone, parse_zone
 from ckptd.errors import UsageError
-from ckptd.limits import DAY_S, SECOND
+from ckptd.limits import DAY_S, KEEPS_CHARACTERS_MAX, KEEPS_MAX, SECOND
 from ckptd.model.ids import CheckpointName, NodeId
 from ckptd.model.quantities import parse_duration, parse_size
 from ckptd.model.toml_text import text
 
-KEPT_NAMES_MAX: Final = 32
-"""Patterns that a node announces; each peer compares them with every name."""
-KEPT_NAME_CHARACTERS_MAX: Final = 200
 GRACE_S_MAX: Final = 7 * DAY_S
 
 
@@ -32,10 +29,10 @@ def kept_names(value: object) -> tuple[str, ...]:
         UsageError: It is no list of patterns, or too long.
     """
     names = patterns(value)
-    if len(names) > KEPT_NAMES_MAX or any(len(each) > KEPT_NAME_CHARACTERS_MAX for each in names):
+    if len(names) > KEEPS_MAX or any(len(each) > KEEPS_CHARACTERS_MAX for each in names):
         raise UsageError(
             "",
-            f"is more than {KEPT_NAMES_MAX} patterns of {KEPT_NAME_CHARACTERS_MAX} characters",
+            f"is more than {KEEPS_MAX} patterns of {KEEPS_CHARACTERS_MAX} characters",
             "Write wider ones; '*' matches '/' too.",
         )
     return names
