@@ -23,8 +23,9 @@ _NAMED_MAX: Final = 3
 class PublishedShards:
     """Checks what is published against what this node holds.
 
-    Peers are not asked: what one of them claims keeps nobody from publishing. Shards that differ
-    and lie on several nodes are found when somebody brings them together.
+    Peers are not asked: what one of them claims keeps nobody from publishing, nor does a copy that
+    was brought here for others. Shards that differ and lie on several nodes are found when somebody
+    brings them together.
 
     Args:
         catalog: What this node holds.
@@ -45,7 +46,7 @@ class PublishedShards:
         Raises:
             Conflict: It does, with a name that stands here already.
         """
-        known = {each.holding.checkpoint for each in self._catalog.versions()}
+        known = {each.holding.checkpoint for each in self._catalog.versions() if not each.is_copy}
         rivals = rival_names(name, known.difference(but))
         if not rivals:
             return
@@ -117,6 +118,8 @@ class PublishedShards:
         for held in reversed(self._catalog.versions()):
             split = split_shard(held.holding.checkpoint)
             if split is None or held.holding.version != version or not held.holding.blocks:
+                continue
+            if held.is_copy:  # it came without anybody who wants to join them
                 continue
             other, shard = split
             if other == job and shard.count == count and shard not in seen:

@@ -10,8 +10,9 @@ from ckptd.daemon.answer.published_shards import PublishedShards
 from ckptd.errors import Conflict
 from ckptd.model.ids import CheckpointName
 from ckptd.store.files.hashed_directories import HashedDirectory
-from ckptd.store.files.roots import Root
+from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
+from ckptd.store.records.database import Database
 from tests.support.stores import publish, write_files
 
 
@@ -68,3 +69,15 @@ async def test_other_layouts_and_the_shard_itself_are_not_compared(
 ) -> None:
     await catalog.add(saved(root, "0", "llama/shard-0-of-2", config=b"one"))
     await shards.check_alike(saved(root, "1", checkpoint, config=b"another"))
+
+
+@pytest.mark.parametrize("here", ["llama/shard-0-of-2", "llama/rank-0", "llama"])
+async def test_a_copy_for_others_keeps_nobody_from_publishing(
+    database: Database, root: Root, here: str
+) -> None:
+    catalog = Catalog(database, Roots([root], for_copies=root.name), lambda: 0.0)
+    held = await catalog.add(saved(root, "0", here, config=b"one"), is_published=False)
+    assert held.is_copy
+    shards = PublishedShards(catalog)
+    shards.check_name(CheckpointName("llama/shard-1-of-2"))
+    await shards.check_alike(saved(root, "1", "llama/shard-1-of-2", config=b"another"))
