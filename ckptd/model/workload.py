@@ -198,22 +198,31 @@ def workloads_of(versions: Iterable[SavedVersion]) -> list[Workload]:
 def joint_workloads_of(versions: Iterable[SavedVersion]) -> list[Workload]:
     """Return what each checkpoint does, by name; the shards of a job that are here together.
 
-    A version of a job counts once all of its shards are known that this node has of others.
+    A version of a job counts once all of its shards are known that this node has of others. Where
+    some are saved here only these count: the others are copies, or were brought once.
     """
-    alone: list[SavedVersion] = []
+    alone, known = list[SavedVersion](), list(versions)
+    saved = {each.checkpoint for each in known if each.brought_s is None}
+    layouts_saved = {_layout_of(name) for name in saved}
     shards: dict[tuple[CheckpointName, int], dict[Version, list[SavedVersion]]] = defaultdict(
         lambda: defaultdict(list)
     )
-    for each in versions:
-        split = split_shard(each.checkpoint)
-        if split is None:
+    for each in known:
+        layout = _layout_of(each.checkpoint)
+        if layout is None:
             alone.append(each)
-        else:
-            shards[split[0], split[1].count][each.version].append(each)
+        elif layout not in layouts_saved or each.checkpoint in saved:
+            shards[layout][each.version].append(each)
     for of_layout in shards.values():
         count = max(map(len, of_layout.values()))
         alone += [_together(each) for each in of_layout.values() if len(each) == count]
     return workloads_of(_merged(alone))
+
+
+def _layout_of(checkpoint: CheckpointName) -> tuple[CheckpointName, int] | None:
+    """Return the job whose shard this is, and how many that has; ``None``: it is no shard."""
+    split = split_shard(checkpoint)
+    return None if split is None else (split[0], split[1].count)
 
 
 def _merged(versions: Iterable[SavedVersion]) -> list[SavedVersion]:

@@ -132,6 +132,17 @@ def test_layouts_of_a_job_count_each_by_its_own_shards() -> None:
     assert found.shards == 2
 
 
+def test_copies_of_other_shards_are_no_part_of_what_is_saved_here() -> None:
+    copy = replace(shard(1, 1, 10.0), size_bytes=90, brought_s=1.0)
+    found = one(
+        *(shard(0, number, 10.0 * number, size_bytes=5, hashed_s=2.0) for number in (1, 2, 3)),
+        *(replace(copy, version=Version(number)) for number in (1, 2, 3)),
+    )
+    assert (found.shards, found.size_bytes, found.hashed_s, found.interval_s) == (1, 5, 2.0, 10.0)
+    holder = one(copy, replace(copy, checkpoint=CheckpointName("gpt/shard-0-of-2")))
+    assert (holder.shards, holder.size_bytes, holder.brought_s) == (2, 180, 1.0)
+
+
 def test_what_a_recovery_of_a_job_brought_is_known_of_its_version() -> None:
     found = one(
         saved(1, 10.0, "gpt", size_bytes=12, brought_s=4.0),
