@@ -40,8 +40,8 @@ __all__ = ["LANE_ORDERS_MAX", "AskedRange", "BlockSink", "RangeOrder", "Report",
 _log = logging.getLogger(__name__)
 
 LANE_ORDERS_MAX: Final = 8
-"""Requests that wait for their response on one lane. Their heads, 3 KiB, fit a socket's send
-buffer, so that sending them never waits."""
+"""Requests that wait for their response on one lane. Their heads, 5 KiB with four bases each, fit
+a socket's send buffer, so that sending them never waits."""
 
 
 class SocketLane:
@@ -228,7 +228,7 @@ class SocketLane:
                 self._note_trouble(receiver.trouble)
             if self._peer is not None and not self._is_closed:
                 self._note_whether_refused(self._peer[0], receiver)
-            if receiver.is_spoiled:  # this node went away: the source may deliver what is left
+            if receiver.is_given_up:
                 self._end_orders(RangeOutcome.CLOSED)
         return receiver
 

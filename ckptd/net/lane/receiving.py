@@ -150,7 +150,7 @@ class Receiver:
         has_heard: A first byte came.
         is_turned_away: The source has no place for the lane.
         retry_after_ns: For how long it wants to be left alone then.
-        is_spoiled: It ended because a block was wrong.
+        is_given_up: This node ended it; the source may deliver what is left.
         trouble: Why it ended with orders left, unless this node wanted that; else empty.
 
     Args:
@@ -190,7 +190,7 @@ class Receiver:
         self._coded: CodedBodies | None = None
         self._coded_bytes = 0
         self._body_end_ns = time.monotonic_ns()
-        self.has_heard = self.is_spoiled = self.is_turned_away = False
+        self.has_heard = self.is_given_up = self.is_turned_away = False
         self.trouble = ""
         self.retry_after_ns = 0
         connection.read_in_intervals(PROGRESS_INTERVAL_NS)
@@ -215,6 +215,7 @@ class Receiver:
         except _LaneBroken as broken:
             self._fail(broken.outcome, str(broken), broken.refusal)
         except BaseLost as lost:
+            self.is_given_up = True
             self._fail(RangeOutcome.CLOSED, str(lost))
         except ProtocolViolation as violation:
             self._fail(RangeOutcome.MISBEHAVED, str(violation))
@@ -313,7 +314,7 @@ class Receiver:
             # At once: a commit, for which the next delivery may wait, takes what was reported.
             self._progress(rejected, is_due=True)
             if rejected:  # who sends one wrong block has more of them
-                self.is_spoiled = True
+                self.is_given_up = True
                 raise _LaneBroken(RangeOutcome.SPOILED, f"block {rejected[0]} is wrong")
         if order.coded is not None:
             self._coded_bodies().end()
@@ -457,7 +458,8 @@ class Receiver:
     def _fail(self, outcome: RangeOutcome, reason: str, refusal: Refusal | None = None) -> None:
         if self._is_stopping and refusal is None:
             outcome = RangeOutcome.CLOSED
-        elif refusal is None and (self._order is not None or self._orders):
+        is_here = refusal is not None or outcome is RangeOutcome.CLOSED
+        if not is_here and (self._order is not None or self._orders):
             self.trouble = reason
         _log.debug("a lane ends: %s: %s", outcome.value, reason)
         self._end(outcome, refusal=refusal)

@@ -74,24 +74,32 @@ class Receiver:
         self.content = content
         self.sink = MemorySink(content.space)
         self.reports: list[Event] = []
+        self.troubles: list[str] = []
         self.ended = asyncio.Event()
+        self.ranges = 0
 
-    async def fetch(self, address: tuple[str, int], bases: tuple[Base, ...]) -> RangeOutcome:
-        space = self.content.space
-        run = BlockRun(0, space.block_count)
-        lane = SocketLane(address, pool=BufferPool(16 * MIB), report=self.note)
-        ask = CodedAsk(bases)
-        lane.request(
-            RangeOrder(
-                TransferId(1),
-                AskedRange.of(self.content.digest, space, run),
-                run,
-                space,
-                Urgency.NORMAL,
-                self.sink,
-                ask,
-            )
+    async def fetch(
+        self, address: tuple[str, int], bases: tuple[Base, ...], *, ranges: int = 1
+    ) -> RangeOutcome:
+        """Ask for all blocks in so many ranges; return how they all ended."""
+        space, self.ranges = self.content.space, ranges
+        lane = SocketLane(
+            address, pool=BufferPool(16 * MIB), report=self.note, note_trouble=self.troubles.append
         )
+        for number in range(ranges):
+            last = space.block_count if number == ranges - 1 else number + 1
+            run = BlockRun(number, last)
+            lane.request(
+                RangeOrder(
+                    TransferId(number),
+                    AskedRange.of(self.content.digest, space, run),
+                    run,
+                    space,
+                    Urgency.NORMAL,
+                    self.sink,
+                    CodedAsk(bases),
+                )
+            )
         running = asyncio.ensure_future(lane.run())
         try:
             async with asyncio.timeout(60):
@@ -99,12 +107,17 @@ class Receiver:
         finally:
             lane.close()
             await running
-        return next(each.outcome for each in self.reports if isinstance(each, RangeEnded))
+        (outcome,) = set(self.outcomes)
+        return outcome
 
     def note(self, *reports: Event) -> None:
         self.reports += reports
-        if any(isinstance(each, RangeEnded) for each in reports):
+        if len(self.outcomes) == self.ranges:
             self.ended.set()
+
+    @property
+    def outcomes(self) -> list[RangeOutcome]:
+        return [each.outcome for each in self.reports if isinstance(each, RangeEnded)]
 
     @property
     def received_bytes(self) -> int:
@@ -169,8 +182,9 @@ async def test_a_base_that_rotted_here_ends_the_range_and_blames_nobody(
     receiver, mine = Receiver(versions.now), versions.base
     mine.is_here = False
     async with source(versions, versions.base) as address:
-        assert await receiver.fetch(address, (mine,)) is RangeOutcome.CLOSED
+        assert await receiver.fetch(address, (mine,), ranges=3) is RangeOutcome.CLOSED
     assert not any(receiver.sink.data)
+    assert not receiver.troubles
 
 
 def lies(script: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
