@@ -41,6 +41,7 @@ class BodyNote(NamedTuple):
         plain_bytes: How long the range is.
         sent_bytes: How many bytes came.
         elapsed_ns: How long that took, since it was asked for or the body before it had come.
+        is_refused: It did not come: the source does not know what it was asked for.
     """
 
     is_coded: bool
@@ -48,6 +49,13 @@ class BodyNote(NamedTuple):
     plain_bytes: int
     sent_bytes: int
     elapsed_ns: int
+    is_refused: bool = False
+
+
+REFUSED_NOTE: Final = BodyNote(
+    is_coded=True, is_offered=False, plain_bytes=0, sent_bytes=0, elapsed_ns=0, is_refused=True
+)
+"""That a source does not know coded blocks, of which it was asked for some."""
 
 
 @dataclass(slots=True)
@@ -89,13 +97,15 @@ class CodingSource:
 
     Attributes:
         plain: How blocks come as they are.
-        codes: It said that it codes.
+        codes: It said that it codes, with the last range that came.
+        refused_ns: When it refused to, though it had said so.
         is_warm: A coded range came already. The first one is not counted: both ends load what they
             code with.
     """
 
     plain: Way = field(default_factory=Way)
     codes: bool = False
+    refused_ns: int | None = None
     is_warm: bool = False
 
 
@@ -121,6 +131,13 @@ class CodingChoice:
 
     def note(self, body: BodyNote, *, now: int) -> None:
         """Learn how a range came."""
+        source = self._source
+        if body.is_refused:
+            source.refused_ns, source.codes = now, False
+            self.why = "the source said that it codes, and refused to"
+            return
+        is_pausing = source.refused_ns is not None and now < source.refused_ns + AGAIN_MAX_NS
+        source.codes = body.is_offered and not is_pausing
         if body.is_coded and not self._source.is_warm:
             self._source.is_warm = True
             self._probe_left = PROBE_BYTES_MAX

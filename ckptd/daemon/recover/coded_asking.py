@@ -96,10 +96,7 @@ class CodedAsking:
 
     def _note(self, source: PathId, recovery: OpenRecovery, body: BodyNote) -> None:
         with self._lock:
-            choice = self._choice(recovery, source)
-            if body.is_offered:
-                self._sources.setdefault(source, CodingSource()).codes = True
-            choice.note(body, now=self._now())
+            self._choice(recovery, source).note(body, now=self._now())
             if body.is_coded:
                 plain, sent = self.came
                 self.came = CodedBytes(plain + body.plain_bytes, sent + body.sent_bytes)

@@ -33,7 +33,7 @@ from ckptd.net.lane.groups import Groups
 from ckptd.net.lane.reports import ReportQueue
 from ckptd.net.throttle import Throttles
 from ckptd.traffic.buckets import Flow
-from ckptd.traffic.coding_choice import BodyNote
+from ckptd.traffic.coding_choice import REFUSED_NOTE, BodyNote
 from ckptd.wire.byte_ranges import ByteRange, parse_content_range
 from ckptd.wire.coding_fields import CODERS
 from ckptd.wire.fields import (
@@ -64,6 +64,10 @@ _OUTCOMES: Final = {
     429: RangeOutcome.BUSY,
     503: RangeOutcome.BUSY,
 }
+
+
+_UNKNOWN: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.METHOD_NOT_ALLOWED})
+"""What who does not know coded blocks answers: targets have no query without them."""
 
 
 class BlockSink(Protocol):
@@ -143,6 +147,10 @@ class _LaneBroken(Exception):
         self.refusal = refusal
 
 
+class _CodesNoMore(Exception):
+    """The source does not know coded blocks: an older version of it was started meanwhile."""
+
+
 class Receiver:
     """What a lane's thread runs.
 
@@ -214,9 +222,9 @@ class Receiver:
                 pass
         except _LaneBroken as broken:
             self._fail(broken.outcome, str(broken), broken.refusal)
-        except BaseLost as lost:
+        except (BaseLost, _CodesNoMore) as given_up:
             self.is_given_up = True
-            self._fail(RangeOutcome.CLOSED, str(lost))
+            self._fail(RangeOutcome.CLOSED, str(given_up))
         except ProtocolViolation as violation:
             self._fail(RangeOutcome.MISBEHAVED, str(violation))
         except Exception as error:  # noqa: BLE001 -- edge: effect → event
@@ -256,6 +264,10 @@ class Receiver:
             busy_s = parse_retry_after(head.fields.get("retry-after"))
             self._end(outcome, busy_s * SECOND if outcome is RangeOutcome.BUSY else 0)
             return self._pass_over(head) and head.keep_alive
+        if order.coded is not None and head.status in _UNKNOWN:
+            if order.note is not None:
+                order.note(REFUSED_NOTE)
+            raise _CodesNoMore("it does not know coded blocks")
         _check(order, head)
         self._load_bytes = parse_load(head.fields.get(LOAD.lower()))
         sent_bytes = self._coded_bytes

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 from ckptd.limits import MIB, SECOND
 from ckptd.traffic.coding_choice import (
+    AGAIN_MAX_NS,
     AGAIN_MIN_NS,
     MEASURED_BYTES_MIN,
+    REFUSED_NOTE,
     BodyNote,
     CodingChoice,
     CodingSource,
@@ -17,20 +20,34 @@ RANGE = MEASURED_BYTES_MIN
 
 
 def bring(
-    choice: CodingChoice, now: int, *, plain: float, coded: float, share: float = 0.1
+    choice: CodingChoice,
+    now: int,
+    *,
+    plain: float,
+    coded: float,
+    share: float = 0.1,
+    is_offered: bool = True,
 ) -> bool:
     """Bring one range as it is asked for, at rates in bytes of the version a second."""
     is_coded = choice.is_coded(RANGE, now=now)
     elapsed_ns = int(RANGE / (coded if is_coded else plain) * SECOND)
     sent_bytes = int(RANGE * share) if is_coded else RANGE
-    choice.note(BodyNote(is_coded, True, RANGE, sent_bytes, elapsed_ns), now=now)
+    choice.note(BodyNote(is_coded, is_offered, RANGE, sent_bytes, elapsed_ns), now=now)
     return is_coded
 
 
 def ways(choice: CodingChoice, count: int, *, plain: float, coded: float, share: float = 0.1,
-         start: int = 0, step: int = SECOND // 4) -> list[bool]:  # fmt: skip
+         start: int = 0, step: int = SECOND // 4,
+         is_offered: bool = True) -> list[bool]:  # fmt: skip
     return [
-        bring(choice, start + number * step, plain=plain, coded=coded, share=share)
+        bring(
+            choice,
+            start + number * step,
+            plain=plain,
+            coded=coded,
+            share=share,
+            is_offered=is_offered,
+        )
         for number in range(count)
     ]
 
@@ -52,7 +69,7 @@ def test_a_link_that_is_faster_than_the_processors_is_not() -> None:
 
 def test_who_does_not_code_is_not_asked() -> None:
     choice = CodingChoice(CodingSource())
-    assert not any(ways(choice, 6, plain=100 * MIB, coded=600 * MIB))
+    assert not any(ways(choice, 6, plain=100 * MIB, coded=600 * MIB, is_offered=False))
     assert "not said" in choice.why
 
 
@@ -113,3 +130,21 @@ def test_a_way_of_which_nothing_came_is_tried_again() -> None:
     ways(choice, 1, plain=100 * MIB, coded=600 * MIB)
     assert [choice.is_coded(RANGE, now=SECOND) for _ in range(3)] == [True, True, False]
     assert choice.is_coded(RANGE, now=SECOND + AGAIN_MIN_NS)
+
+
+def test_who_says_no_more_that_it_codes_is_not_asked() -> None:
+    choice = offered()
+    assert ways(choice, 4, plain=100 * MIB, coded=600 * MIB)[-1] is True
+    later = partial(ways, choice, plain=100 * MIB, coded=600 * MIB, start=SECOND)
+    assert later(4, is_offered=False) == [True, False, False, False]
+    assert later(2) == [False, True]
+
+
+def test_who_refuses_what_it_offers_is_asked_again_much_later() -> None:
+    choice = offered()
+    assert ways(choice, 4, plain=100 * MIB, coded=600 * MIB)[-1] is True
+    choice.note(REFUSED_NOTE, now=SECOND)
+    assert choice.why == "the source said that it codes, and refused to"
+    again = partial(ways, choice, plain=100 * MIB, coded=600 * MIB)
+    assert not any(again(8, start=SECOND))
+    assert again(3, start=SECOND + AGAIN_MAX_NS) == [False, False, True]

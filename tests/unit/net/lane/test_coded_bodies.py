@@ -21,6 +21,7 @@ from ckptd.model.words import Coder, RangeOutcome, Urgency
 from ckptd.net.coded_bases import Base, CodedAsk
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import AskedRange, RangeOrder, SocketLane
+from ckptd.traffic.coding_choice import BodyNote
 from ckptd.wire.body_parts import LAST_PART, PART_END, part_line
 from ckptd.wire.heads import response_head
 from tests.support.serving import FileContent, MemorySink, scripted_source, serving, take_request
@@ -77,6 +78,7 @@ class Receiver:
         self.troubles: list[str] = []
         self.ended = asyncio.Event()
         self.ranges = 0
+        self.notes: list[BodyNote] = []
 
     async def fetch(
         self, address: tuple[str, int], bases: tuple[Base, ...], *, ranges: int = 1
@@ -98,6 +100,7 @@ class Receiver:
                     Urgency.NORMAL,
                     self.sink,
                     CodedAsk(bases),
+                    self.notes.append,
                 )
             )
         running = asyncio.ensure_future(lane.run())
@@ -236,3 +239,17 @@ async def test_a_source_that_lies_is_blamed_and_no_wrong_byte_is_written(
     with scripted_source(lies(lambda connection: connection.sendall(sent))) as address:
         assert await receiver.fetch(address, (versions.base,)) is outcome
     assert not any(receiver.sink.data)
+
+
+async def test_who_was_replaced_by_what_knows_no_coded_blocks_is_not_blamed(
+    versions: Versions,
+) -> None:
+    def refuse(connection: socket.socket) -> None:
+        take_request(connection)
+        connection.sendall(response_head(400, {"Content-Length": "0", "Ckptd-Node": "node-a"}))
+
+    receiver = Receiver(versions.now)
+    with scripted_source(refuse) as address:
+        assert await receiver.fetch(address, (), ranges=2) is RangeOutcome.CLOSED
+    assert [note.is_refused for note in receiver.notes] == [True]
+    assert not receiver.troubles
