@@ -311,7 +311,10 @@ class SecureConnection(Connection):
         Raises:
             TimeoutError: The receiver takes less than it must.
         """
-        super().send_all(self._encrypt(data))
+        rest = memoryview(data)
+        while rest:
+            super().send_all(self._encrypt(rest[:_PLAINTEXT_BYTES]))
+            rest = rest[_PLAINTEXT_BYTES:]
 
     def send_file(self, fd: int, offset: int, size_bytes: int) -> int:
         """Send some of a file; blocks until that is taken.

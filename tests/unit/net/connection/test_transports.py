@@ -398,3 +398,21 @@ async def test_a_reader_does_not_wait_for_room_to_answer(contexts: Contexts) -> 
         ours.tls.write(bytes(MIB))
         with pytest.raises(ConnectionAbortedError):
             ours.peek(1)
+
+
+async def test_a_thread_encrypts_a_little_at_once_however_much_it_sends(
+    pair: Pair, contexts: Contexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = await secure(pair, contexts)
+    sizes: list[int] = []
+    encrypt = SecureConnection._encrypt
+
+    def noted(self: SecureConnection, data: bytes | memoryview) -> bytes:
+        sizes.append(len(data))
+        return encrypt(self, data)
+
+    monkeypatch.setattr(SecureConnection, "_encrypt", noted)
+    sending = asyncio.ensure_future(asyncio.to_thread(ours.send_all, DATA))
+    assert await receive(theirs, len(DATA)) == DATA
+    await sending
+    assert max(sizes) <= 64 * KIB
