@@ -13,6 +13,7 @@ from ckptd.coding.block_coding import BlockCoding
 from ckptd.coding.coded_block import HEAD_BYTES, read_head
 from ckptd.errors import ProtocolViolation
 from ckptd.model.base_places import BasePlaces
+from ckptd.model.ids import Digest
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.words import Coder
 from ckptd.net.coded_bases import Base, BaseLost
@@ -32,7 +33,8 @@ class CodedBodies:
         self._fill = fill
         self._coding = BlockCoding()
         self._memory = memoryview(b"")  # for what comes, and for the base
-        self._places: dict[str, tuple[AddressSpace, BasePlaces]] = {}
+        self._space: AddressSpace | None = None
+        self._places: dict[Digest, BasePlaces] = {}  # of that space
 
     def block(
         self,
@@ -84,10 +86,13 @@ class CodedBodies:
             raise ProtocolViolation("coded blocks", "go on behind the last one")
 
     def _read(self, base: Base, place: BlockPlace, space: AddressSpace, into: memoryview) -> None:
-        known = self._places.get(base.digest)
-        if known is None or known[0] is not space:
-            known = self._places[base.digest] = (space, BasePlaces(space, base.space))
-        there = known[1].of(place)
+        if self._space is not space:
+            self._space = space
+            self._places.clear()
+        places = self._places.get(base.digest)
+        if places is None:
+            places = self._places[base.digest] = BasePlaces(space, base.space)
+        there = places.of(place)
         if there is None:
             raise ProtocolViolation("coded block", "has a base in which nothing lies there")
         if not base.read(there, into):
