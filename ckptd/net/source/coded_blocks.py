@@ -56,11 +56,9 @@ class CodedBlocks:
         self._coders = coders
         self._time = time_left
         self._coding = BlockCoding()
-        self._bases = [
-            (number, base, BasePlaces(space, base.space))
-            for number, base in enumerate(bases)
-            if base is not None
-        ]
+        self._space = space
+        self._bases = bases
+        self._places: dict[int, BasePlaces] = {}
         self._fitted = _Fitted()
         self._memory = memoryview(b"")
 
@@ -92,7 +90,7 @@ class CodedBlocks:
     def _fit(self, place: BlockPlace, block: memoryview) -> memoryview | None:
         """Find out how blocks of a unit are coded best; return the block of the base."""
         base_number, base = NO_BASE, None
-        for number, _, _ in self._bases:
+        for number in range(len(self._bases)):
             base = self._read(number, place)
             if base is not None:
                 base_number = number
@@ -105,13 +103,16 @@ class CodedBlocks:
 
     def _read(self, number: int, place: BlockPlace) -> memoryview | None:
         """Return the block of a base that lies where a block lies, if there is one."""
-        for each, base, places in self._bases:
-            if each == number:
-                there = places.of(place)
-                if there is None:
-                    return None
-                if len(self._memory) < place.size_bytes:
-                    self._memory = page_buffer(place.size_bytes)
-                into = self._memory[: place.size_bytes]
-                return into if base.read(there, into) else None
-        return None
+        base = self._bases[number]
+        if base is None:
+            return None
+        places = self._places.get(number)
+        if places is None:
+            places = self._places[number] = BasePlaces(self._space, base.space)
+        there = places.of(place)
+        if there is None:
+            return None
+        if len(self._memory) < place.size_bytes:
+            self._memory = page_buffer(place.size_bytes)
+        into = self._memory[: place.size_bytes]
+        return into if base.read(there, into) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import closing
 from typing import Protocol
 
@@ -36,7 +37,7 @@ class CodedSending(Sending):
         version: What the blocks are part of.
         space: Where they lie.
         blocks: Which ones.
-        coder: Codes them.
+        make_coder: Makes what codes them, in the thread that sends: loading it takes a while.
         throttle: Says when, if anything limits ``flow``.
         flow: What the body belongs to.
         drops_sent: What was sent leaves the page cache.
@@ -50,7 +51,7 @@ class CodedSending(Sending):
         *,
         space: AddressSpace,
         blocks: BlockRun,
-        coder: BlockCoder,
+        make_coder: Callable[[], BlockCoder],
         throttle: Throttle,
         flow: Flow,
         drops_sent: bool,
@@ -67,7 +68,7 @@ class CodedSending(Sending):
         )
         self._space = space
         self._blocks = blocks
-        self._coder = coder
+        self._make_coder = make_coder
         self._coded_bytes = 0
 
     @property
@@ -76,13 +77,13 @@ class CodedSending(Sending):
         return self._range.size_bytes - self._coded_bytes
 
     def _send(self) -> None:
-        memory = memoryview(b"")
+        coder, memory = self._make_coder(), memoryview(b"")
         for place in self._space.places(self._blocks):
             if len(memory) < place.size_bytes:
                 memory = page_buffer(place.size_bytes)
             block = memory[: place.size_bytes]
             self._read(place, block)
-            coded = self._coder.coded(place, block)
+            coded = coder.coded(place, block)
             if not self.has_begun:
                 self._begin()
             self._coded_bytes += place.size_bytes

@@ -48,7 +48,7 @@ from ckptd.net.source.answers import (
     unserved_reason,
 )
 from ckptd.net.source.caps import ConnectionCaps
-from ckptd.net.source.coded_sending import CodedSending
+from ckptd.net.source.coded_sending import BlockCoder, CodedSending
 from ckptd.net.source.giving_way import GivingWay
 from ckptd.net.source.sending import SEND_THREADS, Piece, Sending, ServedBytes
 from ckptd.net.source.shared_coding_time import SharedCodingTime
@@ -366,7 +366,8 @@ class _Conversation:
             raise
         finally:
             server.sendings.discard(sending)
-            workload.end(size_bytes, sending.sent_bytes, now=time.monotonic_ns())
+            done_bytes = size_bytes - sending.left_bytes  # coded ones are fewer
+            workload.end(size_bytes, done_bytes, now=time.monotonic_ns())
             server.content.bytes_sent(urgency.label, sending.sent_bytes)
 
     def _sending(self, head: bytes, body: VersionBody, flow: Flow) -> Sending:
@@ -381,17 +382,21 @@ class _Conversation:
                 flow=flow,
                 drops_sent=server.drops_sent,
             )
-        # With numpy a daemon has 25 MiB more: only who codes has it.
-        from ckptd.net.source.coded_blocks import CodedBlocks  # noqa: PLC0415
-
         space = body.version.space
+
+        def coder() -> BlockCoder:
+            # With numpy a daemon has 25 MiB more: only who codes has it.
+            from ckptd.net.source.coded_blocks import CodedBlocks  # noqa: PLC0415
+
+            return CodedBlocks(space, body.bases, body.coders, server.coding_time)
+
         return CodedSending(
             self._connection,
             head,
             body.version,
             space=space,
             blocks=body.blocks,
-            coder=CodedBlocks(space, body.bases, body.coders, server.coding_time),
+            make_coder=coder,
             throttle=server.throttle,
             flow=flow,
             drops_sent=server.drops_sent,

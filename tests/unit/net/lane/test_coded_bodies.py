@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,7 +22,9 @@ from ckptd.model.words import Coder, RangeOutcome, Urgency
 from ckptd.net.coded_bases import Base, CodedAsk
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import AskedRange, RangeOrder, SocketLane
+from ckptd.net.source.coded_blocks import CodedBlocks
 from ckptd.traffic.coding_choice import BodyNote
+from ckptd.traffic.workload import Workload
 from ckptd.wire.body_parts import LAST_PART, PART_END, part_line
 from ckptd.wire.heads import response_head
 from tests.support.serving import FileContent, MemorySink, scripted_source, serving, take_request
@@ -253,3 +256,27 @@ async def test_who_was_replaced_by_what_knows_no_coded_blocks_is_not_blamed(
         assert await receiver.fetch(address, (), ranges=2) is RangeOutcome.CLOSED
     assert [note.is_refused for note in receiver.notes] == [True]
     assert not receiver.troubles
+
+
+async def test_a_source_counts_what_it_gets_done_and_codes_beside_its_loop(
+    versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[tuple[int, int]] = []
+    threads: list[str] = []
+
+    def end(workload: Workload, size_bytes: int, sent_bytes: int, *, now: int) -> None:
+        ends.append((size_bytes, sent_bytes))
+
+    class Noted(CodedBlocks):
+        def __init__(self, *args: Any) -> None:  # noqa: ANN401 (whatever it takes)
+            threads.append(threading.current_thread().name)
+            super().__init__(*args)
+
+    monkeypatch.setattr(Workload, "end", end)
+    monkeypatch.setattr("ckptd.net.source.coded_blocks.CodedBlocks", Noted)
+    async with source(versions, versions.base) as address:
+        assert await Receiver(versions.now).fetch(address, (versions.base,)) is (
+            RangeOutcome.DELIVERED
+        )
+    assert ends == [(len(versions.now.data), len(versions.now.data))], "as it counts the load"
+    assert [name.startswith("send-") for name in threads] == [True]
