@@ -20,6 +20,7 @@ from ckptd.control.messages.copies import (
 from ckptd.copies.counts import CopyRule
 from ckptd.copies.decided import Decided, Shortfall
 from ckptd.copies.fleet import Claim, FleetNode, FleetVersion, FleetView
+from ckptd.copies.holders import asked_of, whole_class
 from ckptd.copies.zones import ZONE_LEVELS_MAX, Zone, zone_text, zones_at
 from ckptd.daemon.answer.short_copies import awaited_audit, why_short
 from ckptd.limits import SECOND
@@ -223,12 +224,10 @@ def _counts_of(
     now: int,
 ) -> Iterator[CopyCount]:
     live = list(_live(version.claims, view.nodes))
-    classes = [each for each in Criticality if version.sizes_bytes.get(each)]
-    for criticality in classes or [Criticality.CRITICAL]:
+    for criticality, asked in sorted(asked_of(version, rule.counts).items()):
         claims = [claim for claim in live if _covers(version, claim, criticality)]
         proven = [claim for claim in claims if claim.is_proven]
         zones = [view.nodes[claim.node].zone for claim in proven]
-        asked = rule.counts.of(criticality)
         found = short.get((version.digest, criticality))
         state, because = _judge(asked, len(proven), len(claims), found)
         until_ns = found.until_ns if found is not None and state is not CopiesState.WHOLE else None
@@ -286,10 +285,7 @@ def _live(claims: Iterable[Claim], nodes: Mapping[NodeId, FleetNode]) -> Iterato
 
 def _covers(version: FleetVersion, claim: Claim, criticality: Criticality) -> bool:
     """Return whether a claim has all units of a class, and of those that are more urgent."""
-    if claim.least is None:
-        return False
-    missing = (each for each, size in version.sizes_bytes.items() if size and each > claim.least)
-    return all(each > criticality for each in missing)
+    return claim.least is not None and whole_class(version, claim.least) >= criticality
 
 
 def _holder(view: FleetView, claim: Claim) -> CopyHolder:

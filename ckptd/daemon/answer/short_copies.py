@@ -29,7 +29,7 @@ def why_short(found: Shortfall, view: FleetView, until_s: float | None) -> str:
         ShortBecause.SOURCES: "nobody who answers has all of it",
         ShortBecause.LOST: f"{_lost(nodes, view)}, replaced {until}",
         ShortBecause.UNPROVEN: awaited_audit(nodes),
-        ShortBecause.COMING: f"{_named(nodes)} {'fetches' if len(nodes) == 1 else 'fetch'} it",
+        ShortBecause.COMING: _fetching(nodes),
         ShortBecause.FULL: f"{_named(nodes)} {_are(nodes)} full",
         ShortBecause.MEMBERS: _few(found, view),
         ShortBecause.ZONES: f"enough copies, but in fewer zones than is possible{_moving(nodes)}",
@@ -64,9 +64,11 @@ def _few(found: Shortfall, view: FleetView) -> str:
 
 
 def _moving(nodes: Sequence[NodeId]) -> str:
-    if not nodes:
-        return ""
-    return f"; {_named(nodes)} {'fetches' if len(nodes) == 1 else 'fetch'} it"
+    return f"; {_fetching(nodes)}" if nodes else ""
+
+
+def _fetching(nodes: Sequence[NodeId]) -> str:
+    return f"{_named(nodes)} {'fetches' if len(nodes) == 1 else 'fetch'} it"
 
 
 def _are(nodes: Sequence[NodeId]) -> str:
