@@ -60,12 +60,13 @@ def copies_lines(
     ]
     if is_wide:
         return [*lines, *_wide_table(shown), *_rest(view, 0, is_all=is_all)]
-    rows = _rows(shown, width)
+    header, *cells = _table(shown, width)
+    rows = _rows(cells, shown, width)
     fitting = len(rows) if is_all else _fitting(rows)
     if fitting < len(rows):
         lines += [line for fact in _reasons(shown) for line in wrapped_to(fact, width)]
     if rows:
-        lines += ["", _header(shown, width), *(line for row in rows[:fitting] for line in row)]
+        lines += ["", header, *(line for row in rows[:fitting] for line in row)]
     return lines + list(_rest(view, len(rows) - fitting, is_all=is_all))
 
 
@@ -83,10 +84,6 @@ def _wide_table(shown: Sequence[tuple[CopiedVersion, CopyCount]]) -> list[str]:
     return ["", *table((*_COLUMNS, "WHY", "HELD BY"), cells)]
 
 
-def _header(shown: Sequence[tuple[CopiedVersion, CopyCount]], width: int | None) -> str:
-    return _table(shown, width)[0]
-
-
 def _table(shown: Sequence[tuple[CopiedVersion, CopyCount]], width: int | None) -> list[str]:
     cells = [_cells(*row) for row in shown]
     return table(
@@ -98,10 +95,12 @@ def _table(shown: Sequence[tuple[CopiedVersion, CopyCount]], width: int | None) 
     )
 
 
-def _rows(shown: Sequence[tuple[CopiedVersion, CopyCount]], width: int | None) -> list[list[str]]:
+def _rows(
+    cells: Sequence[str], shown: Sequence[tuple[CopiedVersion, CopyCount]], width: int | None
+) -> list[list[str]]:
     """Return the lines of each row: below it why it is short, unless the row above says so."""
     rows, before = [], ("", 0, "")
-    for line, (version, count) in zip(_table(shown, width)[1:], shown, strict=True):
+    for line, (version, count) in zip(cells, shown, strict=True):
         why = (version.checkpoint, version.version, _why(version, count))
         rows.append([line, *(wrapped_to(f"  {why[2]}", width) if why[2] and why != before else [])])
         before = why
@@ -143,13 +142,13 @@ def _reasons(shown: Sequence[tuple[CopiedVersion, CopyCount]]) -> Iterator[str]:
 
 
 def _facts(view: CopiesView) -> Iterator[str]:
-    count = sum((view.whole, view.unproven, view.too_close, view.under_replicated))
+    numbers = (view.whole, view.unproven, view.too_close, view.under_replicated)
+    count = sum(numbers)
     if view.age_s is None:
         yield "nothing was looked at yet: how many copies there are is not known"
     elif not count:
         yield "no version of what [copies] names is known"
     else:
-        numbers = (view.whole, view.unproven, view.too_close, view.under_replicated)
         by_state = ", ".join(
             f"{number} {state}"
             for state, number in zip(_STATE_SHOWN, numbers, strict=True)
