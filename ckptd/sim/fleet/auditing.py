@@ -34,7 +34,6 @@ class Audits:
         for digest, least in member.heard[other.node].said.claims.items():
             if least is None:
                 continue
-            member.first_seen.setdefault(digest, self._ground.now)
             if member.lists(self._ground.known[digest].checkpoint):
                 self._plan(member, other.node, digest, self._pause_ns(member, other.node, digest))
 

@@ -115,10 +115,10 @@ class Books(FleetWatch):
         held = member.shelf[saved.digest]
         self.given_back += 1
         if not held.is_copy:
-            self.fail(f"{member.node} removes what a job saved: {_name(saved)}")
+            self.fail(f"{member.node} removes what a job saved: {saved.text}")
         if self._is_superseded(member, saved):
             return
-        for each in self._asked(saved):
+        for each in self.asked(saved):
             if held.least is None or held.least < each:
                 continue
             others = [
@@ -129,11 +129,11 @@ class Books(FleetWatch):
             asked = self.ground.plan.counts.of(each)
             if len(others) < asked:
                 self.fail(
-                    f"{member.node} gives back {_name(saved)}, of which {len(others)} others"
+                    f"{member.node} gives back {saved.text}, of which {len(others)} others"
                     f" have what is {each.label}, and {asked} are asked for"
                 )
             if missing_elsewhere(others, [member], asked)(member):
-                self.fail(f"{member.node} gives back {_name(saved)}, which is in fewer zones then")
+                self.fail(f"{member.node} gives back {saved.text}, which is in fewer zones then")
 
     def fail(self, problem: str) -> NoReturn:
         """Say what is wrong, and when.
@@ -166,7 +166,7 @@ class Books(FleetWatch):
                 other is member or self.ground.reaches(member, other)
                 for other in self._holders(saved, each)
             )
-            for each in self._asked(saved)
+            for each in self.asked(saved)
         }
         is_one_safe = any(
             all(
@@ -183,11 +183,6 @@ class Books(FleetWatch):
             for other in self._holders(saved, criticality)
         )
 
-    def _asked(self, saved: Saved) -> list[Criticality]:
-        """Return the classes of which copies are asked for and that have bytes."""
-        counts = self.ground.plan.counts
-        return [each for each, size in saved.sizes.items() if size and counts.of(each)]
-
     def _holders(self, saved: Saved, criticality: Criticality) -> Iterator[Member]:
         """Return on which nodes a class really lies, whether they run or not."""
         for member in self.ground.members.values():
@@ -200,7 +195,7 @@ class Books(FleetWatch):
 
     def _see_safe(self, saved: Saved) -> None:
         """See whether as many copies of a version are there as are asked for."""
-        for each in self._asked(saved):
+        for each in self.asked(saved):
             line = self._lines.setdefault((saved.checkpoint, each), _Line())
             if line.safe is not None and line.safe.version > saved.version:
                 continue
@@ -212,7 +207,7 @@ class Books(FleetWatch):
 
     def _fail(self, member: Member, concerned: Iterable[Saved]) -> None:
         for saved in concerned:
-            for each in self._asked(saved):
+            for each in self.asked(saved):
                 line = self._lines.get((saved.checkpoint, each))
                 if line and line.safe and saved.version >= line.safe.version:
                     line.failed[zone_of(member)] = None
@@ -234,7 +229,7 @@ class Books(FleetWatch):
             )
             if not is_left:
                 self.fail(
-                    f"{_name(line.safe)} is lost, of which {asked} copies were there,"
+                    f"{line.safe.text} is lost, of which {asked} copies were there,"
                     f" and {len(line.failed)} zones failed since"
                 )
 
@@ -265,7 +260,3 @@ def missing_elsewhere(
         if len(have) < min(asked, len({zone[:level] for zone in possible})):
             return lambda member: zone_of(member)[:level] not in have
     return lambda _: False
-
-
-def _name(saved: Saved) -> str:
-    return f"{saved.checkpoint}@{saved.version}"

@@ -39,7 +39,7 @@ class Ending(FleetWatch):
                 continue
             kept = 0
             for saved in (versions[each] for each in sorted(versions, reverse=True)):
-                classes = self._asked(saved)
+                classes = self.asked(saved)
                 if not classes or not self._holders(saved, classes[-1]):
                     continue
                 kept += 1
@@ -52,10 +52,6 @@ class Ending(FleetWatch):
 
     def _keeps(self, member: Member, name: CheckpointName) -> bool:
         return member.is_up and is_honest(member) and member.lists(name)
-
-    def _asked(self, saved: Saved) -> list[Criticality]:
-        counts = self.ground.plan.counts
-        return [each for each, size in saved.sizes.items() if size and counts.of(each)]
 
     def _holders(self, saved: Saved, criticality: Criticality) -> list[Member]:
         return [
@@ -71,13 +67,13 @@ class Ending(FleetWatch):
         able = list(self._able(saved, criticality, holders))
         if len(holders) < asked and able:
             self._fail(
-                f"{_name(saved)}: {len(holders)} of {asked} have what is {criticality.label},"
+                f"{saved.text}: {len(holders)} of {asked} have what is {criticality.label},"
                 f" and {able[0].node} could"
             )
         elsewhere = next(filter(missing_elsewhere(holders, able, asked), able), None)
         if elsewhere is not None:
             self._fail(
-                f"{_name(saved)}: what is {criticality.label} is in fewer zones than it could be,"
+                f"{saved.text}: what is {criticality.label} is in fewer zones than it could be,"
                 f" {elsewhere.node} could have it"
             )
 
@@ -99,8 +95,8 @@ class Ending(FleetWatch):
         """Check that no copy could go without a loss."""
         for member in self._holders(saved, Criticality.CRITICAL):
             is_copy = member.shelf[saved.digest].is_copy and self._keeps(member, saved.checkpoint)
-            if is_copy and all(self._is_dispensable(member, saved, e) for e in self._asked(saved)):
-                self._fail(f"{member.node} keeps a copy of {_name(saved)} that is too much")
+            if is_copy and all(self._is_dispensable(member, saved, e) for e in self.asked(saved)):
+                self._fail(f"{member.node} keeps a copy of {saved.text} that is too much")
 
     def _is_dispensable(self, member: Member, saved: Saved, criticality: Criticality) -> bool:
         """Tell whether a class is on enough other nodes, in enough zones."""
@@ -115,7 +111,7 @@ class Ending(FleetWatch):
     def _check_gone(self, saved: Saved) -> None:
         for member in self._holders(saved, Criticality.CRITICAL):
             if member.shelf[saved.digest].is_copy:
-                self._fail(f"{member.node} keeps a copy of {_name(saved)}, which is old")
+                self._fail(f"{member.node} keeps a copy of {saved.text}, which is old")
 
     def _fail(self, problem: str) -> None:
         raise FleetCheckFailed(f"{self.ground.now / SECOND:.3f}s at the end: {problem}")
@@ -133,7 +129,3 @@ def check_bytes(books: Books, planner: Planner) -> None:
             f"moved {books.moved_bytes} bytes, and a planner {planner.moved_bytes}"
             f" ({books.moved_bytes / max(planner.moved_bytes, 1):.2f} times as much)"
         )
-
-
-def _name(saved: Saved) -> str:
-    return f"{saved.checkpoint}@{saved.version}"

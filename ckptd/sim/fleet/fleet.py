@@ -111,7 +111,6 @@ class Fleet:
         member.decider = Decider()
         member.heard.clear()
         member.off_offer.clear()
-        member.first_seen = dict.fromkeys(member.shelf, self.ground.now)
         member.distrusted.clear()
         self.ground.tell(member, f"begins life {member.life}")
         for watch in self.ground.watches:
@@ -140,8 +139,7 @@ class Fleet:
                 continue
             ground.known[saved.digest] = saved
             member.shelf[saved.digest] = Held(saved, Criticality.DEFERRED, is_copy=False)
-            member.first_seen.setdefault(saved.digest, ground.now)
-            ground.tell(member, f"saves {saved.checkpoint}@{saved.version}")
+            ground.tell(member, f"saves {saved.text}")
             for watch in ground.watches:
                 watch.saved(member, saved)
             for old in range(index - save.kept + 1):

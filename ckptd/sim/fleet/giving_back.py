@@ -54,7 +54,7 @@ class GivingBack:
         held = member.shelf.get(digest)
         may_go = self._may_go(member, digest, answered)
         if may_go and held is not None:
-            ground.tell(member, f"gives back {held.saved.checkpoint}@{held.saved.version}")
+            ground.tell(member, f"gives back {held.saved.text}")
             for watch in ground.watches:
                 watch.gave_back(member, held.saved)
             del member.shelf[digest]

@@ -25,6 +25,11 @@ class FleetWatch:
 
     ground: Ground
 
+    def asked(self, saved: Saved) -> list[Criticality]:
+        """Return the classes of which copies are asked for and that have bytes."""
+        counts = self.ground.plan.counts
+        return [each for each, size in saved.sizes.items() if size and counts.of(each)]
+
     def saved(self, member: Member, saved: Saved) -> None:
         """Take note that a job saved a version on a node."""
 

@@ -41,6 +41,11 @@ class Saved(NamedTuple):
             return 0
         return sum(size for each, size in self.sizes.items() if each <= least)
 
+    @property
+    def text(self) -> str:
+        """The version as a person writes it."""
+        return f"{self.checkpoint}@{self.version}"
+
 
 class Held(NamedTuple):
     """What lies on a node of a version.
@@ -142,7 +147,6 @@ class Member:
         heard: What it heard of others.
         unasked: Whom it did not ask since it started.
         proofs: How its audits ended.
-        first_seen: When it heard of each version first.
         distrusted: Who sent bad blocks, until when.
         pretended: What it removed and goes on to claim.
         decider: Decides, and remembers since when who was chosen.
@@ -162,7 +166,6 @@ class Member:
     heard: dict[NodeId, Heard] = field(default_factory=dict)
     unasked: dict[NodeId, None] = field(default_factory=dict)
     proofs: dict[tuple[NodeId, Digest], Proof] = field(default_factory=dict)
-    first_seen: dict[Digest, int] = field(default_factory=dict)
     distrusted: dict[NodeId, int] = field(default_factory=dict)
     pretended: dict[Digest, Criticality] = field(default_factory=dict)
     decider: Decider = field(default_factory=Decider)

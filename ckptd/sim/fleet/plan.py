@@ -2,7 +2,7 @@
 
 Coarse on purpose: a version is so many bytes of each criticality, a transfer is bytes over a rate,
 and what a node says arrives elsewhere after a while. Which copies are made and given back is
-decided by :func:`ckptd.copies.deciding.decide`, once for each node.
+decided by :class:`ckptd.copies.deciding.Decider`, one for each node.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ class Planner(FleetWatch):
         versions.sort(key=lambda each: -each.saved.version)
         kept = 0
         for planned in versions:
-            classes = self._asked(planned.saved)
+            classes = self.asked(planned.saved)
             if kept < self.ground.plan.keep:
                 for each in classes:
                     self._plan_class(planned, each, side)
@@ -242,7 +242,3 @@ class Planner(FleetWatch):
         plan = member.plan
         is_free = plan.disk_bytes - own - copies - count >= FREE_MIN * plan.disk_bytes
         return is_free and copies + count <= plan.quota_bytes
-
-    def _asked(self, saved: Saved) -> list[Criticality]:
-        counts = self.ground.plan.counts
-        return [each for each, size in saved.sizes.items() if size and counts.of(each)]

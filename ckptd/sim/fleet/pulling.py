@@ -64,7 +64,7 @@ class Pulls:
         }
         pulling = Pulling(saved, pull.least, wanted, life=member.life)
         member.pulls[pull.digest] = pulling
-        ground.tell(member, f"pulls {saved.checkpoint}@{saved.version} to {pull.least.label}")
+        ground.tell(member, f"pulls {saved.text} to {pull.least.label}")
         for watch in ground.watches:
             watch.pulling(member, pulling)
         ground.announce(member)
@@ -148,7 +148,7 @@ class Pulls:
         held = member.shelf.get(saved.digest)
         is_copy = held is None or held.is_copy
         member.shelf[saved.digest] = Held(saved, pulling.least, is_copy)
-        ground.tell(member, f"has {saved.checkpoint}@{saved.version} to {pulling.least.label}")
+        ground.tell(member, f"has {saved.text} to {pulling.least.label}")
         for watch in ground.watches:
             watch.pulled(member, saved, pulling.least)
         if member.plan.lie is Lie.DROPS:
