@@ -29,6 +29,7 @@ from ckptd.control.messages.retention import CollectRequest
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.control.messages.verifications import VerifyRequest
 from ckptd.control.messages.waiting import WaitRequest
+from ckptd.control.messages.workloads import WorkloadRequest
 from ckptd.control.routes import ROUTES, Route
 from ckptd.errors import NotPermitted
 from ckptd.model.words import Role
@@ -57,6 +58,7 @@ REQUESTS: dict[object, msgspec.Struct] = {
         ManifestRequest(checkpoint="a", version=3, units=("model/*",)),
         CollectRequest(name="a", is_dry_run=True),
         CopiesRequest(name="llama"),
+        WorkloadRequest(name="llama"),
         FollowQuery(since=5, follow=True),
         LevelRequest(level="debug", for_s=1.5),
         ChangeLimits(set={"ingress.total": "1MiB/s"}),
