@@ -17,7 +17,8 @@ sees it: the sum, then what is not as asked, and why. A copy counts once a block
 of it was verified within the last day. -o wide shows what is whole as well, and
 who holds what.
 With --check it ends with 0 only if all copies that are asked are known to be
-there, with 3 if some are not, or not proven yet, with 1 if that is not known.
+there, with 3 if some are not, or not proven yet, with 1 if that is not known,
+with 4 if nothing is known of what [copies] names: they may be mistyped.
 
 examples:
   ckptctl copies
@@ -50,6 +51,8 @@ def _copies(arguments: Namespace) -> ExitCode:
     code = exit_code_of_copies(view)
     if code is ExitCode.FAILED:
         say(f"it is not known whether all copies are there: {_unknown(view)}")
+    elif code is ExitCode.MISSING:
+        say("nothing is known of what [copies] names; 'ckptctl checkpoints' lists what is known")
     return code
 
 

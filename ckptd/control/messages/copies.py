@@ -161,8 +161,13 @@ class CopiesView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def exit_code_of_copies(view: CopiesView) -> ExitCode:
-    """Return how a check of copies ends: well only if all that is asked is known to be there."""
+    """Return how a check of copies ends: well only if all that is asked is known to be there.
+
+    Where nothing is known of what is listed the names may be wrong: that is no safety.
+    """
     if not view.names or view.age_s is None or not view.is_settled or view.obstacle:
         return ExitCode.FAILED
     short = view.unproven + view.too_close + view.under_replicated + len(view.conflicts)
+    if not (short or view.whole):
+        return ExitCode.MISSING
     return ExitCode.PARTIAL if short else ExitCode.DONE

@@ -328,6 +328,11 @@ async def test_what_is_in_the_way_is_said() -> None:
     assert (whole.versions, exit_code_of_copies(whole)) == ((), ExitCode.PARTIAL)
 
 
+async def test_where_nothing_that_is_listed_is_known_nothing_is_said_to_be_safe() -> None:
+    view = await answer(seen())
+    assert (view.versions, exit_code_of_copies(view)) == ((), ExitCode.MISSING)
+
+
 async def test_too_few_nodes_are_counted() -> None:
     section = replace(SECTION, critical=4)
     short = (replace_shortfall(shortfall(7, ShortBecause.MEMBERS), asked=4),)
