@@ -72,7 +72,8 @@ def _judge_room(section: CopiesSection, roots: Roots, found: CopiesView) -> Iter
         yield failed(_CHECK, subject, error.problem, error.hint or "Mend the disk.")
         return
     usable_bytes = int(size_bytes * (1 - _FREE_SHARE))
-    if found.is_full:
+    largest = max(found.versions, key=lambda each: each.size_bytes, default=None)
+    if found.is_full or found.used_bytes > quota_bytes:
         is_disk = free_bytes < size_bytes * _FREE_SHARE
         why = "less than a tenth of the disk is free" if is_disk else "the quota is used up"
         yield warned(
@@ -80,6 +81,14 @@ def _judge_room(section: CopiesSection, roots: Roots, found: CopiesView) -> Iter
             subject,
             f"takes no more copies: {used}, and {why}",
             "Make room on that disk." if is_disk else "Raise [copies] quota, or list fewer names.",
+        )
+    elif largest is not None and largest.size_bytes > quota_bytes:
+        yield warned(
+            _CHECK,
+            subject,
+            f"{used}, and {largest.checkpoint}@{largest.version} with "
+            f"{format_size(largest.size_bytes)} is larger than that: all of it is never kept here",
+            "Raise [copies] quota, or list fewer names.",
         )
     elif quota_bytes > usable_bytes:
         yield warned(

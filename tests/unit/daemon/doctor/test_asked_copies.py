@@ -187,6 +187,17 @@ async def test_a_root_that_takes_no_more_is_named_with_the_reason(
     assert await complaints(roots, WELL, replace(SECTION, quota_bytes=90 * MIB)) == []
 
 
+async def test_a_quota_that_is_too_small_is_named(roots: Roots) -> None:
+    ((subject, _, finding),) = await complaints(roots, replace(WELL, used_bytes=2 * MIB))
+    assert subject == "root copies"
+    assert finding == "takes no more copies: 2 MiB of 1 MiB are copies, and the quota is used up"
+    large = replace(version(state=CopiesState.WHOLE, number=8), size_bytes=MIB + 1)
+    view = replace(WELL, versions=(*WELL.versions, large))
+    ((subject, _, finding),) = await complaints(roots, view)
+    assert "llama@8 with 1 MiB is larger than that" in finding
+    assert await complaints(roots, view, replace(SECTION, quota_bytes=2 * MIB)) == []
+
+
 async def test_a_root_that_cannot_be_used_takes_no_copies(
     roots: Roots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
