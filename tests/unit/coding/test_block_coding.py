@@ -160,3 +160,70 @@ def test_a_bomb_takes_no_more_memory_than_two_blocks(coder: Coder) -> None:
 def test_a_head_that_nobody_may_send_is_refused(head: bytes, why: str) -> None:
     with pytest.raises(ProtocolViolation, match=why):
         read_head(head, 4096, bases=1)
+
+
+class AsWritten:
+    """A decoder as docs/protocol.md has it: one element after another, and nothing of ckptd's."""
+
+    def __init__(self, coded: bytes) -> None:
+        self.rest = coded
+
+    def take(self, count: int) -> bytes:
+        taken, self.rest = self.rest[:count], self.rest[count:]
+        assert len(taken) == count
+        return taken
+
+    def number(self, size_bytes: int) -> int:
+        return int.from_bytes(self.take(size_bytes), "little")
+
+    def frame(self, length: int) -> bytes:
+        content = zstandard.ZstdDecompressor().decompress(self.take(self.number(4)))
+        assert len(content) == length
+        return content
+
+    def planes(self, count: int, width: int) -> list[int]:
+        values = [0] * count
+        for plane in range(width):
+            if self.rest[:4] == bytes(4):
+                self.take(4)
+                continue
+            for at, byte in enumerate(self.frame(count)):
+                values[at] |= byte << (8 * plane)
+        return values
+
+    def block(self, length: int, base: bytes) -> bytes:
+        coder, width, number, zero = self.take(4)
+        assert self.number(4) == len(self.rest)
+        assert zero == 0
+        assert number == (0 if coder in {3, 4} else 255)
+        if coder == 0:
+            return self.take(length)
+        if coder == 1:
+            return zstandard.ZstdDecompressor().decompress(self.rest)
+        count = length // width
+        behind = self.take(length % width)
+        starts = range(0, count * width, width)
+        was = [int.from_bytes(base[start : start + width], "little") for start in starts]
+        changed = [True] * count
+        if coder == 4:
+            bits = self.frame(-(-count // 8))
+            changed = [bool(bits[at // 8] >> (at % 8) & 1) for at in range(count)]
+        values = iter(self.planes(sum(changed), width))
+        elements = []
+        for is_changed, before in zip(changed, was, strict=True):
+            value = next(values) if is_changed else 0
+            if coder in {3, 4}:
+                difference = -(value + 1) // 2 if value % 2 else value // 2
+                value = (before + difference) % 2 ** (8 * width)
+            elements.append(value.to_bytes(width, "little"))
+        assert not self.rest
+        return b"".join(elements) + behind
+
+
+@pytest.mark.parametrize("coder", [Coder.PLAIN, *CODERS])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("length", [1, 4099, 64 * KIB])
+def test_who_goes_by_the_document_decodes_the_same(coder: Coder, width: int, length: int) -> None:
+    block, base = neighbours(length, share=0.05)
+    coded = BlockCoding().encode(block, coder, width, base=base, base_number=0)
+    assert AsWritten(coded).block(length, base) == block
