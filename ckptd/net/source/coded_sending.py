@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import Protocol
 
 from ckptd.buffers import page_buffer
+from ckptd.coding.coded_block import CodedHead
 from ckptd.errors import ContentChanged
 from ckptd.model.blocks import BlockRun
 from ckptd.model.space import AddressSpace, BlockPlace
+from ckptd.model.words import Coder
 from ckptd.net.connection.transports import Connection
-from ckptd.net.source.sending import Sending, ServedBytes
+from ckptd.net.source.coding_memory import CodingMemory
+from ckptd.net.source.sending import Piece, Sending, ServedBytes
 from ckptd.net.throttle import Throttle
 from ckptd.traffic.buckets import Flow
 from ckptd.wire.body_parts import LAST_PART, PART_END, part_line
@@ -38,6 +41,7 @@ class CodedSending(Sending):
         space: Where they lie.
         blocks: Which ones.
         make_coder: Makes what codes them, in the thread that sends: loading it takes a while.
+        lent: Lends memory for it. While there is none, blocks go from their files as they are.
         throttle: Says when, if anything limits ``flow``.
         flow: What the body belongs to.
         drops_sent: What was sent leaves the page cache.
@@ -52,6 +56,7 @@ class CodedSending(Sending):
         space: AddressSpace,
         blocks: BlockRun,
         make_coder: Callable[[], BlockCoder],
+        lent: CodingMemory,
         throttle: Throttle,
         flow: Flow,
         drops_sent: bool,
@@ -69,6 +74,8 @@ class CodedSending(Sending):
         self._space = space
         self._blocks = blocks
         self._make_coder = make_coder
+        self._lent = lent
+        self._lent_bytes = 0
         self._coded_bytes = 0
 
     @property
@@ -77,8 +84,19 @@ class CodedSending(Sending):
         return self._range.size_bytes - self._coded_bytes
 
     def _send(self) -> None:
+        try:
+            self._send_blocks()
+        finally:
+            self._lent.give_back(self._lent_bytes)
+        self._connection.send_all(LAST_PART)
+        self._connection.cork(is_on=False)
+
+    def _send_blocks(self) -> None:
         coder, memory = self._make_coder(), memoryview(b"")
         for place in self._space.places(self._blocks):
+            if not self._may_keep(place.size_bytes):
+                self._send_plain(place)
+                continue
             if len(memory) < place.size_bytes:
                 memory = page_buffer(place.size_bytes)
             block = memory[: place.size_bytes]
@@ -88,13 +106,43 @@ class CodedSending(Sending):
                 self._begin()
             self._coded_bytes += place.size_bytes
             self._send_data(memoryview(b"".join((part_line(len(coded)), coded, PART_END))))
-        self._connection.send_all(LAST_PART)
-        self._connection.cork(is_on=False)
+
+    def _may_keep(self, block_bytes: int) -> bool:
+        """Return whether there is memory for blocks of a length, which is kept until the end."""
+        more_bytes = block_bytes - self._lent_bytes
+        if more_bytes > 0:
+            if not self._lent.borrow(more_bytes):
+                return False
+            self._lent_bytes = block_bytes
+        return True
+
+    def _send_plain(self, place: BlockPlace) -> None:
+        """Send a block as it is, from its files; it ends when those were looked at again."""
+        head = CodedHead(Coder.PLAIN, coded_bytes=place.size_bytes).encoded()
+        before: bytes = part_line(len(head) + place.size_bytes) + head
+        pieces = self._pieces(place)
+        for piece in pieces:
+            if not self.has_begun:
+                self._begin()
+            try:
+                self._send_data(memoryview(before))
+                if piece.data is not None:
+                    self._send_data(piece.data)
+                else:
+                    self._send_file(piece, piece.size_bytes)
+            except ContentChanged as error:
+                pieces.throw(error)
+                raise
+            before = b""
+        self._coded_bytes += place.size_bytes
+        self._send_data(memoryview(PART_END))
+
+    def _pieces(self, place: BlockPlace) -> Generator[Piece, None, None]:
+        start = self._space.block_start(place.block)
+        return self._version.pieces(start, start + place.size_bytes, drops_used=self._drops_sent)
 
     def _read(self, place: BlockPlace, into: memoryview) -> None:
-        start = self._space.block_start(place.block)
-        pieces = self._version.pieces(start, start + place.size_bytes, drops_used=self._drops_sent)
-        filled = 0
+        pieces, filled = self._pieces(place), 0
         with closing(pieces):
             for piece in pieces:
                 part = into[filled : filled + piece.size_bytes]

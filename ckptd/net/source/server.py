@@ -49,6 +49,7 @@ from ckptd.net.source.answers import (
 )
 from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.coded_sending import BlockCoder, CodedSending
+from ckptd.net.source.coding_memory import CodingMemory
 from ckptd.net.source.giving_way import GivingWay
 from ckptd.net.source.sending import SEND_THREADS, Piece, Sending, ServedBytes
 from ckptd.net.source.shared_coding_time import SharedCodingTime
@@ -120,6 +121,7 @@ class PeerServer:
         self.giving_way = GivingWay(self.throttle)
         # Each class has its own: bodies that have to give way must not be in the way of others.
         self.coding_time = SharedCodingTime(coding_cores)
+        self.coding_memory = CodingMemory()
         self.threads = {
             urgency: ThreadPoolExecutor(SEND_THREADS, thread_name_prefix=f"send-{urgency.label}")
             for urgency in Urgency
@@ -397,6 +399,7 @@ class _Conversation:
             space=space,
             blocks=body.blocks,
             make_coder=coder,
+            lent=server.coding_memory,
             throttle=server.throttle,
             flow=flow,
             drops_sent=server.drops_sent,

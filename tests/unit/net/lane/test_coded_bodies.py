@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -23,11 +25,19 @@ from ckptd.net.coded_bases import Base, CodedAsk
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import AskedRange, RangeOrder, SocketLane
 from ckptd.net.source.coded_blocks import CodedBlocks
+from ckptd.net.source.coding_memory import CodingMemory
 from ckptd.traffic.coding_choice import BodyNote
 from ckptd.traffic.workload import Workload
 from ckptd.wire.body_parts import LAST_PART, PART_END, part_line
 from ckptd.wire.heads import response_head
-from tests.support.serving import FileContent, MemorySink, scripted_source, serving, take_request
+from tests.support.serving import (
+    FileContent,
+    MemorySink,
+    scripted_source,
+    serving,
+    take_request,
+    until,
+)
 from tests.support.weights import weights
 
 BLOCK_BYTES = 256 * KIB
@@ -134,12 +144,15 @@ class Receiver:
 
 @asynccontextmanager
 async def source(
-    versions: Versions, *bases: Base, cores: float = 1000.0
+    versions: Versions, *bases: Base, cores: float = 1000.0, memory: CodingMemory | None = None
 ) -> AsyncIterator[tuple[str, int]]:
     versions.now.bases = {base.digest: base for base in bases}
     versions.now.sent.clear()
     async with serving(versions.now, coding_cores=cores) as node:
+        lent = node.server.coding_memory = memory or CodingMemory()
         yield node.address
+        await until(lambda: not node.server.sendings)
+        assert lent.left_bytes == lent.size_bytes, "what was borrowed is given back"
 
 
 async def test_what_both_ends_have_travels_as_a_difference(versions: Versions) -> None:
@@ -280,3 +293,27 @@ async def test_a_source_counts_what_it_gets_done_and_codes_beside_its_loop(
         )
     assert ends == [(len(versions.now.data), len(versions.now.data))], "as it counts the load"
     assert [name.startswith("send-") for name in threads] == [True]
+
+
+async def test_without_memory_to_code_blocks_go_from_their_files_as_they_are(
+    versions: Versions,
+) -> None:
+    for memory, share in ((CodingMemory(5 * BLOCK_BYTES), 0.1), (CodingMemory(BLOCK_BYTES), 1.01)):
+        receiver = Receiver(versions.now)
+        async with source(versions, versions.base, memory=memory) as address:
+            assert await receiver.fetch(address, (versions.base,)) is RangeOutcome.DELIVERED
+        assert bytes(receiver.sink.data) == versions.now.data
+        sent = versions.now.sent["normal"] / len(versions.now.data)
+        assert share * 0.3 < sent < share
+
+
+async def test_a_file_that_changes_while_it_goes_as_it_is_leaves_its_block_unfinished(
+    versions: Versions, tmp_path: Path
+) -> None:
+    content = FileContent(tmp_path, {"a": versions.now.data})
+    content.after_piece = lambda: os.utime(tmp_path / "a", ns=(1, 1))
+    receiver = Receiver(content)
+    async with source(Versions(content, versions.before), memory=CodingMemory(0)) as address:
+        assert await receiver.fetch(address, ()) is RangeOutcome.DISCONNECTED
+    assert not any(receiver.sink.data)
+    assert content.is_stale
