@@ -18,6 +18,12 @@ pytestmark = pytest.mark.integration
 
 SIZE = 24 * MIB
 """Three times what is asked for as it is, so that it is known what the link brings."""
+LINK = """
+[limits]
+egress = "24MiB/s"
+[serving]
+coding = "8 cores"  # where that is used up blocks go as they are
+"""
 
 
 def coded_bytes(node: Node) -> tuple[float, float]:
@@ -27,7 +33,7 @@ def coded_bytes(node: Node) -> tuple[float, float]:
 
 
 def test_a_neighbouring_version_travels_as_a_difference(cluster: Cluster) -> None:
-    source = cluster.node("a", sections='[limits]\negress = "24MiB/s"')
+    source = cluster.node("a", sections=LINK)
     receiver = cluster.node("r", peers=[source.address])
     for version in (1, 2):
         directory = source.path(str(version))
@@ -63,7 +69,7 @@ def test_who_does_not_want_it_gets_blocks_as_they_are(cluster: Cluster, sections
 
 
 def test_shards_of_a_job_have_bases_of_their_own(cluster: Cluster) -> None:
-    source = cluster.node("a", sections='[limits]\negress = "24MiB/s"')
+    source = cluster.node("a", sections=LINK)
     receiver = cluster.node("r", peers=[source.address])
     for version in (1, 2):
         for shard in range(2):
