@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -36,6 +35,7 @@ from ckptd.net.throttle import Throttles
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.records.database import Database
+from tests.benchmarks.processes import cpu_s
 from tests.support.auditing import AuditingNode
 from tests.support.cluster import Cluster, make_checkpoint
 
@@ -161,9 +161,9 @@ def _wire(cluster: Cluster) -> list[tuple[int, float, float]]:
                 file.truncate(size_bytes)
         digest = source.publish(path, f"of-{block_bytes}", critical=(), deferred=()).digest
         asyncio.run(_audit(source.data_port, Digest(digest), block_bytes))  # the same blocks: warm
-        before_s = _processor_s(source.pid)
+        before_s = cpu_s(source.pid)
         own_s = asyncio.run(_audit(source.data_port, Digest(digest), block_bytes))
-        found.append((block_bytes, own_s, (_processor_s(source.pid) - before_s) / _AUDITS))
+        found.append((block_bytes, own_s, (cpu_s(source.pid) - before_s) / _AUDITS))
     return found
 
 
@@ -181,11 +181,6 @@ async def _audit(port: int, digest: Digest, block_bytes: int) -> float:
         sample = await fetch_run(address, run, pool, peer=None, throttles=throttles, patience_s=10)
         assert sample.outcome is RangeOutcome.DELIVERED
     return (time.process_time() - began_s) / _AUDITS
-
-
-def _processor_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _drop(*_: object) -> str:

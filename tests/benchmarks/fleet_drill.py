@@ -5,8 +5,9 @@
 Eight daemons in four zones, two copies of each shard of a job, published and copied by what the
 configuration says. Each node in turn is killed, and then each zone; every time a node that has
 nothing recovers what the fleet keeps, and each file is compared. Then nodes are wiped and started:
-it is measured from the start until their shard is placed. Whatever is received is limited to a
-rate, so that how long that must take is known. It ends with 1 if something is not as it should be.
+it is measured from the start until their shard is placed. What a node of the fleet receives is
+limited to a rate, so that how long that must take is known. It ends with 1 if something is not as
+it should be.
 """
 
 from __future__ import annotations
@@ -78,7 +79,6 @@ class Drill:
         onlooker: Asks all of them.
         expected: Knows what the ranks saved.
         authority: Issues certificates; ``None``: they talk in plaintext.
-        more: More of the configuration of each.
         fresh: How many nodes that had nothing have recovered.
     """
 
@@ -89,7 +89,6 @@ class Drill:
     onlooker: Onlooker
     expected: Expected
     authority: Authority | None
-    more: str
     fresh: int = field(default=0)
 
     def until(self, look: Callable[[Sample], bool], what: str) -> None:
@@ -204,7 +203,7 @@ def drill(arguments: argparse.Namespace, workspace: str) -> Iterator[Row]:
         )
         expected = Expected(shard_bytes)
         onlooker = Onlooker(nodes)
-        ready = Drill(fleet, workspace, nodes, processes, onlooker, expected, authority, more)
+        ready = Drill(fleet, workspace, nodes, processes, onlooker, expected, authority)
         began_s = time.monotonic()
         save_versions(fleet, nodes, shard_bytes)
         ready.wait_for_copies()
