@@ -124,7 +124,7 @@ NAMED: Final = (
     NamedMutant(
         "copies that count for the gauge",
         "daemon/measure/under_replicated.py",
-        "if holding.digest in offers and self._counts(node, holding):",
+        "if holding.digest in offers and self._is_there(node, holding):",
         "if holding.digest in offers:",
     ),
     NamedMutant(

@@ -168,13 +168,9 @@ class UnderReplicated:
         Cost: O(holdings), and some comparisons of sets for each watched version.
         """
         offers: dict[Digest, list[BlockSet]] = {digest: [] for digest in self._watched}
-        for holding in self._catalog.holdings():
-            if holding.digest in offers:
+        for node, holding in self._all():
+            if holding.digest in offers and self._is_there(node, holding):
                 offers[holding.digest].append(holding.blocks)
-        for node, holdings in self._of_peers():
-            for holding in holdings:
-                if holding.digest in offers and self._counts(node, holding):
-                    offers[holding.digest].append(holding.blocks)
         room = PARTS_COUNTED_MAX
         found: list[ShortOfCopies] = []
         for digest, watched in self._watched.items():
@@ -210,9 +206,12 @@ class UnderReplicated:
             known = next(iter(newest[True].get(name, {}).values()), None)
             is_newest = known is None or holding.version >= known.version
             if is_asked[name] and is_newest and holding.is_whole:
-                counts = node is None or self._counts(node, holding)
-                _note_newest(newest[counts], holding)
+                _note_newest(newest[self._is_there(node, holding)], holding)
         return newest[False] | newest[True]
+
+    def _is_there(self, node: NodeId | None, holding: Holding) -> bool:
+        """Tell whether what this node has, or a peer says that it has, counts as a copy."""
+        return node is None or self._counts(node, holding)
 
     def _all(self) -> Iterator[tuple[NodeId | None, Holding]]:
         """Yield what this node has, and what each peer says that it has."""
