@@ -104,7 +104,7 @@ def test_every_target_shown_can_be_made(command: str) -> None:
 
 
 def test_commands_are_found_where_they_are_shown() -> None:
-    assert {"make demo", "make test", "ckptctl wait llama --timeout 1m"} <= set(SHOWN)
+    assert {"make demo", "make test", "ckptctl wait llama --timeout 10m"} <= set(SHOWN)
 
 
 def test_every_decision_is_listed_once_in_order() -> None:

@@ -62,7 +62,7 @@ SAVES_MAX: Final = 64
 _COLLECT_S: Final = 1.0
 """For so long changes of what is on offer are collected: what a recovery brings is no save."""
 _SHARE_MAX: Final = 0.02
-"""Looking takes no more of the time than that."""
+"""Looking takes no more of the time than that, unless one look in :data:`SCAN_S` does."""
 _AGAIN_S: Final = 5.0
 """A save that was not complete is tried again then."""
 _REFUSED_S: Final = 600.0

@@ -103,7 +103,7 @@ class Measuring:
         conflicts: Looks for versions with several contents.
         retention: What retention did, and what it saw last.
         saves: Returns what became of saves in watched directories.
-        copying: Likewise, copying.
+        copying: What copying did, and what it saw last.
         workloads: What jobs that save do to this node.
     """
 
