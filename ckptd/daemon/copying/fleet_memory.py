@@ -7,8 +7,9 @@ decided until everybody was heard, or a time of grace is over.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Final
 
 from ckptd.limits import PEERS_MAX
@@ -108,3 +109,27 @@ class FleetMemory:
                 if each.version in counting and contents[each.version] <= CONTENTS_MAX
             )
         return tuple(found)
+
+
+class Keepers:
+    """Who keeps copies of which names; names with the same members share a tuple.
+
+    Args:
+        by_patterns: Nodes, by the patterns of the names that they list.
+    """
+
+    def __init__(self, by_patterns: Mapping[tuple[str, ...], Sequence[NodeId]]) -> None:
+        self._by_patterns = by_patterns
+        self._shared: dict[tuple[bool, ...], tuple[NodeId, ...]] = {}
+
+    def of(self, name: CheckpointName) -> tuple[NodeId, ...]:
+        """Return who keeps copies of a name, in the order of their ids."""
+        lists = tuple(
+            any(fnmatchcase(name, each) for each in patterns) for patterns in self._by_patterns
+        )
+        if lists not in self._shared:
+            listing = [
+                nodes for nodes, does in zip(self._by_patterns.values(), lists, strict=True) if does
+            ]
+            self._shared[lists] = tuple(sorted(node for nodes in listing for node in nodes))
+        return self._shared[lists]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -18,7 +17,7 @@ from ckptd.copies.fleet import Claim, FleetNode, FleetVersion, FleetView, OwnCop
 from ckptd.copies.ordering import ranked
 from ckptd.copies.zones import Zone
 from ckptd.daemon.copying.contents import Content, content_to_copy
-from ckptd.daemon.copying.fleet_memory import FleetMemory
+from ckptd.daemon.copying.fleet_memory import FleetMemory, Keepers
 from ckptd.daemon.copying.layouts import NamedContent, VersionLayouts, named
 from ckptd.daemon.copying.room import copy_bytes
 from ckptd.daemon.recover.recovering import Recovering
@@ -102,6 +101,7 @@ class Viewing:
         self._configured: dict[NodeId, Zone] = {}
         self._since_ns = recovering.runtime.now()
         self.memory = FleetMemory(self._kept_of, self._section.grace_ns)
+        self._keepers = self._find_keepers()
         self.conflicts: frozenset[tuple[CheckpointName, Version]] = frozenset()
 
     def look(self, room: Room, *, now: int) -> FleetView:
@@ -114,13 +114,17 @@ class Viewing:
         scheduler = self._recovering.scheduler
         trusted = dict(scheduler.said(now=now))
         self.memory.note(self._recovering.peering.said(), trusted, now=now)
+        self._keepers = self._find_keepers()
         claimed = self._claimed(now)
         self._layouts.want(each.named for each in _newest_first(claimed.values()))
         return FleetView(
             own=self._own,
             rule_of=self._rule_of,
             nodes=self._nodes(),
-            members=self._members({each.facts.checkpoint for each in claimed.values()}),
+            members={
+                name: self._keepers.of(name)
+                for name in {each.facts.checkpoint for each in claimed.values()}
+            },
             versions=tuple(self._versions(claimed)),
             room=room,
             own_copies=tuple(self.own_copies()),
@@ -155,8 +159,7 @@ class Viewing:
         rule = self._rule_of(name)
         if rule is None:
             return False
-        members = self._members([name])[name]
-        return self._own in _firsts(name, members, rule.counts.critical + 1)
+        return self._own in _firsts(name, self._keepers.of(name), rule.counts.critical + 1)
 
     def zone(self, node: NodeId) -> Zone:
         """Return the zone of a node: by this node's configuration, else by its certificate."""
@@ -235,24 +238,13 @@ class Viewing:
         found[self._own] = FleetNode(self._own, self.zone(self._own))
         return found
 
-    def _members(self, names: Iterable[CheckpointName]) -> dict[CheckpointName, tuple[NodeId, ...]]:
-        """Return who keeps copies of each name; names with the same members share a tuple."""
-        by_keeps: dict[tuple[str, ...], list[NodeId]] = {}
+    def _find_keepers(self) -> Keepers:
+        by_patterns: dict[tuple[str, ...], list[NodeId]] = {}
         for node, known in self.memory.nodes.items():
             if known.keeps:
-                by_keeps.setdefault(known.keeps, []).append(node)
-        by_keeps.setdefault(self._section.names, []).append(self._own)
-        shared: dict[tuple[bool, ...], tuple[NodeId, ...]] = {}
-        found: dict[CheckpointName, tuple[NodeId, ...]] = {}
-        for name in names:
-            lists = tuple(any(fnmatchcase(name, each) for each in keeps) for keeps in by_keeps)
-            if lists not in shared:
-                listing = [
-                    nodes for nodes, does in zip(by_keeps.values(), lists, strict=True) if does
-                ]
-                shared[lists] = tuple(sorted(node for nodes in listing for node in nodes))
-            found[name] = shared[lists]
-        return found
+                by_patterns.setdefault(known.keeps, []).append(node)
+        by_patterns.setdefault(self._section.names, []).append(self._own)
+        return Keepers(by_patterns)
 
     def _versions(self, claimed: Mapping[NamedContent, _Claimed]) -> Iterable[FleetVersion]:
         """Yield the versions whose layout is known, each with the content that is meant."""
