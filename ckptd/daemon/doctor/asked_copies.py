@@ -10,6 +10,7 @@ from ckptd.config import Config
 from ckptd.config.copy_values import CopiesSection
 from ckptd.control.messages.copies import CopiedVersion, CopiesView
 from ckptd.control.messages.observation import CheckRow
+from ckptd.copies.fleet import FREE_SHARE
 from ckptd.copies.zones import parse_zone, zone_text
 from ckptd.daemon.doctor.rows import failed, passed, warned
 from ckptd.errors import CkptdError
@@ -21,8 +22,6 @@ from ckptd.store.files.roots import Roots
 _NAMED_MAX: Final = 10
 _CHECK: Final = "copies"
 _LOOK: Final = "'ckptctl copies -o wide' says who holds what."
-_FREE_SHARE: Final = 0.1
-"""So much of a disk copies leave free; see ``ckptd.copies``."""
 
 
 async def look_at_asked_copies(
@@ -71,10 +70,10 @@ def _judge_room(section: CopiesSection, roots: Roots, found: CopiesView) -> Iter
     except CkptdError as error:
         yield failed(_CHECK, subject, error.problem, error.hint or "Mend the disk.")
         return
-    usable_bytes = int(size_bytes * (1 - _FREE_SHARE))
+    usable_bytes = size_bytes * (FREE_SHARE - 1) // FREE_SHARE
     largest = max(found.versions, key=lambda each: each.size_bytes, default=None)
     if found.is_full or found.used_bytes > quota_bytes:
-        is_disk = free_bytes < size_bytes * _FREE_SHARE
+        is_disk = free_bytes * FREE_SHARE < size_bytes
         why = "less than a tenth of the disk is free" if is_disk else "the quota is used up"
         yield warned(
             _CHECK,
