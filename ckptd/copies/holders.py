@@ -32,7 +32,6 @@ class Holders:
         doubted: Proven, on nodes that answer and were caught with something false since: they are
             asked, and do not count for long.
         begun: Who fetches it, or more of it than it claims: what each has whole by now.
-        stalled: Who did, or claimed, and shows nothing more.
     """
 
     version: FleetVersion
@@ -42,7 +41,6 @@ class Holders:
     unproven: dict[NodeId, tuple[Criticality, int]] = field(default_factory=dict)
     doubted: dict[NodeId, Criticality] = field(default_factory=dict)
     begun: dict[NodeId, Criticality | None] = field(default_factory=dict)
-    stalled: set[NodeId] = field(default_factory=set)
 
     @property
     def is_whole(self) -> bool:
@@ -122,7 +120,6 @@ def find_holders(
             continue
         since = memory.came(version.digest, claim.node, claim.held_bytes, now).since_ns
         if now >= since + view.grace_ns:
-            found.stalled.add(claim.node)
             continue
         if is_more and not node.is_blamed:
             found.begun[claim.node] = least

@@ -168,7 +168,6 @@ class Fleet:
         self.begun: list[tuple[NodeId, Pull]] = []
         self.given: list[tuple[NodeId, GiveBack]] = []
         self.moved_bytes = 0
-        self.short_of: dict[NodeId, Decided] = {}
         self._rng = rng or Random(1)
         self._lateness_max = lateness_max
         self._rounds_each = rounds_each
@@ -236,7 +235,6 @@ class Fleet:
             for node in nodes
             if self.nodes[node].is_live
         }
-        self.short_of = decided
         for node, each in decided.items():
             self._act(node, each)
         for node in nodes:
