@@ -2,8 +2,7 @@
 
 New claims come first, those of the newest version of each checkpoint before all others, and of them
 those of names whose copies may fall to this node; claims that were audited come again after some
-eighteen hours. Claims of one version come together: its manifest
-is opened once for all of them.
+eighteen hours. Claims of one version come together: its manifest is opened once for all of them.
 """
 
 from __future__ import annotations
@@ -95,9 +94,6 @@ class Timetable:
         self._failures: Counter[ClaimKey] = Counter()
         self._pauses: dict[Origin, _Pause] = {}
         self._versions: dict[CheckpointName, Counter[Version]] = {}
-
-    def __len__(self) -> int:
-        return len(self._claims)
 
     @property
     def claims(self) -> Collection[AuditableClaim]:
