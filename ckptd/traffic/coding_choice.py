@@ -28,6 +28,7 @@ AGAIN_MAX_NS: Final = 160 * SECOND
 """When the other way is measured again; each time twice as late, unless it was better."""
 CODING_BYTES_PER_S: Final = 1_000_000_000
 """No core of today codes or decodes more: a faster link is not asked for coded blocks at all."""
+_NOT_SAID: Final = "the source has not said that it codes"
 _KEPT: Final = 0.7
 """Of what was measured before, with each range."""
 
@@ -127,7 +128,7 @@ class CodingChoice:
         self._again_ns = AGAIN_MIN_NS
         self._probe_left = PROBE_BYTES_MAX
         self._next_ns: int | None = None
-        self.why = "the source has not said that it codes"
+        self.why = _NOT_SAID
 
     def note(self, body: BodyNote, *, now: int) -> None:
         """Learn how a range came."""
@@ -138,6 +139,8 @@ class CodingChoice:
             return
         is_pausing = source.refused_ns is not None and now < source.refused_ns + AGAIN_MAX_NS
         source.codes = body.is_offered and not is_pausing
+        if source.codes and self.why == _NOT_SAID:
+            self.why = "not measured yet"
         if body.is_coded and not self._source.is_warm:
             self._source.is_warm = True
             self._probe_left = PROBE_BYTES_MAX
@@ -145,8 +148,15 @@ class CodingChoice:
         way = self._coded if body.is_coded else self._plain
         was_known = way.is_known
         way.note(body)
-        if self._plain.is_known and self._coded.is_known:
+        if not body.is_offered:
+            self.why = _NOT_SAID
+        elif self._plain.is_known and self._coded.is_known and source.codes:
             self._decide(now=now, is_new=not was_known)
+
+    def explained(self) -> str:
+        """Return how blocks are asked for, and why, for people."""
+        is_coded = self._is_coded and self._source.codes
+        return f"{'coded' if is_coded else 'as they are'}: {self.why}"
 
     def is_coded(self, size_bytes: int, *, now: int) -> bool:
         """Return whether a range of so many bytes is to be asked for coded."""

@@ -108,6 +108,7 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
         in_flight_bytes: Requested from it and not received yet.
         tuning: What the scheduler has measured and derived for it; ``None`` once the recovery has
             ended.
+        coding: Whether blocks are asked for in fewer bytes, and why; empty if none were asked for.
     """
 
     node: str
@@ -117,6 +118,7 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
     rate_bytes_per_s: float
     in_flight_bytes: int
     tuning: TuningRow | None = None
+    coding: str = ""
 
 
 class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):

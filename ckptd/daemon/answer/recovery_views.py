@@ -41,6 +41,7 @@ class RecoveryViews:
         is_for_copies: Callable[[str], bool],
     ) -> None:
         self._scheduler = recovering.scheduler
+        self._coded = recovering.coded
         self._now = recovering.runtime.now
         self._limiting = limiting
         self._loop_lag_s = loop_lag_s
@@ -88,6 +89,7 @@ class RecoveryViews:
                     rate_bytes_per_s=row.source.rate_bytes_per_s,
                     in_flight_bytes=row.source.in_flight_bytes,
                     tuning=_tuning(row.tuning),
+                    coding=self._coded.why(row.source.path, opened),
                 )
                 for row in snapshot.sources
             ),

@@ -85,6 +85,12 @@ class CodedAsking:
         """Return what learns how bodies of a source come."""
         return partial(self._note, source, recovery) if self._is_on else None
 
+    def why(self, source: PathId, recovery: OpenRecovery) -> str:
+        """Return how blocks of a source are asked for, and why; empty: of it none were."""
+        with self._lock:
+            choice = recovery.coding.get(source)
+            return "" if choice is None else choice.explained()
+
     def _choice(self, recovery: OpenRecovery, source: PathId) -> CodingChoice:
         choice = recovery.coding.get(source)
         if choice is None:

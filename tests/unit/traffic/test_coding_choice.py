@@ -148,3 +148,15 @@ def test_who_refuses_what_it_offers_is_asked_again_much_later() -> None:
     again = partial(ways, choice, plain=100 * MIB, coded=600 * MIB)
     assert not any(again(8, start=SECOND))
     assert again(3, start=SECOND + AGAIN_MAX_NS) == [False, False, True]
+
+
+def test_people_are_told_how_blocks_come_and_why() -> None:
+    choice = CodingChoice(CodingSource(is_warm=True))
+    assert choice.explained() == "as they are: the source has not said that it codes"
+    rates = partial(bring, choice, plain=100 * MIB, coded=320 * MIB, share=1 / 22)
+    rates(0)
+    assert choice.explained() == "as they are: not measured yet"
+    rates(SECOND)
+    assert choice.explained() == "coded: coded came 3.2 times as fast, 22.0 times shorter"
+    rates(SECOND, is_offered=False)
+    assert choice.explained() == "as they are: the source has not said that it codes"
