@@ -122,7 +122,7 @@ class CopiesView(msgspec.Struct, frozen=True, kw_only=True):
         zone: Where this node is; empty: not known.
         root: The root for copies; ``None`` without names.
         quota_bytes: How much copies may take there; likewise.
-        used_bytes: How much they take, with what is being fetched.
+        used_bytes: How much they take, with what came so far of those that are being fetched.
         is_full: This node takes no more copies.
         is_settled: Every peer was asked once since the start; before that, what looks missing may
             only not be known yet.
