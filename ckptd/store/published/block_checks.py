@@ -7,6 +7,7 @@ from collections.abc import Generator
 
 from ckptd.errors import ContentChanged
 from ckptd.store.files.hashing import digest_of
+from ckptd.store.files.sparing_reading import SparingReading
 from ckptd.store.published.pieces import StoredPiece
 
 
@@ -47,13 +48,12 @@ def _read(piece: StoredPiece, memory: memoryview) -> bool:
     if piece.data is not None:
         memory[:] = piece.data
         return True
-    done = 0
-    while done < piece.size_bytes:
-        try:
-            count = os.preadv(piece.fd, [memory[done:]], piece.offset + done)
-        except OSError:
-            return False
-        if not count:
-            return False
-        done += count
+    # Who reads single blocks leaves the page cache as it is; what is read ahead would stay in it.
+    os.posix_fadvise(piece.fd, 0, 0, os.POSIX_FADV_RANDOM)
+    try:
+        SparingReading(piece.fd, lambda _: None).read_exactly(
+            piece.offset, piece.size_bytes, memory
+        )
+    except (ContentChanged, OSError):
+        return False
     return True
