@@ -16,6 +16,7 @@ import pytest
 
 from ckptd.errors import NotFound, ProtocolViolation
 from ckptd.limits import KIB, MIB
+from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import Digest
 from ckptd.model.words import HandshakeFailure, HandshakeSide, RangeOutcome, RefusalReason
 from ckptd.net.connection import identity
@@ -23,7 +24,7 @@ from ckptd.net.connection.handshakes import HandshakeFailed, Handshakes
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.sending import ServedBytes
-from ckptd.wire.targets import HoldingsTarget, Target
+from ckptd.wire.targets import CodedTarget, HoldingsTarget, Target
 from tests.support.certificates import (
     STRANGERS,
     A,
@@ -104,6 +105,8 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> tuple[Certificates, Mappi
 
 
 def path_of(route: type[Target], digest: Digest) -> str:
+    if route is CodedTarget:
+        return CodedTarget(digest, BlockRun(0, 1)).path
     return HoldingsTarget.path if route is HoldingsTarget else route(digest).path  # type: ignore[call-arg]
 
 

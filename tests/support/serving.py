@@ -44,6 +44,7 @@ from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.listener import Listener
 from ckptd.net.source.server import PeerServer, ServedBytes
 from ckptd.net.throttle import Throttles
+from ckptd.wire.body_parts import PART_END, parse_part_line
 from ckptd.wire.byte_ranges import ByteRange
 from ckptd.wire.heads import ResponseHead, parse_response_head, request_head
 from ckptd.wire.holdings_document import encode_delta, encode_holdings
@@ -283,13 +284,23 @@ class Client:
         self._writer.write(data)
 
     async def head(self) -> ResponseHead:
-        return parse_response_head(await self.reader.readuntil(b"\r\n\r\n"))
+        return parse_response_head(await self.reader.readuntil(b"\r\n\r\n"), in_parts=True)
 
     async def response(self, method: str = "GET") -> Response:
         head = await self.head()
+        if head.comes_in_parts:
+            return Response(head.status, head.fields, await self._parts())
         has_body = method == "GET" and head.status != 304
         body = await self.reader.readexactly(head.content_length or 0) if has_body else b""
         return Response(head.status, head.fields, body)
+
+    async def _parts(self) -> bytes:
+        body = b""
+        while size_bytes := parse_part_line(await self.reader.readuntil(PART_END)):
+            body += await self.reader.readexactly(size_bytes)
+            await self.reader.readexactly(len(PART_END))
+        await self.reader.readexactly(len(PART_END))
+        return body
 
     async def ask(self, target: str, method: str = "GET", **fields: str) -> Response:
         self.send(request(target, method, **fields))
