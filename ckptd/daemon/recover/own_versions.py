@@ -53,9 +53,11 @@ class OwnVersions:
     Args:
         storage: Where the catalog and the roots are.
         reuse: Says of which checkpoints blocks may be taken.
+        has_bases: Blocks may come as differences from what stands here.
     """
 
-    def __init__(self, storage: Storage, reuse: Reuse) -> None:
+    def __init__(self, storage: Storage, reuse: Reuse, *, has_bases: bool = True) -> None:
+        self._has_bases = has_bases
         self._reuse = reuse
         self._catalog = storage.catalog
         self._roots = storage.roots
@@ -179,6 +181,8 @@ class OwnVersions:
             version: Its number: the nearest ones come first.
             joined: Of a job: its shards come, each with versions of its own.
         """
+        if not self._has_bases:
+            return {}
         wanted = {digest: checkpoint}
         if joined is not None:
             wanted = {

@@ -117,7 +117,9 @@ class Recovering:
         self.manifests = Manifests(
             parts.policy, self.peering, parts.transport.inquirer, parts.storage
         )
-        self.own = OwnVersions(parts.storage, Reuse(config.reuse.across))
+        self.own = OwnVersions(
+            parts.storage, Reuse(config.reuse.across), has_bases=config.transport.coding
+        )
         self.attributes = AttributeSearch(
             parts.policy, self.peering, parts.transport.inquirer, parts.storage
         )

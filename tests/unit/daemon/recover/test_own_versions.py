@@ -34,3 +34,15 @@ async def test_a_similar_version_that_is_forgotten_meanwhile_ends_no_recovery(
     assert similar.space.manifest == hashed.manifest
     assert similar.known.directory == hashed.directory
     assert await own.similar(Digest("0" * 64), checkpoint, 200, root) == ()
+
+
+async def test_bases_are_opened_only_where_blocks_may_come_coded(
+    catalog: Catalog, root: Root, hashed: HashedDirectory
+) -> None:
+    await catalog.add(hashed)
+    storage = cast("Any", SimpleNamespace(catalog=catalog, roots=Roots([root])))
+    new, checkpoint = Digest("0" * 64), CheckpointName(hashed.manifest.checkpoint)
+    found = await OwnVersions(storage, Reuse(())).bases(new, checkpoint, 200, None)
+    assert [base.digest for base in found[new]] == [hashed.digest]
+    without = OwnVersions(storage, Reuse(()), has_bases=False)
+    assert await without.bases(new, checkpoint, 200, None) == {}

@@ -1,0 +1,51 @@
+"""Which sources are asked for coded blocks, against which bases, and what is said of it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from ckptd.daemon.recover.coded_asking import CodedAsking
+from ckptd.daemon.recover.recoveries import OpenRecovery
+from ckptd.limits import MIB, SECOND
+from ckptd.model.blocks import BlockRun
+from ckptd.model.ids import Digest, PathId, RecoveryId
+from ckptd.net.lane.lane import AskedRange
+from ckptd.store.files.roots import Root
+from ckptd.traffic.coding_choice import MEASURED_BYTES_MIN, BodyNote
+from ckptd.wire.byte_ranges import ByteRange
+from tests.support.stores import journaled
+
+SOURCE = PathId("node-b")
+NEW, OLD, OTHER = (Digest(letter * 64) for letter in "abc")
+ASKED = AskedRange(NEW, ByteRange(0, MIB), 64 * MIB, BlockRun(0, 1))
+
+
+def test_who_codes_is_asked_for_differences_from_what_both_have(root: Root) -> None:
+    recovery = OpenRecovery(journaled(RecoveryId("r-1"), root=root.name), root, "", 0)
+    bases = [SimpleNamespace(digest=digest, is_lost=False) for digest in (OLD, OTHER)]
+    recovery.bases = {NEW: cast("Any", tuple(bases))}
+    asking = CodedAsking(lambda source, digest: digest == OLD, lambda: 0, is_on=True)
+    assert asking.why(SOURCE, recovery) == ""
+    assert asking.ask(SOURCE, ASKED, recovery) is None
+    note = asking.note_of(SOURCE, recovery)
+    assert note is not None
+    note(BodyNote(False, True, MEASURED_BYTES_MIN, MEASURED_BYTES_MIN, SECOND))
+    assert asking.why(SOURCE, recovery) == "as they are: not measured yet"
+    asked = asking.ask(SOURCE, ASKED, recovery)
+    assert asked is not None
+    assert [base.digest for base in asked.bases] == [OLD]
+    bases[0].is_lost = True
+    asked = asking.ask(SOURCE, ASKED, recovery)
+    assert asked is not None
+    assert asked.bases == ()
+    note(BodyNote(True, True, MIB, 1000, SECOND))
+    assert asking.came == (MIB, 1000)
+
+
+def test_who_does_not_want_it_asks_nobody_and_measures_nothing(root: Root) -> None:
+    recovery = OpenRecovery(journaled(RecoveryId("r-1"), root=root.name), root, "", 0)
+    asking = CodedAsking(lambda source, digest: True, lambda: 0, is_on=False)
+    assert asking.ask(SOURCE, ASKED, recovery) is None
+    assert asking.note_of(SOURCE, recovery) is None
+    assert not recovery.coding
