@@ -35,7 +35,7 @@ def daemon_in(
     Args:
         workspace: Where that is made.
         node: Its name.
-        root: Its only root; exists.
+        root: Its first root; exists.
         authority: Issues its certificate; ``None``: it uses plaintext.
         peers: Addresses of other daemons.
         buffers: As in the configuration.
