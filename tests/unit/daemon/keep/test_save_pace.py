@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -24,12 +25,18 @@ class Disk:
         return self.all if self.is_there else None
 
 
+async def at_once(look: Callable[[], object]) -> object:
+    """Look here, so that nothing is read or written amid a look."""
+    return look()
+
+
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     made = Disk()
     monkeypatch.setattr(save_pace, "_LOOK_S", 0.0)
     monkeypatch.setattr(save_pace, "counted", made.counted)
     monkeypatch.setattr(save_pace, "own_counted", lambda: made.own)
+    monkeypatch.setattr(asyncio, "to_thread", at_once)
     return made
 
 
@@ -50,7 +57,7 @@ async def share_after(pace: SavePace, disk: Disk, *, read_bytes: int, written_by
             before.read_bytes + read_bytes, before.written_bytes + written_bytes, 0
         )
         pace(read_bytes or MIB)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)  # for one look
     share = pace._share
     running.cancel()
     return share
