@@ -18,10 +18,11 @@ from ckptd.coding.coded_block import HEAD_BYTES, NO_BASE, CodedHead
 from ckptd.core.events import Event, RangeEnded, RangeProgressed
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockRun
-from ckptd.model.ids import Digest, TransferId
+from ckptd.model.ids import Digest, NodeId, TransferId
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.words import Coder, RangeOutcome, Urgency
 from ckptd.net.coded_bases import Base, CodedAsk
+from ckptd.net.connection.identity import Identity
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import AskedRange, RangeOrder, SocketLane
 from ckptd.net.source.coded_blocks import CodedBlocks
@@ -30,7 +31,9 @@ from ckptd.traffic.coding_choice import BodyNote
 from ckptd.traffic.workload import Workload
 from ckptd.wire.body_parts import LAST_PART, PART_END, part_line
 from ckptd.wire.heads import response_head
+from tests.support.certificates import Certificates
 from tests.support.serving import (
+    NODE,
     FileContent,
     MemorySink,
     scripted_source,
@@ -94,12 +97,21 @@ class Receiver:
         self.notes: list[BodyNote] = []
 
     async def fetch(
-        self, address: tuple[str, int], bases: tuple[Base, ...], *, ranges: int = 1
+        self,
+        address: tuple[str, int],
+        bases: tuple[Base, ...],
+        *,
+        ranges: int = 1,
+        peer: tuple[Identity, NodeId] | None = None,
     ) -> RangeOutcome:
         """Ask for all blocks in so many ranges; return how they all ended."""
         space, self.ranges = self.content.space, ranges
         lane = SocketLane(
-            address, pool=BufferPool(16 * MIB), report=self.note, note_trouble=self.troubles.append
+            address,
+            pool=BufferPool(16 * MIB),
+            report=self.note,
+            peer=peer,
+            note_trouble=self.troubles.append,
         )
         for number in range(ranges):
             last = space.block_count if number == ranges - 1 else number + 1
@@ -317,3 +329,14 @@ async def test_a_file_that_changes_while_it_goes_as_it_is_leaves_its_block_unfin
         assert await receiver.fetch(address, ()) is RangeOutcome.DISCONNECTED
     assert not any(receiver.sink.data)
     assert content.is_stale
+
+
+async def test_coded_blocks_come_through_tls(versions: Versions, tmp_path: Path) -> None:
+    receiver, base = Receiver(versions.now), versions.base
+    versions.now.bases = {base.digest: base}
+    certificates = Certificates(tmp_path)
+    host, own = certificates.identity(NODE), certificates.identity(NodeId("node-b"))
+    async with serving(versions.now, identity=host, coding_cores=1000.0) as node:
+        outcome = await receiver.fetch(node.address, (base,), ranges=3, peer=(own, NODE))
+    assert outcome is RangeOutcome.DELIVERED
+    assert bytes(receiver.sink.data) == versions.now.data
