@@ -247,6 +247,7 @@ class Daemon:
                 recoveries=self._recovering.snapshots,
                 unmet=self._answers.configured.unmet,
                 copies=self._answers.copies.show,
+                watched=self._taking.watched,
             ),
             obstacle=self._why_not_ready,
             components=lambda: components(

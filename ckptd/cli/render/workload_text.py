@@ -87,7 +87,9 @@ def _version_lines(versions: Sequence[WorkloadVersionRow], width: int | None) ->
 
 def _cells(row: WorkloadRow) -> tuple[str, ...]:
     return (
-        f"{row.checkpoint} ({row.shards} shards)" if row.shards else row.checkpoint,
+        f"{row.checkpoint} ({row.shards} shard{'s' * (row.shards != 1)})"
+        if row.shards
+        else row.checkpoint,
         _duration(row.interval_s),
         _age(row.saved_age_s),
         _size(row.size_bytes),

@@ -43,10 +43,11 @@ from ckptd.daemon.doctor.remedies import remedied
 from ckptd.daemon.doctor.retained import look_at_retention
 from ckptd.daemon.doctor.rows import and_also, failed, passed, warned
 from ckptd.daemon.doctor.unmet import look_at_unmet
-from ckptd.daemon.doctor.watched import judge_appeared, judge_watching
+from ckptd.daemon.doctor.watched import judge_appeared, judge_saves, judge_watching
 from ckptd.daemon.doctor.workload import look_at_workload
 from ckptd.daemon.host.descriptors import descriptors
 from ckptd.daemon.keep.keeping import Keep
+from ckptd.daemon.keep.taking_saves import WatchedDirectory
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.sampling import Sample, take_sample, worth_sampling
@@ -128,6 +129,7 @@ class Doctor:
         unmet: Returns why what the configuration asks for did not come, by checkpoint.
         copies: Returns which copies there are of what this node lists.
         audits: Returns what audits of peers came to.
+        watched: Directories into which jobs save.
     """
 
     def __init__(  # noqa: PLR0913 (what it looks at)
@@ -146,6 +148,7 @@ class Doctor:
         unmet: Callable[[], Mapping[str, str]],
         copies: Callable[[], Awaitable[CopiesView]],
         audits: Callable[[], AuditsSeen],
+        watched: Sequence[WatchedDirectory],
     ) -> None:
         self._config = parts.config
         self._confinement, self._owners = parts.confinement, parts.owners
@@ -159,7 +162,7 @@ class Doctor:
         self._note_rate = note_rate
         self._keep, self._measured, self._paced = keep, measured, paced
         self._retained, self._recoveries, self._unmet = retained, recoveries, unmet
-        self._copies, self._audits = copies, audits
+        self._copies, self._audits, self._watched = copies, audits, watched
         self._throttles = parts.transport.throttles
         self._is_examining = False
         self._wall_clock = parts.wall_clock
@@ -259,6 +262,8 @@ class Doctor:
     async def _offer(self) -> AsyncGenerator[CheckRow, None]:
         yield judge_catalog(len(self._catalog.versions()))
         yield judge_watching(self._keep())
+        for row in judge_saves(self._watched):
+            yield row
         for row in judge_places(self._catalog.versions(), self._roots):
             yield row
         for row in await asyncio.to_thread(judge_active, self._catalog.active.all(), self._roots):

@@ -42,6 +42,11 @@ def test_what_was_brought_need_not_be_published_and_what_is_very_short_is_not_no
     assert lines[lines.index("") + 2].split()[-3:] == ["unknown", "unknown", "<0.1s"]
 
 
+def test_a_single_shard_is_one() -> None:
+    view = replace(ALL, rows=(replace(LLAMA, shards=1),))
+    assert workload_lines(view, 100)[1].startswith("llama (1 shard)  ")
+
+
 def test_its_shards_are_shown_where_they_are_asked_for() -> None:
     view = replace(ALL, shards=(replace(LLAMA, checkpoint="llama/shard-0-of-8", shards=0),))
     assert not any("shard-0" in line for line in workload_lines(view))
