@@ -360,8 +360,9 @@ class Catalog:
                 for held in self.find(row.checkpoint, row.version)
                 if held.holding.digest != row.digest
             ]
-            if rivals and is_published and not replace:
-                raise conflict(rivals[0])
+            had = [held for held in rivals if not held.is_copy]
+            if had and is_published and not replace:
+                raise conflict(had[0])
             present = self._held.get(row.digest)
             if present and self._is_fuller_at(packed, hashed):
                 return present

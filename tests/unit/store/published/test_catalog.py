@@ -1076,6 +1076,18 @@ async def test_what_was_published_in_the_root_for_copies_is_none(
     assert catalog.newest_ever(CHECKPOINT) == 100
 
 
+async def test_a_copy_with_other_content_keeps_nobody_from_publishing(
+    database: Database, root: Root, hashed: HashedDirectory, other: HashedDirectory
+) -> None:
+    """Whoever publishes under a name before its job does would keep that off offer else."""
+    catalog = Catalog(database, Roots([root], for_copies=root.name), lambda: NOW_S)
+    copy = await catalog.add(hashed, is_published=False)
+    own = await catalog.add(other)
+    assert (copy.is_copy, own.is_copy) == (True, False)
+    assert catalog.find(CHECKPOINT, Version(100)) == (own, copy)
+    assert catalog.had(CHECKPOINT) == {other.digest}
+
+
 async def test_where_a_copy_and_a_version_stand_the_version_is_named(
     database: Database, root: Root, hashed: HashedDirectory
 ) -> None:
