@@ -130,6 +130,12 @@ class CodingChoice:
         self._next_ns: int | None = None
         self.why = _NOT_SAID
 
+    @property
+    def may_be_coded(self) -> bool:
+        """The source codes, and its plain blocks come no faster than anybody codes."""
+        plain = self._plain
+        return self._source.codes and plain.is_known and plain.rate < CODING_BYTES_PER_S
+
     def note(self, body: BodyNote, *, now: int) -> None:
         """Learn how a range came."""
         source = self._source

@@ -14,6 +14,7 @@ from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.model.ids import Digest, PathId
 from ckptd.net.coded_bases import CodedAsk
 from ckptd.net.lane.lane import AskedRange
+from ckptd.net.loaded_coding import can_code
 from ckptd.observe.metrics import MetricRow, counter
 from ckptd.traffic.coding_choice import BodyNote, CodingChoice, CodingSource
 
@@ -55,6 +56,7 @@ class CodedAsking:
         self._has = has
         self._now = now
         self._is_on = is_on
+        self._is_loaded = False
         self._lock = threading.Lock()
         self._sources: dict[PathId, CodingSource] = {}
         self.came = CodedBytes()
@@ -70,7 +72,8 @@ class CodedAsking:
         if not self._is_on:
             return None
         with self._lock:
-            if not self._choice(recovery, source).is_coded(
+            choice = self._choice(recovery, source)
+            if not self._is_loaded or not choice.is_coded(
                 asked.byte_range.size_bytes, now=self._now()
             ):
                 return None
@@ -102,10 +105,14 @@ class CodedAsking:
 
     def _note(self, source: PathId, recovery: OpenRecovery, body: BodyNote) -> None:
         with self._lock:
-            self._choice(recovery, source).note(body, now=self._now())
+            choice = self._choice(recovery, source)
+            choice.note(body, now=self._now())
+            is_wanted = choice.may_be_coded and not self._is_loaded
             if body.is_coded:
                 plain, sent = self.came
                 self.came = CodedBytes(plain + body.plain_bytes, sent + body.sent_bytes)
+        if is_wanted:  # here, in the thread of a lane
+            self._is_loaded = self._is_on = can_code()
 
 
 CODED_METRICS: Final[Sequence[MetricRow[CodedBytes]]] = (

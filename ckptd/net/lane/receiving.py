@@ -333,7 +333,7 @@ class Receiver:
 
     def _coded_bodies(self) -> CodedBodies:
         if self._coded is None:
-            # With numpy a daemon has 25 MiB more: only who decodes has it.
+            # Whoever asked for coded blocks has loaded it: see ``loaded_coding``.
             from ckptd.net.lane.coded_bodies import CodedBodies  # noqa: PLC0415
 
             self._coded = CodedBodies(self._take_some, self._fill)

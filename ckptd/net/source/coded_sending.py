@@ -41,6 +41,7 @@ class CodedSending(Sending):
         space: Where they lie.
         blocks: Which ones.
         make_coder: Makes what codes them, in the thread that sends: loading it takes a while.
+            ``None``: it cannot be loaded, and blocks go as they are.
         lent: Lends memory for it. While there is none, blocks go from their files as they are.
         throttle: Says when, if anything limits ``flow``.
         flow: What the body belongs to.
@@ -55,7 +56,7 @@ class CodedSending(Sending):
         *,
         space: AddressSpace,
         blocks: BlockRun,
-        make_coder: Callable[[], BlockCoder],
+        make_coder: Callable[[], BlockCoder | None],
         lent: CodingMemory,
         throttle: Throttle,
         flow: Flow,
@@ -94,7 +95,7 @@ class CodedSending(Sending):
     def _send_blocks(self) -> None:
         coder, memory = self._make_coder(), memoryview(b"")
         for place in self._space.places(self._blocks):
-            if not self._may_keep(place.size_bytes):
+            if coder is None or not self._may_keep(place.size_bytes):
                 self._send_plain(place)
                 continue
             if len(memory) < place.size_bytes:

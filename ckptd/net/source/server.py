@@ -36,6 +36,7 @@ from ckptd.net.coded_bases import DECODED
 from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.connection.identity import CertifiedPeer, Identity
 from ckptd.net.connection.transports import Connection, reset_on_close
+from ckptd.net.loaded_coding import can_code
 from ckptd.net.source.answers import (
     Answer,
     Answers,
@@ -386,8 +387,9 @@ class _Conversation:
             )
         space = body.version.space
 
-        def coder() -> BlockCoder:
-            # With numpy a daemon has 25 MiB more: only who codes has it.
+        def coder() -> BlockCoder | None:
+            if not can_code():
+                return None
             from ckptd.net.source.coded_blocks import CodedBlocks  # noqa: PLC0415
 
             return CodedBlocks(space, body.bases, body.coders, server.coding_time)
