@@ -26,8 +26,9 @@ SHARE_MAX: Final = 0.97
 AGAIN_MIN_NS: Final = 10 * SECOND
 AGAIN_MAX_NS: Final = 160 * SECOND
 """When the other way is measured again; each time twice as late, unless it was better."""
-CODING_BYTES_PER_S: Final = 1_000_000_000
-"""No core of today codes or decodes more: a faster link is not asked for coded blocks at all."""
+CODING_BYTES_PER_S: Final = 300_000_000
+"""A connection brings hardly more than this of coded blocks (docs/decisions/064): over one that is
+faster it is not tried, for the trial itself costs a fifth of a second."""
 _NOT_SAID: Final = "the source has not said that it codes"
 _KEPT: Final = 0.7
 """Of what was measured before, with each range."""

@@ -61,7 +61,7 @@ def test_a_slow_link_is_measured_once_and_then_coded() -> None:
 
 
 def test_a_link_that_is_faster_than_the_processors_is_not() -> None:
-    assert ways(offered(), 6, plain=800 * MIB, coded=500 * MIB) == [False, True, *[False] * 4]
+    assert ways(offered(), 6, plain=280 * MIB, coded=200 * MIB) == [False, True, *[False] * 4]
     choice = offered()
     assert not any(ways(choice, 6, plain=1600 * MIB, coded=500 * MIB))
     assert choice.why == "13 Gbit/s is faster than coding"
