@@ -6,19 +6,15 @@ just then, it cannot be loaded later either: half of it is there. Then blocks go
 
 from __future__ import annotations
 
-import importlib
 from functools import cache
-from typing import Final
-
-_MODULES: Final = ("ckptd.net.lane.coded_bodies", "ckptd.net.source.coded_blocks")
 
 
 @cache
 def can_code() -> bool:
     """Return whether blocks can be coded and decoded; loads for a tenth of a second at first."""
     try:
-        for name in _MODULES:
-            importlib.import_module(name)
+        import ckptd.coding.block_coding  # noqa: PLC0415
+        import ckptd.coding.fitting  # noqa: F401, PLC0415 -- loaded, and used elsewhere
     except (ImportError, OSError, MemoryError):
         return False
     return True
