@@ -65,8 +65,9 @@ class BlockCoding:
         if coder is Coder.PLANES:
             return coder, [bytes(rest), *of_width.split(elements)]
         was, _ = _cut(base, width)
-        if coder is Coder.SPARSE and of_width.changed.are_few(elements, was):
-            return coder, [bytes(rest), *of_width.changed.coded(elements, was)]
+        listed = of_width.changed.coded(elements, was) if coder is Coder.SPARSE else None
+        if listed is not None:
+            return coder, [bytes(rest), *listed]
         return Coder.DELTA, [bytes(rest), *of_width.split_differences(elements, was)]
 
     def decode(self, head: CodedHead, coded: Readable, base: Readable, into: memoryview) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from typing import Final
 
 import numpy
@@ -34,17 +33,14 @@ class ChangedElements:
         self._planes = Planes(width, framing)
         self._values = slice_of(width)
 
-    def are_few(self, elements: Elements, base: Elements) -> bool:
-        """Return whether so few elements changed that this is for them."""
-        return bool(numpy.count_nonzero(elements != base) <= len(elements) * _SHARE_MAX)
-
-    def coded(self, elements: Elements, base: Elements) -> Iterator[bytes]:
-        """Return which elements changed, and by how much; they are few."""
+    def coded(self, elements: Elements, base: Elements) -> list[bytes] | None:
+        """Return which elements changed, and by how much; ``None``: they are not few."""
         changed = elements != base
+        count = int(numpy.count_nonzero(changed))
+        if count > len(elements) * _SHARE_MAX:
+            return None
         bits = self._framing.frame(numpy.packbits(changed, bitorder="little").data)
-        yield _LENGTH.pack(len(bits))
-        yield bits
-        self._planes.room_for(int(numpy.count_nonzero(changed)))
+        self._planes.room_for(count)
         at = 0
         for start, end in slices(elements):
             places = numpy.flatnonzero(changed[start:end])
@@ -53,7 +49,7 @@ class ChangedElements:
             self._differences.between(now, was, values)
             self._planes.put(values, at)
             at += len(places)
-        yield from self._planes.coded()
+        return [_LENGTH.pack(len(bits)), bits, *self._planes.coded()]
 
     def apply(self, coded: Readable, base: Elements, out: Elements) -> int:
         """Write the elements; return how many bytes of the input that took.
