@@ -187,9 +187,9 @@ os.execv(sys.executable, [sys.executable, "-m", "ckptd.cli.daemon", "run", "--co
 """
 
 
-def wait_for_answer(client: ControlClient) -> bool:
+def calls_itself_ready(client: ControlClient) -> bool:
     try:
-        return bool(client.status())
+        return client.health().is_ready
     except DaemonUnreachable:
         return False
 
@@ -223,7 +223,7 @@ def test_it_takes_the_sockets_that_it_is_handed_and_leaves_them_in_place(
         with daemon:
             try:
                 client = ControlClient(path)
-                eventually(lambda: wait_for_answer(client), "it answers")
+                eventually(lambda: calls_itself_ready(client), "it is ready")
                 listen = client.status().listen
                 assert listen.data == f"127.0.0.1:{data.getsockname()[1]}"
                 assert listen.metrics == f"127.0.0.1:{metrics.getsockname()[1]}"
