@@ -163,7 +163,7 @@ class CodingChoice:
     def explained(self) -> str:
         """Return how blocks are asked for, and why, for people."""
         is_coded = self._is_coded and self._source.codes
-        return f"{'coded' if is_coded else 'as they are'}: {self.why}"
+        return f"{'coded' if is_coded else 'not coded'}: {self.why}"
 
     def is_coded(self, size_bytes: int, *, now: int) -> bool:
         """Return whether a range of so many bytes is to be asked for coded."""

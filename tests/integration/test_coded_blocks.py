@@ -51,6 +51,8 @@ def test_a_neighbouring_version_travels_as_a_difference(cluster: Cluster) -> Non
     plain_bytes, sent_bytes = (now - was for was, now in zip(*seen, strict=True))
     assert plain_bytes > 0
     assert sent_bytes < plain_bytes / 4
+    (part,) = receiver.client.explain(results[1].recovery).peers
+    assert part.coding.startswith(("coded: coded came ", "not coded: "))
     assert sum(samples(source, "sent_bytes_total").values()) < 2 * SIZE - plain_bytes / 2
 
 
@@ -66,6 +68,10 @@ def test_who_does_not_want_it_gets_blocks_as_they_are(cluster: Cluster, sections
     result = receiver.recover("m", 1)
     assert tree_digest(result.target) == tree_digest(directory)
     assert sum(samples(receiver, "coded_plain_bytes_total").values()) == 0
+    (part,) = receiver.client.explain(result.recovery).peers
+    asks_nobody = "switched off here, by [transport] coding"
+    why = "the source has not said that it codes" if sections else asks_nobody
+    assert part.coding == f"not coded: {why}"
 
 
 def test_shards_of_a_job_have_bases_of_their_own(cluster: Cluster) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from ckptd.cli.render.plan_text import aligned
 from ckptd.cli.render.text import bottleneck_in_words, printable, reference, stage_of, table
-from ckptd.control.messages.explanations import ExplanationView
+from ckptd.control.messages.explanations import ExplanationView, PeerPart
 from ckptd.model.ids import shortened
 from ckptd.model.quantities import format_duration, format_size
 
@@ -16,6 +16,7 @@ HAPPENINGS_SHOWN_MAX: Final = 8
 """With the facts above them both fit in 24 lines."""
 
 _PASSED_OVER_SHOWN_MAX: Final = 1
+_CODING_SHOWN_MAX: Final = 2
 
 
 def explanation_lines(
@@ -29,7 +30,8 @@ def explanation_lines(
         width: How wide a table may be; ``None``: no limit.
     """
     peers = known.peers if is_all else known.peers[:PEERS_SHOWN_MAX]
-    story = known.story if is_all else known.story[-HAPPENINGS_SHOWN_MAX:]
+    coding = _coding(peers, is_all=is_all, width=width)
+    story = known.story if is_all else known.story[-HAPPENINGS_SHOWN_MAX + len(coding) :]
     lines = aligned(_facts(known, is_all=is_all))
     lines += table(
         ("PEER", "WHY", "SHARE", ""),
@@ -37,6 +39,7 @@ def explanation_lines(
         width,
     )
     lines += _more(len(known.peers) - len(peers), "peers")
+    lines += coding
     if not known.is_story_kept:
         return [*lines, "What happened is not kept any more, only how often."]
     if story:
@@ -47,6 +50,20 @@ def explanation_lines(
         )
         lines += _more(len(known.story) - len(story), "things that happened before")
     return lines
+
+
+def _coding(peers: Sequence[PeerPart], *, is_all: bool, width: int | None) -> list[str]:
+    """Say of which peers blocks come in fewer bytes, and why; one line for what is the same."""
+    paths: dict[str, list[str]] = {}
+    for peer in peers:
+        if peer.coding:
+            paths.setdefault(peer.coding, []).append(peer.path)
+    if not paths:
+        return []
+    rows = [(", ".join(same), coding) for coding, same in paths.items()]
+    shown = rows if is_all else rows[:_CODING_SHOWN_MAX]
+    more = _more(len(rows) - len(shown), "that differ")
+    return [*table(("BLOCKS OF", "COME"), shown, width), *more]
 
 
 def _facts(known: ExplanationView, *, is_all: bool) -> list[tuple[str, str]]:

@@ -23,6 +23,8 @@ class PeerPart(msgspec.Struct, frozen=True, kw_only=True):
         bytes: Verified bytes that it delivered.
         share: Its share of the bytes from all peers, from 0 to 1.
         rate_bytes_per_s: How fast it delivers; 0: not known.
+        coding: ``coded: …`` or ``not coded: …``: whether its blocks are asked for in fewer bytes,
+            and why; empty if none were asked for, or it is not known any more.
     """
 
     node: str
@@ -32,6 +34,7 @@ class PeerPart(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     share: float
     rate_bytes_per_s: int
+    coding: str = ""
 
 
 class Happening(msgspec.Struct, frozen=True, kw_only=True):

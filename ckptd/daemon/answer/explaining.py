@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ckptd.control.messages.explanations import ExplanationView, Happening, PeerPart
 from ckptd.control.messages.plans import PassedOverRow
 from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.core.report import verdicts
 from ckptd.core.report.story import Entry, sentence
 from ckptd.limits import SECOND
+from ckptd.model.ids import PathId
 from ckptd.model.words import Stage, StoryKind, Verdict
 from ckptd.store.records.ended import EndedRecovery
 
 
 def explanation(
-    view: RecoveryView, known: verdicts.Explanation, *, taken_at_s: float, message: str = ""
+    view: RecoveryView,
+    known: verdicts.Explanation,
+    coding: Mapping[PathId, str],
+    *,
+    taken_at_s: float,
+    message: str = "",
+    why_off: str = "",
 ) -> ExplanationView:
     """Return why a recovery goes as it does, or went.
 
     Args:
         view: The recovery; one that ended as it ended.
         known: What the scheduler knows of it.
+        coding: Of each source how it is asked for blocks, and why.
         taken_at_s: When the scheduler said so, in Unix time.
         message: Why it failed.
+        why_off: Why nobody is asked for coded blocks; empty: anybody may be.
     """
     total_bytes = sum(peer.verified_bytes for peer in known.peers)
     ahead_s = taken_at_s - known.taken_ns / SECOND
@@ -48,6 +59,7 @@ def explanation(
                 bytes=peer.verified_bytes,
                 share=round(peer.verified_bytes / max(total_bytes, 1), 3),
                 rate_bytes_per_s=peer.rate_bytes_per_s,
+                coding=(why_off if peer.verified_bytes else "") or coding.get(peer.path, ""),
             )
             for peer in sorted(known.peers, key=lambda peer: (-peer.verified_bytes, peer.path))
         ),

@@ -88,12 +88,21 @@ class RecoveryAnswers:
             return explaining.explanation(
                 self._views.of_ended(ended),
                 story.explanation,
+                story.coding,
                 taken_at_s=story.taken_at_s,
                 message=ended.message,
+                why_off=self._recovering.coded.why_off,
             )
         known = self._scheduler.explain(found.id, now=self._now())
         assert known is not None, f"{found.id} is in the book and not in the scheduler"
-        return explaining.explanation(self._views.of(found), known, taken_at_s=self._wall_clock())
+        coded = self._recovering.coded
+        return explaining.explanation(
+            self._views.of(found),
+            known,
+            coded.why_of_all(found),
+            taken_at_s=self._wall_clock(),
+            why_off=coded.why_off,
+        )
 
     async def recover(self, request: RecoverRequest) -> RecoveryView:
         """Begin a recovery; one for the same version and target that is under way is joined.

@@ -20,6 +20,8 @@ from ckptd.traffic.coding_choice import BodyNote, CodingChoice, CodingSource
 
 _SOURCES_MAX: Final = 4096
 """Sources of which is remembered what was measured; then all of it is measured again."""
+_SWITCHED_OFF: Final = "switched off here, by [transport] coding"
+_NOT_LOADED: Final = "what decodes cannot be loaded here"
 
 
 class CodedBytes(NamedTuple):
@@ -55,7 +57,7 @@ class CodedAsking:
     ) -> None:
         self._has = has
         self._now = now
-        self._is_on = is_on
+        self._is_on = self._is_wanted = is_on
         self._is_loaded = False
         self._lock = threading.Lock()
         self._sources: dict[PathId, CodingSource] = {}
@@ -90,9 +92,21 @@ class CodedAsking:
 
     def why(self, source: PathId, recovery: OpenRecovery) -> str:
         """Return how blocks of a source are asked for, and why; empty: of it none were."""
+        return self.why_of_all(recovery).get(source, "")
+
+    def why_of_all(self, recovery: OpenRecovery) -> dict[PathId, str]:
+        """Return the same of every source that was asked for blocks."""
         with self._lock:
-            choice = recovery.coding.get(source)
-            return "" if choice is None else choice.explained()
+            return {
+                path: self.why_off or choice.explained() for path, choice in recovery.coding.items()
+            }
+
+    @property
+    def why_off(self) -> str:
+        """Why no source is asked for coded blocks; empty: any may be."""
+        if self._is_on:
+            return ""
+        return f"not coded: {_SWITCHED_OFF if not self._is_wanted else _NOT_LOADED}"
 
     def _choice(self, recovery: OpenRecovery, source: PathId) -> CodingChoice:
         choice = recovery.coding.get(source)

@@ -51,10 +51,17 @@ def new_recovery_id() -> RecoveryId:
 
 @dataclass(frozen=True, slots=True)
 class EndedStory:
-    """Why a recovery that ended went as it did, and when that was, in Unix time."""
+    """Why a recovery that ended went as it did.
+
+    Attributes:
+        explanation: What the scheduler said of it.
+        taken_at_s: When that was, in Unix time.
+        coding: Of each source how it was asked for blocks, and why.
+    """
 
     explanation: Explanation
     taken_at_s: float
+    coding: Mapping[PathId, str]
 
 
 class DescribedVersion(NamedTuple):
@@ -320,7 +327,8 @@ class RecoveryBook:
             ended = msgspec.structs.replace(ended, followed_by=follower.recovery)
         self.remember(ended)
         if effect.explanation is not None:
-            story = EndedStory(effect.explanation, self._wall_clock())
+            coding = {path: choice.explained() for path, choice in recovery.coding.items()}
+            story = EndedStory(effect.explanation, self._wall_clock(), coding)
             self._stories[ended.recovery] = story
             while len(self._stories) > STORIES_MAX:
                 self._stories.popitem(last=False)

@@ -152,11 +152,11 @@ def test_who_refuses_what_it_offers_is_asked_again_much_later() -> None:
 
 def test_people_are_told_how_blocks_come_and_why() -> None:
     choice = CodingChoice(CodingSource(is_warm=True))
-    assert choice.explained() == "as they are: the source has not said that it codes"
+    assert choice.explained() == "not coded: the source has not said that it codes"
     rates = partial(bring, choice, plain=100 * MIB, coded=320 * MIB, share=1 / 22)
     rates(0)
-    assert choice.explained() == "as they are: not measured yet"
+    assert choice.explained() == "not coded: not measured yet"
     rates(SECOND)
     assert choice.explained() == "coded: coded came 3.2 times as fast, 22.0 times shorter"
     rates(SECOND, is_offered=False)
-    assert choice.explained() == "as they are: the source has not said that it codes"
+    assert choice.explained() == "not coded: the source has not said that it codes"

@@ -96,3 +96,34 @@ def test_a_limit_that_somebody_set_is_called_that() -> None:
     limited = replace(EXPLANATION, bottleneck="shaper")
     assert "limiter      a limit that was set" in explanation_lines(limited, is_all=False)
     assert picture_of(replace(VIEW, bottleneck="shaper")).lines[0].endswith("a limit that was set")
+
+
+def test_an_explanation_says_whose_blocks_come_coded_and_why() -> None:
+    used, idle = EXPLANATION.peers
+    why = "not coded: 18 Gbit/s is faster than coding"
+    peers = (
+        replace(used, coding=why),
+        replace(used, path="node-c", coding=why),
+        replace(used, path="node-e", coding="coded: coded came 3.2 times as fast"),
+        idle,
+    )
+    lines = explanation_lines(replace(EXPLANATION, peers=peers), is_all=False)
+    begin = lines.index("BLOCKS OF       COME")
+    assert lines[begin + 1 : begin + 4] == [
+        f"node-b, node-c  {why}",
+        "node-e          coded: coded came 3.2 times as fast",
+        "AFTER  WHAT HAPPENED",
+    ]
+
+
+def test_an_explanation_fits_a_screen_whatever_is_said_of_coding() -> None:
+    peers = tuple(
+        replace(peer, coding=f"not coded: {number} Gbit/s is faster than coding")
+        for number, peer in enumerate(LONG.peers)
+    )
+    known = replace(LONG, peers=peers)
+    lines = explanation_lines(known, is_all=False, width=80)
+    assert len(lines) <= 30
+    assert f"… {PEERS_SHOWN_MAX - 2} more that differ; see --all" in lines
+    assert lines[-2].startswith("3m19s  "), "the last ones are shown"
+    assert "\n".join(explanation_lines(known, is_all=True)).count("not coded: ") == len(peers)

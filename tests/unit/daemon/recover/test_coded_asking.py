@@ -5,6 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from ckptd.daemon.recover import coded_asking
 from ckptd.daemon.recover.coded_asking import CodedAsking
 from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.limits import MIB, SECOND
@@ -31,7 +34,7 @@ def test_who_codes_is_asked_for_differences_from_what_both_have(root: Root) -> N
     note = asking.note_of(SOURCE, recovery)
     assert note is not None
     note(BodyNote(False, True, MEASURED_BYTES_MIN, MEASURED_BYTES_MIN, SECOND))
-    assert asking.why(SOURCE, recovery) == "as they are: not measured yet"
+    assert asking.why(SOURCE, recovery) == "not coded: not measured yet"
     asked = asking.ask(SOURCE, ASKED, recovery)
     assert asked is not None
     assert [base.digest for base in asked.bases] == [OLD]
@@ -41,6 +44,8 @@ def test_who_codes_is_asked_for_differences_from_what_both_have(root: Root) -> N
     assert asked.bases == ()
     note(BodyNote(True, True, MIB, 1000, SECOND))
     assert asking.came == (MIB, 1000)
+    assert asking.why_of_all(recovery) == {SOURCE: asking.why(SOURCE, recovery)}
+    assert asking.why_off == ""
 
 
 def test_who_does_not_want_it_asks_nobody_and_measures_nothing(root: Root) -> None:
@@ -49,3 +54,18 @@ def test_who_does_not_want_it_asks_nobody_and_measures_nothing(root: Root) -> No
     assert asking.ask(SOURCE, ASKED, recovery) is None
     assert asking.note_of(SOURCE, recovery) is None
     assert not recovery.coding
+    assert asking.why_off == "not coded: switched off here, by [transport] coding"
+
+
+def test_who_cannot_load_what_decodes_asks_nobody_and_says_so(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recovery = OpenRecovery(journaled(RecoveryId("r-1"), root=root.name), root, "", 0)
+    monkeypatch.setattr(coded_asking, "can_code", lambda: False)
+    asking = CodedAsking(lambda source, digest: True, lambda: 0, is_on=True)
+    note = asking.note_of(SOURCE, recovery)
+    assert note is not None
+    note(BodyNote(False, True, MEASURED_BYTES_MIN, MEASURED_BYTES_MIN, SECOND))
+    assert asking.ask(SOURCE, ASKED, recovery) is None
+    assert asking.why(SOURCE, recovery) == asking.why_off
+    assert asking.why_off == "not coded: what decodes cannot be loaded here"
