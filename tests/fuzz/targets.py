@@ -17,6 +17,8 @@ from typing import Final, Literal
 import msgspec
 from msgspec import msgpack
 
+from ckptd.chains.chain_links import ChainLink, annotations_of, link_of
+from ckptd.chains.delta_index import check_applicable, read_delta_index, tensor_sums
 from ckptd.coding.block_coding import BlockCoding
 from ckptd.coding.coded_block import HEAD_BYTES, read_head
 from ckptd.config import load_config
@@ -308,6 +310,20 @@ def read_safetensors_header(data: bytes) -> None:
     assert at == size_bytes
 
 
+def read_index_of_delta(data: bytes) -> None:
+    """Read an index; the same bytes as the header of a file with sums."""
+    with suppress(InvalidFormat):
+        assert all(tensor_sums(data, "m.safetensors").values())
+    index = read_delta_index(data)
+    if index is None:
+        return
+    assert 0 <= index.base < index.version
+    link = ChainLink(index.base, None, index.encoding)
+    assert link_of(annotations_of(link), index.version) == link
+    with suppress(InvalidFormat):
+        check_applicable(index)
+
+
 def read_dcp_metadata(data: bytes) -> None:
     items = decode_metadata(data, "step/.metadata")
     assert len({item.name for item in items}) == len(items)
@@ -397,6 +413,11 @@ _SAFETENSORS_WORDS: Final = (
     *_JSON_WORDS, b'"__metadata__"', b'"dtype"', b'"U8"', b'"F4"', b'"shape"', b'"data_offsets"',
     b'{"dtype":"U8","shape":[4],"data_offsets":[0,4]}', b"NaN", b"Infinity", b"  ", b"0512 ",
 )  # fmt: skip
+_DELTA_WORDS: Final = (
+    *_JSON_WORDS, b'"metadata"', b'"weight_map"', b'"version"', b'"base_version"', b'"xor"',
+    b'"delta_encoding"', b'"compression_format"', b'"checksum_format"', b'"__metadata__"',
+    b'"000041"', b'"41"', b'"zstd"', b'"adler32"', b'"../m.safetensors"', b"9" * 40,
+)  # fmt: skip
 _PICKLE_WORDS: Final = (
     b"(", b".", b"0", b"1", b"2", b"N", b"b", b"R", b")", b"]", b"}", b"a", b"e", b"s", b"u", b"t",
     b"\x81", b"\x85", b"\x86", b"\x87", b"\x90", b"\x91", b"\x92", b"\x93", b"\x94", b"h\x00",
@@ -458,6 +479,7 @@ TARGETS: Final = {
             _SAFETENSORS_WORDS,
             8 * KIB,
         ),
+        Target("delta-index", read_index_of_delta, (InvalidFormat,), "json", _DELTA_WORDS, 8 * KIB),
         Target("dcp-metadata", read_dcp_metadata, (InvalidFormat,), "bytes", _PICKLE_WORDS),
         Target(
             "trusted-keys", read_trusted_keys, (ConfigurationError,), "lines", _LINE_WORDS, 4 * KIB

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-MIRRORED: Final = ("coding", "copies", "core", "model", "net", "store", "traffic", "wire")
+MIRRORED: Final = ("chains", "coding", "copies", "core", "model", "net", "store", "traffic", "wire")
 """Rooms of which each module has a test file of its own."""
 
 

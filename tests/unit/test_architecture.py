@@ -18,7 +18,7 @@ from ckptd.observe.event_names import EVENTS
 
 PROJECT = Path(__file__).parents[2]
 PACKAGE = PROJECT / "ckptd"
-PURE = ("core", "traffic", "wire", "model", "errors.py", "limits.py")
+PURE = ("chains", "core", "traffic", "wire", "model", "errors.py", "limits.py")
 IMPURE_CALLS = {"open", "print", "input", "eval", "exec", "compile", "__import__"}
 
 
