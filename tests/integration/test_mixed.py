@@ -9,13 +9,27 @@ from pathlib import Path
 import pytest
 
 from ckptd.errors import ExitCode
+from ckptd.limits import MIB
 from tests.support.cluster import NAME, Cluster, Node, eventually, make_checkpoint, tree_digest
 from tests.support.metrics_page import samples
+from tests.support.weights import weights
 
 pytestmark = pytest.mark.integration
 
 BEFORE = "f30982f2"
 """The last commit before issue 19: what a node runs that is not upgraded yet."""
+
+BEFORE_CODED = "c15998f7"
+"""The last commit that knows no coded blocks. What its daemons say to each other is recorded:
+``test_recorded_dialogue.py``."""
+
+LINK = """
+[limits]
+egress = "24MiB/s"
+[serving]
+coding = "8 cores"
+"""
+"""Over it coding pays."""
 
 NEWER = "kept_warm_bytes"
 """A metric that the code had not then: so it is seen which code a daemon runs."""
@@ -24,10 +38,14 @@ NEWER = "kept_warm_bytes"
 @pytest.fixture(scope="module")
 def older_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as it was, in a directory of its own."""
-    path = tmp_path_factory.mktemp("older")
+    return code_of(BEFORE, tmp_path_factory.mktemp("older"))
+
+
+def code_of(commit: str, path: Path) -> Path:
+    """Put the package as it was into a directory, and return that."""
     try:
         archive = subprocess.run(
-            ("git", "archive", BEFORE, "ckptd"),
+            ("git", "archive", commit, "ckptd"),
             cwd=Path(__file__).parents[2],
             capture_output=True,
             check=True,
@@ -55,6 +73,14 @@ def publish(node: Node, version: int) -> Path:
     """Let a node publish a version of its own."""
     path = make_checkpoint(node.path(str(version)), seed=version)
     ctl(node, "publish", path, "--checkpoint", NAME, "--version", str(version))
+    return path
+
+
+def write_weights(node: Node, version: int) -> Path:
+    """Let a node have neighbouring weights: enough of them that it is known what a link brings."""
+    path = node.path(str(version))
+    path.mkdir()
+    (path / "model.bin").write_bytes(weights(version, 2 * MIB) * 12)
     return path
 
 
@@ -104,3 +130,21 @@ def test_older_and_newer_daemons_recover_from_each_other(
     eventually(lambda: not older_third.holders(101), "it is nowhere as a whole")
     recover(older_third, 101, set(), from_newer)
     recover(newer_third, 101, {"older-2"}, from_newer)
+
+
+def test_who_knows_no_coded_blocks_gets_them_as_they_are(cluster: Cluster, tmp_path: Path) -> None:
+    older = {"PYTHONPATH": str(code_of(BEFORE_CODED, tmp_path)), "PYTHONSAFEPATH": "1"}
+    source = cluster.prepare("newer-1", sections=LINK)
+    receiver = cluster.prepare("newer-2", peers=[source.address])
+    older_receiver = cluster.prepare("older-1", peers=[receiver.address], environment=older)
+    for node in (source, receiver, older_receiver):
+        node.start()
+    for node in (source, receiver, older_receiver):
+        node.wait_ready()
+    originals = {version: write_weights(source, version) for version in (1, 2)}
+    for version, original in originals.items():
+        source.publish(original, NAME, version, critical=(), deferred=())
+        result = receiver.recover(NAME, version)
+        assert tree_digest(result.target) == tree_digest(original)
+    assert sum(samples(receiver, "coded_plain_bytes_total").values()) > 0
+    recover(older_receiver, 2, {"newer-2"}, originals[2])
