@@ -43,6 +43,9 @@ _LANE_ENDS = frozenset(
 )
 """Outcomes after which the connection is gone."""
 
+_GIVEN_UP = frozenset({RangeOutcome.SPOILED, RangeOutcome.CLOSED})
+"""Outcomes after which the lane was not lost: this node ended it, and can have another one."""
+
 _OF_LANE = frozenset(
     {
         RangeOutcome.BUSY,
@@ -224,7 +227,7 @@ def _is_anybody_asked(step: Step, recovery: Recovery) -> bool:
 def _end_lane(step: Step, recovery: Recovery, lane: Lane, outcome: RangeOutcome) -> None:
     """Close a lane whose connection is gone, or that is one too many and has no work."""
     if outcome in _LANE_ENDS:
-        if outcome is not RangeOutcome.SPOILED:  # that was given up, not lost
+        if outcome not in _GIVEN_UP:
             narrow(recovery, lane)
         step.close_lane(lane, CloseReason.FAILED)
     elif lane.is_surplus and not lane.transfers:

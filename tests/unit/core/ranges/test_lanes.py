@@ -161,6 +161,16 @@ def test_a_lane_that_is_lost_is_one_less_but_one_is_always_tried(width: int, lef
     assert bundle.width == left
 
 
+@pytest.mark.parametrize("outcome", [RangeOutcome.SPOILED, RangeOutcome.CLOSED])
+def test_a_lane_that_this_node_gave_up_is_not_missed(outcome: RangeOutcome) -> None:
+    script, _, order = started(width=3)
+    script.arrive(order, 1)
+    bundle = script.recovery().work.bundles[A]
+    script.end(order, outcome)
+    assert bundle.width == 3
+    assert script.view_source(A).trust == 0
+
+
 def test_a_lane_that_was_to_end_anyway_is_not_missed() -> None:
     script, _, order = started(width=2)
     script.arrive(order, 1)
