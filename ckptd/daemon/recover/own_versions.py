@@ -23,6 +23,7 @@ from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root
 from ckptd.store.published.base_blocks import BaseBlocks
 from ckptd.store.published.places import HeldVersion, Place
+from ckptd.store.published.serving import ServedVersion
 from ckptd.store.records.journal import JournaledRecovery
 from ckptd.store.trees.equal_blocks import SimilarPlace
 from ckptd.store.trees.local_blocks import LocalBlock
@@ -37,9 +38,11 @@ SIMILAR_MAX: Final = 8
 SIMILAR_BYTES_MAX: Final = 64 * MIB
 """So long all their manifests may be together: they stay in memory for as long as the recovery."""
 
-
 BASES_OPEN_MAX: Final = 64
-"""For all shards of a job together: what is known of each stays in memory likewise."""
+"""For all shards of a job together."""
+
+BASES_BYTES_MAX: Final = 64 * MIB
+"""So long the manifests of all those may be together: they stay in memory likewise."""
 
 
 class _LoadedPlace(NamedTuple):
@@ -191,14 +194,25 @@ class OwnVersions:
             }
         found: dict[Digest, tuple[BaseBlocks, ...]] = {}
         left = BASES_OPEN_MAX
+        left_bytes = BASES_BYTES_MAX
         for member, name in wanted.items():
-            found[member] = await self._bases_of(member, name, version, min(BASES_MAX, left))
-            left -= len(found[member])
+            opened = await self._bases_of(
+                member, name, version, count_max=min(BASES_MAX, left), bytes_max=left_bytes
+            )
+            found[member] = tuple(map(BaseBlocks, opened))
+            left -= len(opened)
+            left_bytes -= sum(each.manifest_bytes for each in opened)
         return found
 
     async def _bases_of(
-        self, digest: Digest, checkpoint: CheckpointName, version: int, count_max: int
-    ) -> tuple[BaseBlocks, ...]:
+        self,
+        digest: Digest,
+        checkpoint: CheckpointName,
+        version: int,
+        *,
+        count_max: int,
+        bytes_max: int,
+    ) -> list[ServedVersion]:
         near = [
             held.holding
             for held in self._catalog.versions()
@@ -207,13 +221,17 @@ class OwnVersions:
             and held.is_offered
         ]
         near.sort(key=lambda holding: abs(holding.version - version))
-        opened = []
+        opened: list[ServedVersion] = []
         for holding in near[:count_max]:
             try:
-                opened.append(BaseBlocks(await self._catalog.open_version(holding.digest)))
+                served = await self._catalog.open_version(holding.digest)
             except CkptdError:
                 continue  # it is no base then
-        return tuple(opened)
+            bytes_max -= served.manifest_bytes
+            if bytes_max < 0:
+                break
+            opened.append(served)
+        return opened
 
     async def similar(
         self,

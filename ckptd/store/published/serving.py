@@ -55,6 +55,7 @@ class ServedVersion:
         size_bytes: Length of its address space.
         space: Where each block lies.
         blocks: The blocks that are here.
+        manifest_bytes: How long its manifest is, which stays in memory with it.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class ServedVersion:
         self.digest: Digest = first.digest
         self.space = AddressSpace(first.manifest)
         self.size_bytes = self.space.size_bytes
+        self.manifest_bytes = len(places[0].hashed.encoded)
         self.blocks = union(_blocks(self.space, place) for place in places)
         self._places = tuple(places)
         self._on_bad = on_bad
