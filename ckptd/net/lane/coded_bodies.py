@@ -24,15 +24,23 @@ class CodedBodies:
     """Decodes the bodies of one connection. One thread.
 
     Args:
+        peek: Returns up to so many bytes of the connection, at least one, and leaves them there.
         take: Returns up to so many bytes of the connection, at least one.
         fill: Fills memory from the connection.
     """
 
-    def __init__(self, take: Callable[[int], bytes], fill: Callable[[memoryview], None]) -> None:
+    def __init__(
+        self,
+        peek: Callable[[int], bytes],
+        take: Callable[[int], bytes],
+        fill: Callable[[memoryview], None],
+    ) -> None:
+        self._peek = peek
         self._take = take
         self._fill = fill
         self._coding = BlockCoding()
-        self._memory = memoryview(b"")  # for what comes, and for the base
+        self._for_coded = memoryview(b"")
+        self._for_base = memoryview(b"")
         self._space: AddressSpace | None = None
         self._places: dict[Digest, BasePlaces] = {}  # of that space
 
@@ -64,16 +72,12 @@ class CodedBodies:
         head = read_head(self._exactly(HEAD_BYTES), length, len(bases))
         if head.coded_bytes != size_bytes - HEAD_BYTES:
             raise ProtocolViolation("coded block", "has another length than its part")
-        if len(self._memory) < 2 * length:
-            self._memory = page_buffer(2 * length)
-        base = self._memory[length : 2 * length]
-        coded = into if head.coder is Coder.PLAIN else self._memory[: head.coded_bytes]
+        coded = into if head.coder is Coder.PLAIN else self._room_for(head.coded_bytes, length)
         self._fill(coded)
         self._end()
-        if head.coder.needs_base:
-            self._read(bases[head.base], place, space, base)
         if head.coder is not Coder.PLAIN:
-            self._coding.decode(head, coded, base if head.coder.needs_base else b"", into)
+            base = self._read(bases[head.base], place, space) if head.coder.needs_base else b""
+            self._coding.decode(head, coded, base, into)
         return size_bytes
 
     def end(self) -> None:
@@ -85,7 +89,15 @@ class CodedBodies:
         if self._exactly(len(LAST_PART)) != LAST_PART:
             raise ProtocolViolation("coded blocks", "go on behind the last one")
 
-    def _read(self, base: Base, place: BlockPlace, space: AddressSpace, into: memoryview) -> None:
+    def _room_for(self, coded_bytes: int, block_bytes: int) -> memoryview:
+        """Return memory for what comes: as much as it takes, seldom a new one."""
+        if len(self._for_coded) < coded_bytes:
+            more_bytes = min(2 * len(self._for_coded), block_bytes)
+            self._for_coded = page_buffer(max(coded_bytes, more_bytes))
+        return self._for_coded[:coded_bytes]
+
+    def _read(self, base: Base, place: BlockPlace, space: AddressSpace) -> memoryview:
+        """Return the block of a base that lies where a block lies."""
         if self._space is not space:
             self._space = space
             self._places.clear()
@@ -95,16 +107,23 @@ class CodedBodies:
         there = places.of(place)
         if there is None:
             raise ProtocolViolation("coded block", "has a base in which nothing lies there")
+        if len(self._for_base) < place.size_bytes:
+            self._for_base = page_buffer(place.size_bytes)
+        into = self._for_base[: place.size_bytes]
         if not base.read(there, into):
             raise BaseLost("a base is not here any more, or not what it was")
+        return into
 
     def _line(self) -> bytes:
+        """Take a line, and no byte of what follows it."""
         line = bytearray()
-        while not line.endswith(PART_END):
-            if len(line) >= LINE_BYTES_MAX:
-                raise ProtocolViolation("part of a body", f"begins with {bytes(line)!r}")
-            line += self._exactly(1)
-        return bytes(line)
+        while len(line) < LINE_BYTES_MAX:
+            seen = self._peek(LINE_BYTES_MAX - len(line))
+            end = (line + seen).find(PART_END)
+            line += self._exactly(len(seen) if end < 0 else end + len(PART_END) - len(line))
+            if end >= 0:
+                return bytes(line)
+        raise ProtocolViolation("part of a body", f"begins with {bytes(line)!r}")
 
     def _end(self) -> None:
         if self._exactly(len(PART_END)) != PART_END:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -336,7 +337,11 @@ class Receiver:
             # Whoever asked for coded blocks has loaded it: see ``loaded_coding``.
             from ckptd.net.lane.coded_bodies import CodedBodies  # noqa: PLC0415
 
-            self._coded = CodedBodies(self._take_some, self._fill)
+            self._coded = CodedBodies(
+                partial(self._some, self._connection.peek),
+                partial(self._some, self._connection.take),
+                self._fill,
+            )
         return self._coded
 
     def _take_coded(
@@ -347,11 +352,11 @@ class Receiver:
         self._coded_bytes += self._coded_bodies().block(place, space, ask.bases, into)
         self._received_bytes = before_bytes + len(into)
 
-    def _take_some(self, size_bytes: int) -> bytes:
-        taken = self._receive(size_bytes, self._connection.take)
-        if not taken:
+    def _some(self, receive: Callable[[int], bytes], size_bytes: int) -> bytes:
+        some = self._receive(size_bytes, receive)
+        if not some:
             raise _LaneBroken(RangeOutcome.DISCONNECTED, "a body that is cut short")
-        return taken
+        return some
 
     def _fill(self, data: memoryview) -> None:
         filled = 0

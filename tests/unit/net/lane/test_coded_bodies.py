@@ -6,12 +6,17 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+import tracemalloc
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ckptd.coding.block_coding import BlockCoding
 from ckptd.coding.coded_block import HEAD_BYTES, NO_BASE, CodedHead
@@ -24,6 +29,7 @@ from ckptd.model.words import Coder, RangeOutcome, Urgency
 from ckptd.net.coded_bases import Base, CodedAsk
 from ckptd.net.connection.identity import Identity
 from ckptd.net.lane.buffers import BufferPool
+from ckptd.net.lane.coded_bodies import CodedBodies
 from ckptd.net.lane.lane import AskedRange, RangeOrder, SocketLane
 from ckptd.net.source.coded_blocks import CodedBlocks
 from ckptd.net.source.coding_memory import CodingMemory
@@ -32,6 +38,7 @@ from ckptd.traffic.workload import Workload
 from ckptd.wire.body_parts import LAST_PART, PART_END, part_line
 from ckptd.wire.heads import response_head
 from tests.support.certificates import Certificates
+from tests.support.manifests import make_manifest
 from tests.support.serving import (
     NODE,
     FileContent,
@@ -44,6 +51,7 @@ from tests.support.serving import (
 from tests.support.weights import weights
 
 BLOCK_BYTES = 256 * KIB
+BOMB_BYTES = 4 * MIB
 
 
 class MemoryBase:
@@ -148,6 +156,12 @@ class Receiver:
         return [each.outcome for each in self.reports if isinstance(each, RangeEnded)]
 
     @property
+    def rejected(self) -> list[int]:
+        """The blocks for which the source is blamed."""
+        progress = (each for each in self.reports if isinstance(each, RangeProgressed))
+        return [block for each in progress for block in each.rejected]
+
+    @property
     def received_bytes(self) -> int:
         return max(
             each.received_bytes for each in self.reports if isinstance(each, RangeProgressed)
@@ -216,6 +230,7 @@ async def test_a_base_that_rotted_here_ends_the_range_and_blames_nobody(
         assert await receiver.fetch(address, (mine,), ranges=3) is RangeOutcome.CLOSED
     assert not any(receiver.sink.data)
     assert not receiver.troubles
+    assert not receiver.rejected
 
 
 def lies(script: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
@@ -267,6 +282,102 @@ async def test_a_source_that_lies_is_blamed_and_no_wrong_byte_is_written(
     with scripted_source(lies(lambda connection: connection.sendall(sent))) as address:
         assert await receiver.fetch(address, (versions.base,)) is outcome
     assert not any(receiver.sink.data)
+    assert receiver.rejected == ([0] if outcome is RangeOutcome.SPOILED else [])
+
+
+class Arriving:
+    """A body that arrives piece by piece.
+
+    Args:
+        body: All of it.
+        sizes: How much of it is there at a time; then one byte after the other.
+    """
+
+    def __init__(self, body: bytes, sizes: Sequence[int] = ()) -> None:
+        self.left = body
+        self.calls = 0
+        self._sizes = deque(sizes)
+        self._here = 0
+
+    def peek(self, size_bytes: int) -> bytes:
+        self.calls += 1
+        if not self._here:
+            self._here = self._sizes.popleft() if self._sizes else 1
+        return self.left[: min(self._here, size_bytes)]
+
+    def take(self, size_bytes: int) -> bytes:
+        taken = self.peek(size_bytes)
+        self.left = self.left[len(taken) :]
+        self._here -= len(taken)
+        return taken
+
+    def fill(self, memory: memoryview) -> None:
+        memory[:], self.left = self.left[: len(memory)], self.left[len(memory) :]
+
+
+def taken_from(arriving: Arriving, versions: Versions) -> bytes:
+    """Return the first three blocks and take the end of the body behind them."""
+    bodies = CodedBodies(arriving.peek, arriving.take, arriving.fill)
+    blocks = b""
+    space = versions.now.space
+    for place in space.places((0, 3)):
+        into = memoryview(bytearray(place.size_bytes))
+        bodies.block(place, space, (versions.base,), into)
+        blocks += into
+    bodies.end()
+    return blocks
+
+
+def body_of(versions: Versions) -> bytes:
+    coding, body = BlockCoding(), b""
+    for start in range(0, 3 * BLOCK_BYTES, BLOCK_BYTES):
+        block, base = (
+            each.data[start : start + BLOCK_BYTES] for each in (versions.now, versions.before)
+        )
+        body += part(coding.encode(block, Coder.DELTA, 2, base=base, base_number=0))
+    return body + LAST_PART
+
+
+@given(sizes=st.lists(st.integers(1, 40), max_size=40))
+def test_however_a_body_arrives_its_blocks_are_the_same(
+    versions: Versions, sizes: list[int]
+) -> None:
+    arriving = Arriving(body_of(versions) + b"HTTP/1.1 200", sizes)
+    assert taken_from(arriving, versions) == versions.now.data[: 3 * BLOCK_BYTES]
+    assert arriving.left == b"HTTP/1.1 200", "no byte of what follows is taken"
+
+
+def test_what_stands_before_a_block_is_not_taken_byte_by_byte(versions: Versions) -> None:
+    arriving = Arriving(body_of(versions), [1 << 30] * 100)
+    taken_from(arriving, versions)
+    assert arriving.calls <= 3 * 4 + 1
+
+
+@pytest.mark.parametrize("coder", [Coder.ZSTD, Coder.PLANES, Coder.DELTA, Coder.SPARSE])
+def test_a_bomb_takes_no_more_memory_than_two_blocks_on_a_lane(
+    coder: Coder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the memory into which the block goes."""
+
+    def page_buffer(size_bytes: int) -> memoryview:
+        return memoryview(bytearray(size_bytes))  # which is counted
+
+    monkeypatch.setattr("ckptd.net.lane.coded_bodies.page_buffer", page_buffer)
+    was = bytes(BOMB_BYTES)
+    space = AddressSpace(make_manifest({"a": was}, block_size_bytes=BOMB_BYTES))
+    base = MemoryBase(cast("Any", SimpleNamespace(space=space, data=was, digest=Digest("0" * 64))))
+    block = was if coder is Coder.SPARSE else b"\1" * BOMB_BYTES
+    bomb = BlockCoding().encode(block, coder, 2, base=was, base_number=0)
+    arriving = Arriving(part(bomb))
+    bodies = CodedBodies(arriving.peek, arriving.take, arriving.fill)
+    into = page_buffer(BOMB_BYTES)
+    tracemalloc.start()
+    bodies.block(next(space.places((0, 1))), space, (base,), into)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert into == block
+    assert len(bomb) < BOMB_BYTES / 500
+    assert peak < 2 * BOMB_BYTES + 2 * MIB, "two blocks, and some slices of one"
 
 
 async def test_who_was_replaced_by_what_knows_no_coded_blocks_is_not_blamed(
