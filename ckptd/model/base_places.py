@@ -36,7 +36,7 @@ class BasePlaces:
 
     def of(self, place: BlockPlace) -> BlockPlace | None:
         """Return the block of the base; ``None``: there is none of that length."""
-        number = self._unit_of(place.unit)
+        number = self.unit_of(place.unit)
         if number is None:
             return None
         start, end = self._base.unit_run(number)
@@ -46,7 +46,7 @@ class BasePlaces:
         found = next(self._base.places((block, block + 1)))
         return found if found.size_bytes == place.size_bytes else None
 
-    def _unit_of(self, unit: int) -> int | None:
+    def unit_of(self, unit: int) -> int | None:
         """Return the unit of the base that has the same path, and blocks of the same length."""
         if self._last[0] != unit:
             mine = self._space.manifest.units[unit]

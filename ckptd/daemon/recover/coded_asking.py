@@ -79,10 +79,11 @@ class CodedAsking:
                 asked.byte_range.size_bytes, now=self._now()
             ):
                 return None
+        space = recovery.space_of(asked.digest)
         bases = [
             base
             for base in recovery.bases.get(asked.digest, ())
-            if not base.is_lost and self._has(source, base.digest)
+            if self._has(source, base.digest) and base.serves(space, asked.blocks)
         ]
         return CodedAsk(tuple(bases))
 

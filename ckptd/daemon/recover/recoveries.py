@@ -139,6 +139,10 @@ class OpenRecovery:
         assert self.space is not None, f"{self.id} has no manifest yet"
         return self.space
 
+    def space_of(self, digest: Digest) -> AddressSpace:
+        """Return the address space of a version that comes, of a job that of a shard."""
+        return self.known_space() if self.joined is None else self.joined.spaces[digest]
+
     def known_staging(self) -> Staging:
         """Return the staging; only called once it is prepared."""
         assert self.staging is not None, f"{self.id} has no staging yet"

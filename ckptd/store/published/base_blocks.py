@@ -6,7 +6,9 @@ wrong is the fault of neither base, and a rotten file is found where it lies.
 
 from __future__ import annotations
 
-from ckptd.errors import ContentChanged, StorageError
+from ckptd.errors import StorageError
+from ckptd.model.base_places import BasePlaces
+from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import Digest
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.store.published.block_checks import check_block
@@ -17,26 +19,52 @@ from ckptd.store.published.serving import ServedVersion
 class BaseBlocks:
     """Reads blocks of a held version. Any thread.
 
+    A unit that is not here, or of which a block was not right, is no base; the others are.
+
     Attributes:
         digest: Identity of the version.
         space: Where each of its blocks lies.
-        is_lost: A block of it was not here any more, or not right.
     """
 
     def __init__(self, version: ServedVersion) -> None:
         self.digest: Digest = version.digest
         self.space: AddressSpace = version.space
-        self.is_lost = False
         self._version = version
+        self._is_whole = version.blocks == BlockSet.full(version.space.block_count)
+        self._lost: set[int] = set()  # units
+        self._places: tuple[AddressSpace, BasePlaces] | None = None
+
+    def serves(self, space: AddressSpace, blocks: BlockRun) -> bool:
+        """Return whether all that lies here where some blocks of another version lie may be read.
+
+        In one thread, of which others may read meanwhile.
+
+        Args:
+            space: Where the blocks of the other version lie.
+            blocks: Which ones.
+        """
+        if self._is_whole and not self._lost:
+            return True
+        if self._places is None or self._places[0] is not space:
+            self._places = (space, BasePlaces(space, self.space))
+        units = map(self._places[1].unit_of, space.units_of(BlockSet.of_run(blocks)))
+        return all(unit is None or self._has(unit) for unit in units)
 
     def read(self, place: BlockPlace, into: memoryview) -> bool:
         """Read a block of this version; return whether it is here, and right. Blocks."""
+        if not self._has(place.unit):
+            return False
         start = self.space.block_start(place.block)
-        end = start + place.size_bytes
+        pieces = self._version.pieces(start, start + place.size_bytes)
         try:
-            if not self._version.holds(start, end):
-                raise ContentChanged("base", "has a block that is not here")
-            check_block(self._version.pieces(start, end), into, place.digest, reason=ROT)
+            check_block(pieces, into, place.digest, reason=ROT)
         except StorageError:
-            self.is_lost = True
-        return not self.is_lost
+            self._lost.add(place.unit)
+            return False
+        return True
+
+    def _has(self, unit: int) -> bool:
+        if unit in self._lost:
+            return False
+        start, end = map(self.space.block_start, self.space.unit_run(unit))
+        return start == end or self._version.holds(start, end)

@@ -13,21 +13,27 @@ from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.limits import MIB, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import Digest, PathId, RecoveryId
+from ckptd.model.space import AddressSpace
 from ckptd.net.lane.lane import AskedRange
 from ckptd.store.files.roots import Root
 from ckptd.traffic.coding_choice import MEASURED_BYTES_MIN, BodyNote
 from ckptd.wire.byte_ranges import ByteRange
+from tests.support.manifests import make_manifest
 from tests.support.stores import journaled
 
 SOURCE = PathId("node-b")
 NEW, OLD, OTHER = (Digest(letter * 64) for letter in "abc")
+SPACE = AddressSpace(make_manifest({"a": b"1"}))
 ASKED = AskedRange(NEW, ByteRange(0, MIB), 64 * MIB, BlockRun(0, 1))
 
 
 def test_who_codes_is_asked_for_differences_from_what_both_have(root: Root) -> None:
     recovery = OpenRecovery(journaled(RecoveryId("r-1"), root=root.name), root, "", 0)
-    bases = [SimpleNamespace(digest=digest, is_lost=False) for digest in (OLD, OTHER)]
+    bases = [
+        SimpleNamespace(digest=digest, serves=lambda space, blocks: True) for digest in (OLD, OTHER)
+    ]
     recovery.bases = {NEW: cast("Any", tuple(bases))}
+    recovery.space = SPACE
     asking = CodedAsking(lambda source, digest: digest == OLD, lambda: 0, is_on=True)
     assert asking.why(SOURCE, recovery) == ""
     assert asking.ask(SOURCE, ASKED, recovery) is None
@@ -38,10 +44,12 @@ def test_who_codes_is_asked_for_differences_from_what_both_have(root: Root) -> N
     asked = asking.ask(SOURCE, ASKED, recovery)
     assert asked is not None
     assert [base.digest for base in asked.bases] == [OLD]
-    bases[0].is_lost = True
+    seen: list[object] = []
+    bases[0].serves = lambda *where: seen.append(where)  # what lies there is not here
     asked = asking.ask(SOURCE, ASKED, recovery)
     assert asked is not None
     assert asked.bases == ()
+    assert seen == [(SPACE, ASKED.blocks)]
     note(BodyNote(True, True, MIB, 1000, SECOND))
     assert asking.came == (MIB, 1000)
     assert asking.why_of_all(recovery) == {SOURCE: asking.why(SOURCE, recovery)}
