@@ -28,6 +28,7 @@ ELSEWHERE = {
     "store/files/unit_files.py": {"bytearray", "bytes"},  # columns: facts of files
     "store/files/version_state.py": {"os.pread"},  # a few hundred bytes of JSON
     "store/files/watches.py": {"os.read"},  # events of inotify(7)
+    "store/materialising/made_note.py": {"os.pread"},  # which files a copy has, as JSON
     "store/published/hashed_files.py": {"bytearray", "bytes"},  # likewise columns
     "store/published/completeness.py": {"os.pread"},  # a marker, as it was read
     "store/published/policy_files.py": {"os.pread"},  # a policy, likewise

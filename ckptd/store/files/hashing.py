@@ -11,7 +11,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from blake3 import blake3
 
@@ -43,6 +43,21 @@ def digest_of(data: bytes | memoryview) -> bytes:
 def hexdigest_of(data: bytes | memoryview) -> Digest:
     """Return the digest of some bytes as it is written."""
     return Digest(blake3(data).hexdigest())
+
+
+class ContentHasher(Protocol):
+    """The digest of bytes that come one after the other."""
+
+    def update(self, content: memoryview, /) -> object:
+        """Take more of them."""
+
+    def hexdigest(self) -> str:
+        """Return the digest of all so far, as it is written."""
+
+
+def content_hasher() -> ContentHasher:
+    """Return what makes one digest, in the thread that gives it the bytes."""
+    return blake3(max_threads=1)
 
 
 def hash_unit(

@@ -28,6 +28,9 @@ it is a file of the version as any other."""
 STATE_FILE: Final = ".ckptd-state.json"
 """In a version's directory that was placed phase by phase; says how far it is."""
 
+MADE_NOTE: Final = ".ckptd-materialised.json"
+"""In the directory of a materialised copy; says of what it was made, and which files."""
+
 PROBE: Final = f"{STAGING_DIRECTORY}/probe"
 """The file whose writing shows how fast the disk below a root is."""
 
