@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -19,8 +19,6 @@ from msgspec import msgpack
 
 from ckptd.chains.chain_links import ChainLink, annotations_of, link_of
 from ckptd.chains.delta_index import check_applicable, read_delta_index, tensor_sums
-from ckptd.coding.block_coding import BlockCoding
-from ckptd.coding.coded_block import HEAD_BYTES, read_head
 from ckptd.config import load_config
 from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.control.messages.plans import PlanRequest
@@ -57,6 +55,7 @@ from ckptd.model.manifest import encode_manifest
 from ckptd.model.patterns import compile_pattern
 from ckptd.model.space import AddressSpace
 from ckptd.model.unit_paths import check_path
+from ckptd.model.words import Coder
 from ckptd.store.files.confined import check_relative
 from ckptd.store.files.keys import parse_trusted_keys
 from ckptd.wire.attribute_answers import decode_answer, encode_answer
@@ -80,6 +79,12 @@ from ckptd.wire.holdings_document import decode_holdings, encode_delta, encode_h
 from ckptd.wire.shown_addresses import format_addresses, parse_addresses
 from ckptd.wire.signature_lines import decode_signatures, encode_signatures
 from ckptd.wire.targets import parse_target
+from tests.fuzz.coded_targets import (
+    read_coded_block,
+    read_coding_fields,
+    read_contents,
+    read_document,
+)
 from tests.support.manifests import make_manifest
 
 Grain = Literal["bytes", "lines", "json", "msgpack"]
@@ -333,26 +338,6 @@ def read_dcp_metadata(data: bytes) -> None:
         check_path(item.unit)
 
 
-_CODED_BLOCK_BYTES: Final = 3001
-_CODED_BASE: Final = bytes(number * number % 251 for number in range(_CODED_BLOCK_BYTES))
-"""What coded blocks of the corpus are differences from."""
-
-
-def read_coded_block(data: bytes) -> None:
-    """Decode a block; what comes out is coded in the same way and decoded once more."""
-    head = read_head(data[:HEAD_BYTES].ljust(HEAD_BYTES, b"\0"), _CODED_BLOCK_BYTES, bases=1)
-    coding, into = BlockCoding(), bytearray(_CODED_BLOCK_BYTES)
-    coded = data[HEAD_BYTES:]
-    if len(coded) != head.coded_bytes:
-        raise ProtocolViolation("coded block", "has another length than its head says")
-    coding.decode(head, coded, _CODED_BASE, memoryview(into))
-    again = coding.encode(into, head.coder, head.width, base=_CODED_BASE, base_number=0)
-    once_more = bytearray(_CODED_BLOCK_BYTES)
-    head = read_head(again[:HEAD_BYTES], _CODED_BLOCK_BYTES, bases=1)
-    coding.decode(head, again[HEAD_BYTES:], _CODED_BASE, memoryview(once_more))
-    assert once_more == into
-
-
 _FIELD_WORDS: Final = (
     b"\r\n", b"\n", b"\r\n\r\n", b"\0", b": ", b" ", b"\t", b"X: y\r\n", b"Host: a\r\n",
     b"Content-Length: 0\r\n", b"Content-Length: 18446744073709551616\r\n",
@@ -405,6 +390,16 @@ _CODED_WORDS: Final = (
     b"\x28\xb5\x2f\xfd", b"\x28\xb5\x2f\xfd\x60\xb9\x0a", b"\0\0\0\0", b"\xff\xff\xff\xff",
     b"\x01", b"\x02", b"\x03", b"\x04", b"\x08", b"\xff",
 )  # fmt: skip
+_CONTENT_WORDS: Final = (
+    b"\0", b"\x01", b"\x02", b"\xff", b"\0\0", b"\xff\xff", b"\0" * 188, b"\xff" * 188,
+    b"\x77\x01", b"\xdc\x05", b"\xbc\0", b"\x55" * 64,
+)  # fmt: skip
+_CODING_FIELD_WORDS: Final = (
+    b"\r\n", b"\n", b"0", b"ffffffff", b"100000000", b"; a=b", b"+1", b"-1", b",", b", ", b" ",
+    b"zstd", b"planes", b"delta", b"sparse", b"plain", b"ab" * 32, b"AB" * 32, b"\xff", b"\0",
+)  # fmt: skip
+_SLICES_BYTES: Final = 4 * MIB
+"""A slice of elements for each step, whatever comes in."""
 _LINE_WORDS: Final = (
     b"\n", b"\r\n", b" ", b"0123456789abcdef ", b"ab" * 64, b"A", b"#", b",", b"*", b"ed25519:",
     b"=", b"\xff", b"\x85", b"\xe2\x80\xa8", b"[", b"[!", b"rsa:",
@@ -467,7 +462,37 @@ TARGETS: Final = {
             "bytes",
             _CODED_WORDS,
             4 * KIB,
-            free_bytes=4 * MIB,  # a slice of elements for each step, whatever comes in
+            free_bytes=_SLICES_BYTES,
+        ),
+        *(
+            Target(
+                f"coded-{coder}",
+                partial(read_contents, coder),
+                (ProtocolViolation,),
+                "bytes",
+                _CONTENT_WORDS,
+                8 * KIB,
+                free_bytes=_SLICES_BYTES,
+            )
+            for coder in Coder
+            if coder is not Coder.PLAIN
+        ),
+        Target(
+            "zstd-document",
+            read_document,
+            (ProtocolViolation,),
+            "bytes",
+            _CODED_WORDS,
+            4 * KIB,
+            free_bytes=2 * MIB,  # a window, and what the longest content takes
+        ),
+        Target(
+            "coding-fields",
+            read_coding_fields,
+            (ProtocolViolation,),
+            "bytes",
+            _CODING_FIELD_WORDS,
+            1 * KIB,
         ),
         Target("signatures", read_signatures, (ProtocolViolation,), "lines", _LINE_WORDS, 4 * KIB),
         Target("attributes", read_attributes, (ProtocolViolation,), "bytes", _MSGPACK_WORDS),
