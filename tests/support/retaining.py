@@ -13,6 +13,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, cast
 
+import msgspec
+
+from ckptd.chains.delta_index import DELTA_INDEX
 from ckptd.config.sections import RetentionSection
 from ckptd.core.options import TrustOptions
 from ckptd.core.peers.copies import copies_of, is_recovered, parts_of
@@ -128,6 +131,34 @@ class RetainingNode:
         await asyncio.to_thread(write_files, Path(root.path, relative), {"w": text})
         hashed = await asyncio.to_thread(publish, root, relative, checkpoint=NAME, version=version)
         await self.catalog.add(hashed, is_published=is_published)
+        return hashed.digest
+
+    async def save_delta(
+        self, version: int, base: int, on: Digest | None, *, as_copy: bool = False
+    ) -> Digest:
+        """Let a delta version stand here, on a content of its base version."""
+        root = self.roots["copies"] if as_copy else self.root
+        relative = f"{NAME}/{version}"
+        said = {"version": version, "base_version": base, "delta_encoding": "xor"}
+        index = msgspec.json.encode({"metadata": said, "weight_map": {}})
+        await asyncio.to_thread(
+            write_files, Path(root.path, relative), {"w": b"%d" % version, DELTA_INDEX: index}
+        )
+        bases = {} if on is None else {Version(base): on}
+        hashed = await asyncio.to_thread(
+            publish, root, relative, checkpoint=NAME, version=version, bases=bases
+        )
+        await self.catalog.add(hashed, is_published=False)
+        return hashed.digest
+
+    async def save_rival(self, version: int) -> Digest:
+        """Let another content of a version stand here."""
+        relative = f"rivals/{version}"
+        await asyncio.to_thread(write_files, Path(self.root.path, relative), {"w": b"rival"})
+        hashed = await asyncio.to_thread(
+            publish, self.root, relative, checkpoint=NAME, version=version
+        )
+        await self.catalog.add(hashed, is_published=False)
         return hashed.digest
 
     async def save_shard(

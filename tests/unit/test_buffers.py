@@ -30,6 +30,7 @@ ELSEWHERE = {
     "store/files/watches.py": {"os.read"},  # events of inotify(7)
     "store/materialising/made_note.py": {"os.pread"},  # which files a copy has, as JSON
     "store/published/hashed_files.py": {"bytearray", "bytes"},  # likewise columns
+    "store/published/chain_annotations.py": {"os.pread"},  # an index, as it was read
     "store/published/completeness.py": {"os.pread"},  # a marker, as it was read
     "store/published/policy_files.py": {"os.pread"},  # a policy, likewise
     "store/published/saved_listing.py": {"os.pread"},  # the name of a directory, likewise

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final
 
 from ckptd.config.values import SETTLE_S_MAX
@@ -45,6 +46,7 @@ from ckptd.store.files.kernel import read_idle
 from ckptd.store.files.permission import reading_remedy
 from ckptd.store.published.finding import outlook_of
 from ckptd.store.published.hash_runs import HashingProgress
+from ckptd.store.published.held_chains import bases_for
 from ckptd.store.published.places import HeldVersion
 from ckptd.store.published.scanning import PublishOrder, names_beside
 
@@ -177,7 +179,9 @@ class PublishAnswers:
             nonlocal progress
             progress = latest
 
-        hashing = how.begin(root, relative, order, note, is_cancelled.is_set)
+        hashing = how.begin(
+            root, relative, await self._with_bases(order), note, is_cancelled.is_set
+        )
         try:
             while not hashing.done():
                 await asyncio.wait({hashing}, timeout=_HASHING_PROGRESS_S)
@@ -287,6 +291,13 @@ class PublishAnswers:
             reads_policy_inside=self._section.policy_inside,
             recognises=request.recognises or self._section.recognise,
         )
+
+    async def _with_bases(self, order: PublishOrder) -> PublishOrder:
+        """Return an order that knows what a delta version would stand on."""
+        for held in self._catalog.find(order.checkpoint, order.version):
+            await self._catalog.see(held.holding.digest)
+        bases, links = bases_for(self._catalog, order.checkpoint, order.version)
+        return replace(order, bases=bases, links=links)
 
     async def _outlook(self, request: PublishRequest) -> AsyncGenerator[PublishEvent, None]:
         """Say what would be published, and what would be said of it."""

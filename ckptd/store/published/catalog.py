@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from ckptd.chains.chain_links import ChainLink
 from ckptd.errors import ContentChanged, DamagedState, NotFound, Withdrawn
 from ckptd.limits import HOLDINGS_MAX, MIB
 from ckptd.model.holdings import Holding
@@ -233,6 +234,10 @@ class Catalog:
     def minimal_set(self, digest: Digest) -> MinimalSet | None:
         """Return what has to be there first of a version; ``None``: it is not here, or unseen."""
         return None if self.held(digest) is None else self._held.starts(digest).minimal_set
+
+    def link(self, digest: Digest) -> ChainLink | None:
+        """Return what a version is a delta on; ``None``: on nothing, or it is unseen."""
+        return None if self.held(digest) is None else self._held.starts(digest).link
 
     def find(self, checkpoint: CheckpointName, version: Version) -> tuple[HeldVersion, ...]:
         """Return what is held under a name and version: one, or rivals, the latest first."""

@@ -12,6 +12,7 @@ from ckptd.model.policy.rules import Policy
 from ckptd.store.files.roots import Root
 from ckptd.store.published.assigning import assigned, policies_of
 from ckptd.store.published.candidates import Candidate, Candidates
+from ckptd.store.published.chain_annotations import annotations_in
 from ckptd.store.published.completeness import check_complete
 from ckptd.store.published.inner_names import InnerNames
 from ckptd.store.published.readable import (
@@ -85,6 +86,7 @@ def found_files(
     Raises:
         CkptdError: See :func:`find_files`.
         ContentChanged: The directory is known to lack something.
+        UsageError: It is a delta version, and not of that number, or does not say on what.
         StorageError: This process may not read a file or use a directory.
     """
     with naming_closed_directories(root):
@@ -102,6 +104,7 @@ def found_files(
         places = inner.places(candidates.places())
         paths = chain(candidates.paths, inner.names_of_files())
         check_complete(root, relative, paths, places)
+        annotations_in(root, relative, request, candidates, inner)  # before anything is hashed
     return Found(relative, request, candidates, inner, len(closed), policies, proposal)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
+from ckptd.chains.chain_links import ChainLink, link_of
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
 from ckptd.model.minimal_set import minimal_set_of
@@ -42,12 +43,15 @@ class UnitStarts:
 
     Attributes:
         minimal_set: What has to be there first; ``None``: nothing is known of it.
+        link: What the version is a delta on; ``None``: on nothing, or nothing is known of it.
     """
 
-    __slots__ = ("_starts", "minimal_set")
+    __slots__ = ("_starts", "link", "minimal_set")
 
     def __init__(self, space: AddressSpace) -> None:
         self.minimal_set = minimal_set_of(space)
+        manifest = space.manifest
+        self.link: ChainLink | None = link_of(manifest.annotations, manifest.version)
         units = range(len(space.manifest.units))
         self._starts = array("I", (space.unit_run(unit)[0] for unit in units))
         self._starts.append(space.block_count)

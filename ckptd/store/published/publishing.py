@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from msgspec import structs
+
 from ckptd.errors import CkptdError, ContentChanged, InvalidManifest, NotFound, UsageError
 from ckptd.limits import MANIFEST_BYTES_MAX, MS, SECOND
 from ckptd.model.bare_names import required_words
@@ -32,6 +34,7 @@ from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.published.attribute_documents import document_of_hashed
 from ckptd.store.published.candidates import Candidate
+from ckptd.store.published.chain_annotations import annotations_in, in_its_words
 from ckptd.store.published.checking import compare
 from ckptd.store.published.finding import found_files
 from ckptd.store.published.hash_runs import Cancelled, HashingProgress, HashRun
@@ -107,7 +110,13 @@ def scan_and_hash(  # noqa: PLR0913 (how it is read, each named)
         links=inner.links,
         directories=inner.directories,
     )
-    manifest = _checked(encoded_with(words, hashed.units(), len(candidates)), root, relative)
+
+    def encode(annotations: dict[str, str]) -> memoryview:
+        said = structs.replace(words, annotations=annotations)
+        return encoded_with(said, hashed.units(), len(candidates))
+
+    annotations = annotations_in(root, relative, request, candidates, inner)
+    manifest = _checked(in_its_words(request, annotations, encode), root, relative)
     encoded = encoding_of(manifest)
     directory = HashedDirectory(
         root=root.name,

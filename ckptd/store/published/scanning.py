@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Final, NamedTuple
 
+from ckptd.chains.chain_links import ChainLink
 from ckptd.errors import ContentChanged, InvalidManifest, UsageError
 from ckptd.limits import MANIFEST_UNITS_MAX, UNIT_BYTES_MAX
-from ckptd.model.ids import CheckpointName, Version
+from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.patterns import compile_pattern, is_log
 from ckptd.model.policy.rules import Policy
 from ckptd.model.unit_paths import check_path
@@ -64,6 +65,8 @@ class PublishOrder:
         policies: Of the configuration, for this checkpoint.
         reads_policy_inside: A policy in the directory itself counts, too.
         recognises: What a recogniser proposes counts, behind all others.
+        bases: The content that each earlier version of the checkpoint has here, if it has one.
+        links: What is here under this name and version, and on what it stands.
     """
 
     directory: str
@@ -86,6 +89,8 @@ class PublishOrder:
     policies: tuple[Policy, ...] = ()
     reads_policy_inside: bool = False
     recognises: bool = False
+    bases: Mapping[Version, Digest] = field(default_factory=dict)
+    links: Mapping[Digest, ChainLink] = field(default_factory=dict)
 
 
 def settled_order(root: Root, relative: str, request: PublishOrder) -> tuple[str, PublishOrder]:

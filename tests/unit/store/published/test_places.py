@@ -1,7 +1,9 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
+from ckptd.chains.chain_links import ChainLink
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
@@ -197,3 +199,9 @@ def test_what_stands_at_a_place_is_all_that_is_not_known_to_be_wrong(
 
 def test_what_has_to_be_there_first_is_kept_of_each_version() -> None:
     assert UnitStarts(SPACE).minimal_set == minimal_set_of(SPACE)
+
+
+def test_what_a_version_is_a_delta_on_is_kept_of_each() -> None:
+    assert UnitStarts(SPACE).link is None
+    said = structs.replace(SPACE.manifest, version=8, annotations={"chain.base": "7"})
+    assert UnitStarts(AddressSpace(said)).link == ChainLink(Version(7))
