@@ -45,6 +45,13 @@ NAME: Final = "bench/delta"
 UNCODED: Final = "[transport]\ninsecure = true\ncoding = false"
 ALL_CORES: Final = '[serving]\ncoding = "2 cores"\n'
 COPIES: Final = 12
+TURNED_BYTES: Final = 84_840
+"""Whole numbers, and no multiple of them are whole blocks."""
+
+
+def file_name(number: int) -> str:
+    """Return the name of a file of a version."""
+    return f"model-{number:05}.safetensors"
 
 
 class Pair(NamedTuple):
@@ -102,20 +109,26 @@ class Stage:
         return node
 
     def publish(self, node: Node, pair: Pair, version: int) -> None:
-        """Publish the earlier version, 1, or the later one, 2: copies of its file."""
-        file = pair.now if version > 1 else pair.before
+        """Publish the earlier version, 1, or the later one, 2: copies of its file.
+
+        Each has its numbers from another one on, so that no block is in two of them.
+        """
+        content = (pair.now if version > 1 else pair.before).read_bytes()
+        head = 8 + int.from_bytes(content[:8], "little")
         directory = node.path(f"v{version}")
         directory.mkdir()
-        for number in range(max(self.told.size_bytes // file.stat().st_size, 1)):
-            shutil.copyfile(file, directory / f"model-{number:05}.safetensors")
+        for number in range(max(self.told.size_bytes // len(content), 1)):
+            begin = head + number * TURNED_BYTES
+            with (directory / file_name(number)).open("wb") as file:
+                file.writelines((content[:head], content[begin:], content[head:begin]))
         node.publish(directory, NAME, version, critical=(), deferred=())
 
-    def follow(self, node: Node, number: int) -> tuple[float, float]:
+    def follow(self, node: Node, number: int, units: Sequence[str] = ()) -> tuple[float, float]:
         """Recover the later version and remove it; return seconds, and share that travelled."""
         plain, sent = _coded(node)
         begun_s = time.perf_counter()
         target = node.path(f"turn-{number}")
-        result = finish(node, node.begin(NAME, 2, to=target))
+        result = finish(node, node.begin(NAME, 2, to=target, units=units))
         seconds = time.perf_counter() - begun_s
         shutil.rmtree(target)
         plain, sent = (now - was for now, was in zip(_coded(node), (plain, sent), strict=True))
@@ -229,7 +242,10 @@ def loopback(stage: Stage) -> list[Line]:
 
 
 def followers(stage: Stage) -> list[Line]:
-    """Four nodes that follow one source at 1 Gbit/s: its processor time, to that for one."""
+    """Four nodes that follow one source at 1 Gbit/s: its processor time, to that for one.
+
+    Each time it is other files that are followed, for what was coded is kept for a while.
+    """
     pair = pairs()[0]
     if not pair.now.exists():
         return [_no_weights("followers")]
@@ -240,17 +256,32 @@ def followers(stage: Stage) -> list[Line]:
     for node in nodes:
         stage.publish(node, pair, 1)
         knows(node, NAME)
-    stage.follow(nodes[0], 0)
-    ratios = []
-    for number in range(1, stage.told.rounds + 1):
-        alone = _spent(source, partial(stage.follow, nodes[0], number))
-        ratios.append(_spent(source, partial(_follow_together, nodes, number)) / alone)
-    return [line_of("followers", "processor time of the source, to that for one", ratios, 1.3)]
+    rounds = stage.told.rounds
+    groups = _groups(len(list(source.path("v1").iterdir())), 1 + 2 * rounds)
+    _follow_together(nodes, 0, groups.pop())
+    spent: list[tuple[float, float]] = []
+    for number in range(1, rounds + 1):
+        alone_s = _spent(source, partial(stage.follow, nodes[0], number, groups.pop()))
+        all_s = _spent(source, partial(_follow_together, nodes, number, groups.pop()))
+        spent.append((alone_s, all_s))
+    ratios = [all_s / alone_s for alone_s, all_s in spent]
+    alone_s, all_s = map(statistics.median, zip(*spent, strict=True))
+    detail = f"{all_s:.2f} s to {alone_s:.2f} s"
+    name = "processor time of the source, to that for one"
+    return [line_of("followers", name, ratios, 1.3, detail)]
 
 
-def _follow_together(nodes: Sequence[Node], number: int) -> None:
+def _groups(files: int, count: int) -> list[tuple[str, ...]]:
+    """Return the names of files in groups of as many each."""
+    each = max(files // count, 1)
+    return [tuple(map(file_name, range(each * n, each * (n + 1)))) for n in range(count)]
+
+
+def _follow_together(nodes: Sequence[Node], number: int, units: Sequence[str]) -> None:
     targets = [node.path(f"all-{number}") for node in nodes]
-    begun = [node.begin(NAME, 2, to=to) for node, to in zip(nodes, targets, strict=True)]
+    begun = [
+        node.begin(NAME, 2, to=to, units=units) for node, to in zip(nodes, targets, strict=True)
+    ]
     for node, recovery, target in zip(nodes, begun, targets, strict=True):
         finish(node, recovery)
         shutil.rmtree(target)
