@@ -134,6 +134,9 @@ class FileContent:
         first, last = self.space.block_start, self.held.runs()
         return any(first(run.start) <= start and end <= first(run.end) for run in last)
 
+    def is_right(self, place: BlockPlace, block: memoryview) -> bool:
+        return blake3(block).digest() == place.digest
+
     def pieces(
         self, start: int, end: int, *, drops_used: bool = False
     ) -> Generator[FilePiece, None, None]:

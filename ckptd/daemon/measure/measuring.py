@@ -64,7 +64,7 @@ from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.retain.outcomes import RETENTION_METRICS, RetentionSeen
 from ckptd.daemon.serve.block_questions import QUESTION_METRICS
 from ckptd.daemon.serve.content import CONTENT_METRICS
-from ckptd.daemon.serve.serving_peers import UNSERVED_METRICS, Serving
+from ckptd.daemon.serve.serving_peers import CODED_BLOCK_METRICS, UNSERVED_METRICS, Serving
 from ckptd.daemon.settings.own_identity import identity_metrics
 from ckptd.daemon.settings.reloading import RELOAD_METRICS, ReloadState
 from ckptd.errors import CkptdError
@@ -323,6 +323,7 @@ class Measuring:
             MetricGroup(self._held_up, HELD_UP_METRICS),
             MetricGroup(lambda: self._transfers, RECEIVED_METRICS),
             MetricGroup(lambda: self._recovering.coded.came, CODED_METRICS),
+            MetricGroup(lambda: self._serving.coded_blocks, CODED_BLOCK_METRICS),
             MetricGroup(lambda: self._serving.content.sent_bytes, CONTENT_METRICS),
             MetricGroup(lambda: self._serving.content.questions, QUESTION_METRICS),
             MetricGroup(self._recoveries_seen, WASTE_METRICS),

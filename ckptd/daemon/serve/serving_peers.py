@@ -39,6 +39,16 @@ UNSERVED_METRICS: Final[Sequence[MetricRow[Mapping[str, int]]]] = (
     ),
 )
 
+CODED_BLOCK_METRICS: Final[Sequence[MetricRow[Mapping[str, int]]]] = (
+    counters(
+        "coded_blocks",
+        "Blocks that were coded for a peer, or sent in the form that another one had got.",
+        ("form",),
+        lambda counts: counts,
+        ("made", "shared"),
+    ),
+)
+
 
 class Serving:
     """Answers peers; listens from its making on.
@@ -103,6 +113,12 @@ class Serving:
     def unserved(self) -> Mapping[str, int]:
         """How often this node did not give what a peer asked for, by why."""
         return {reason.value: count for reason, count in self._server.unserved.items()}
+
+    @property
+    def coded_blocks(self) -> Mapping[str, int]:
+        """How many blocks were coded for a peer, and how many sent as another one had got them."""
+        forms = self._server.coding.forms
+        return {"made": forms.made, "shared": forms.shared}
 
     @property
     def address(self) -> Address:

@@ -1,118 +1,151 @@
 """What blocks of a version are coded as for one receiver.
 
 For each unit it is tried which coder makes a block shortest, against which of the bases; that
-counts for the blocks that follow, and is tried again now and then.
+counts for the blocks that follow, and is tried again now and then. What was made for another
+receiver that has the same base is not made again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 from ckptd.buffers import page_buffer
 from ckptd.coding.block_coding import BlockCoding
-from ckptd.coding.coded_block import NO_BASE
-from ckptd.coding.fitting import Fit, fit
+from ckptd.coding.coded_block import HEAD_BYTES, NO_BASE, CodedHead, read_head
+from ckptd.coding.fitting import fit
 from ckptd.model.base_places import BasePlaces
+from ckptd.model.ids import Digest
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.words import Coder
 from ckptd.net.coded_bases import Base
-from ckptd.net.source.shared_coding_time import SharedCodingTime
+from ckptd.net.source.coded_forms import CodedForm, FormKey
+from ckptd.net.source.shared_coding import SharedCoding
+from ckptd.net.source.unit_fits import FitKey, UnitFit
 
-AGAIN_BLOCKS: Final = 32
-"""So many blocks of a unit are coded as the first one; then it is tried again."""
+Read: TypeAlias = Callable[[BlockPlace], memoryview | None]
+"""Reads a block, which is good until the next one is read; ``None``: there is no memory for it."""
+
+_PLAIN: Final = CodedForm(Coder.PLAIN, 1, memoryview(b""))
 
 
-_PLAIN: Final = Fit()
+class CodedVersion(NamedTuple):
+    """What is asked for.
+
+    Attributes:
+        digest: Identity of the version.
+        space: Where its blocks lie.
+        coders: What the receiver can decode.
+        bases: What it has, by the place in its list; ``None``: not here.
+    """
+
+    digest: Digest
+    space: AddressSpace
+    coders: frozenset[Coder]
+    bases: Sequence[Base | None]
 
 
-@dataclass(slots=True)
-class _Fitted:
-    unit: int = -1
-    fit: Fit = _PLAIN
-    base: int = NO_BASE
-    left: int = 0
+class _BaseBlock(NamedTuple):
+    number: int
+    base: Base
+    place: BlockPlace
 
 
 class CodedBlocks:
     """Codes blocks of one version, in ascending order. One thread.
 
     Args:
-        space: Where the blocks lie.
-        bases: What the receiver has, by the place in its list; ``None``: not here.
-        coders: What it can decode.
-        time_left: What coding may take.
+        version: Of which blocks, for whom.
+        shared: What others who send have, too.
     """
 
-    def __init__(
-        self,
-        space: AddressSpace,
-        bases: Sequence[Base | None],
-        coders: Collection[Coder],
-        time_left: SharedCodingTime,
-    ) -> None:
-        self._coders = coders
-        self._time = time_left
+    def __init__(self, version: CodedVersion, shared: SharedCoding) -> None:
+        self._version = version
+        self._shared = shared
         self._coding = BlockCoding()
-        self._space = space
-        self._bases = bases
         self._places: dict[int, BasePlaces] = {}
-        self._fitted = _Fitted()
+        self._lost: set[tuple[int, int]] = set()  # base and unit
         self._memory = memoryview(b"")
 
-    def coded(self, place: BlockPlace, block: memoryview) -> bytes:
-        """Return a block as it is sent. Blocks while bases are read."""
-        if not self._time.may_code():
-            return self._coding.encode(block, Coder.PLAIN)
+    def coded(self, place: BlockPlace, read: Read) -> tuple[bytes, memoryview] | None:
+        """Return the head of a block and what follows it; ``None``: it goes as it is. Blocks.
+
+        Args:
+            place: Which block.
+            read: Reads it, if that is necessary; what it raises goes through.
+        """
+        base = self._base_of(place)
+        key = FormKey(place.digest, base.place.digest if base else b"", self._version.coders)
+        forms = self._shared.forms
+        form = forms.claim(key)
+        if form is None:
+            try:
+                form = self._make(place, base, read)
+            finally:
+                forms.release(key, form)
+        if form is None or form.coder is Coder.PLAIN:
+            return None
+        number = base.number if base and form.coder.needs_base else NO_BASE
+        head = CodedHead(form.coder, form.width, number, len(form.coded))
+        return head.encoded(), form.coded
+
+    def _base_of(self, place: BlockPlace) -> _BaseBlock | None:
+        """Return the block that a block may be coded against: of the first base that has one."""
+        for number, base in enumerate(self._version.bases):
+            if base is None or (number, place.unit) in self._lost:
+                continue
+            places = self._places.get(number)
+            if places is None:
+                places = self._places[number] = BasePlaces(self._version.space, base.space)
+            there = places.of(place)
+            if there is not None:
+                return _BaseBlock(number, base, there)
+        return None
+
+    def _make(self, place: BlockPlace, base: _BaseBlock | None, read: Read) -> CodedForm | None:
+        """Code a block; ``None``: not now, or not against this base."""
+        shared = self._shared
+        if not shared.time.may_code():
+            return None
+        key = FitKey(
+            self._version.digest,
+            place.unit,
+            base.base.digest if base else None,
+            self._version.coders,
+        )
+        known = shared.fits.take(key)
+        if known is not None and known.coder is Coder.PLAIN:
+            return None
+        block = read(place)
+        if block is None:
+            return None
         began_ns = time.thread_time_ns()
         try:
-            return self._code(place, block)
+            was = None
+            if base is not None and (known is None or known.coder.needs_base):
+                was = self._read_base(base)
+                if was is None:
+                    self._lost.add((base.number, place.unit))
+                    return None
+            if known is None:
+                found = fit(self._coding, block, was, self._version.coders)
+                known = UnitFit(found.coder, found.width)
+                shared.fits.put(key, known)
+            return self._form(block, known, was)
         finally:
-            self._time.spend(time.thread_time_ns() - began_ns)
+            shared.time.spend(time.thread_time_ns() - began_ns)
 
-    def _code(self, place: BlockPlace, block: memoryview) -> bytes:
-        known = self._fitted
-        base = None
-        if known.unit != place.unit or not known.left:
-            base = self._fit(place, block)
-            known = self._fitted
-        elif known.fit.coder.needs_base:
-            base = self._read(known.base, place)
-            if base is None:
-                return self._coding.encode(block, Coder.PLAIN)
-        known.left -= 1
-        return self._coding.encode(
-            block, known.fit.coder, known.fit.width, base=base or b"", base_number=known.base
-        )
+    def _form(self, block: memoryview, how: UnitFit, base: memoryview | None) -> CodedForm:
+        coded = self._coding.encode(block, how.coder, how.width, base=base or b"", base_number=0)
+        head = read_head(coded[:HEAD_BYTES], len(block), bases=1)
+        if head.coder is Coder.PLAIN:
+            return _PLAIN
+        return CodedForm(head.coder, head.width, memoryview(coded)[HEAD_BYTES:])
 
-    def _fit(self, place: BlockPlace, block: memoryview) -> memoryview | None:
-        """Find out how blocks of a unit are coded best; return the block of the base."""
-        base_number, base = NO_BASE, None
-        for number in range(len(self._bases)):
-            base = self._read(number, place)
-            if base is not None:
-                base_number = number
-                break
-        found = fit(self._coding, block, base, self._coders)
-        if not found.coder.needs_base:
-            base_number, base = NO_BASE, None
-        self._fitted = _Fitted(place.unit, found, base_number, AGAIN_BLOCKS)
-        return base
-
-    def _read(self, number: int, place: BlockPlace) -> memoryview | None:
-        """Return the block of a base that lies where a block lies, if there is one."""
-        base = self._bases[number]
-        if base is None:
-            return None
-        places = self._places.get(number)
-        if places is None:
-            places = self._places[number] = BasePlaces(self._space, base.space)
-        there = places.of(place)
-        if there is None:
-            return None
-        if len(self._memory) < place.size_bytes:
-            self._memory = page_buffer(place.size_bytes)
-        into = self._memory[: place.size_bytes]
-        return into if base.read(there, into) else None
+    def _read_base(self, base: _BaseBlock) -> memoryview | None:
+        size_bytes = base.place.size_bytes
+        if len(self._memory) < size_bytes:
+            self._memory = page_buffer(size_bytes)
+        into = self._memory[:size_bytes]
+        return into if base.base.read(base.place, into) else None

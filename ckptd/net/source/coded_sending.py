@@ -1,11 +1,16 @@
-"""Sending blocks of a version coded: read, coded and sent one after another, in one thread."""
+"""Sending blocks of a version coded: one after another, in one thread.
+
+A block that is coded here is read and hashed before: whoever gets its coded form later relies on
+what it is of. One that somebody else had coded is not even read.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
+from concurrent.futures import Executor
 from contextlib import closing
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from ckptd.buffers import page_buffer
 from ckptd.coding.coded_block import CodedHead
@@ -14,8 +19,8 @@ from ckptd.model.blocks import BlockRun
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.words import Coder
 from ckptd.net.connection.transports import Connection
-from ckptd.net.source.coding_memory import CodingMemory
 from ckptd.net.source.sending import Piece, Sending, ServedBytes
+from ckptd.net.source.shared_coding import SharedCoding
 from ckptd.net.throttle import Throttle
 from ckptd.traffic.buckets import Flow
 from ckptd.wire.body_parts import LAST_PART, PART_END, part_line
@@ -25,8 +30,15 @@ from ckptd.wire.byte_ranges import ByteRange
 class BlockCoder(Protocol):
     """Makes what is sent of a block."""
 
-    def coded(self, place: BlockPlace, block: memoryview) -> bytes:
-        """Return a block as it is sent. Blocks."""
+    def coded(
+        self, place: BlockPlace, read: Callable[[BlockPlace], memoryview | None]
+    ) -> tuple[bytes, memoryview] | None:
+        """Return the head of a block and what follows it; ``None``: it goes as it is. Blocks.
+
+        Args:
+            place: Which block.
+            read: Reads it; ``None``: there is no memory for that.
+        """
 
 
 class CodedSending(Sending):
@@ -42,7 +54,7 @@ class CodedSending(Sending):
         blocks: Which ones.
         make_coder: Makes what codes them, in the thread that sends: loading it takes a while.
             ``None``: it cannot be loaded, and blocks go as they are.
-        lent: Lends memory for it. While there is none, blocks go from their files as they are.
+        shared: Lends memory for it. While there is none, blocks go from their files as they are.
         throttle: Says when, if anything limits ``flow``.
         flow: What the body belongs to.
         drops_sent: What was sent leaves the page cache.
@@ -57,7 +69,7 @@ class CodedSending(Sending):
         space: AddressSpace,
         blocks: BlockRun,
         make_coder: Callable[[], BlockCoder | None],
-        lent: CodingMemory,
+        shared: SharedCoding,
         throttle: Throttle,
         flow: Flow,
         drops_sent: bool,
@@ -75,8 +87,9 @@ class CodedSending(Sending):
         self._space = space
         self._blocks = blocks
         self._make_coder = make_coder
-        self._lent = lent
+        self._shared = shared
         self._lent_bytes = 0
+        self._memory = memoryview(b"")
         self._coded_bytes = 0
 
     @property
@@ -84,35 +97,37 @@ class CodedSending(Sending):
         """Bytes of the blocks that are still to be coded."""
         return self._range.size_bytes - self._coded_bytes
 
+    async def run(self, threads: Executor) -> None:
+        """See :meth:`Sending.run`; what is coded meanwhile is kept for others."""
+        with self._shared.answering():
+            await super().run(threads)
+
     def _send(self) -> None:
         try:
             self._send_blocks()
         finally:
-            self._lent.give_back(self._lent_bytes)
+            self._shared.memory.give_back(self._lent_bytes)
         self._connection.send_all(LAST_PART)
         self._connection.cork(is_on=False)
 
     def _send_blocks(self) -> None:
-        coder, memory = self._make_coder(), memoryview(b"")
+        coder = self._make_coder()
         for place in self._space.places(self._blocks):
-            if coder is None or not self._may_keep(place.size_bytes):
+            coded = None if coder is None else coder.coded(place, self._read)
+            if coded is None:
                 self._send_plain(place)
                 continue
-            if len(memory) < place.size_bytes:
-                memory = page_buffer(place.size_bytes)
-            block = memory[: place.size_bytes]
-            self._read(place, block)
-            coded = coder.coded(place, block)
             if not self.has_begun:
                 self._begin()
             self._coded_bytes += place.size_bytes
-            self._send_data(memoryview(b"".join((part_line(len(coded)), coded, PART_END))))
+            line = part_line(sum(map(len, coded)))
+            self._send_data(memoryview(b"".join((line, *coded, PART_END))))
 
     def _may_keep(self, block_bytes: int) -> bool:
         """Return whether there is memory for blocks of a length, which is kept until the end."""
         more_bytes = block_bytes - self._lent_bytes
         if more_bytes > 0:
-            if not self._lent.borrow(more_bytes):
+            if not self._shared.memory.borrow(more_bytes):
                 return False
             self._lent_bytes = block_bytes
         return True
@@ -142,18 +157,33 @@ class CodedSending(Sending):
         start = self._space.block_start(place.block)
         return self._version.pieces(start, start + place.size_bytes, drops_used=self._drops_sent)
 
-    def _read(self, place: BlockPlace, into: memoryview) -> None:
+    def _read(self, place: BlockPlace) -> memoryview | None:
+        """Read a block and hash it, if there is memory for that."""
+        size_bytes = place.size_bytes
+        if not self._may_keep(size_bytes):
+            return None
+        if len(self._memory) < size_bytes:
+            self._memory = page_buffer(size_bytes)
+        block = self._memory[:size_bytes]
         pieces, filled = self._pieces(place), 0
         with closing(pieces):
             for piece in pieces:
-                part = into[filled : filled + piece.size_bytes]
+                part = block[filled : filled + piece.size_bytes]
+                filled += piece.size_bytes
                 if piece.data is not None:
                     part[:] = piece.data
                 elif not _fill(piece.fd, piece.offset, part):
-                    error = ContentChanged("version", "a file of it cannot be read")
-                    pieces.throw(error)
-                    raise error
-                filled += piece.size_bytes
+                    _throw(pieces, "a file of it cannot be read")
+                if filled == size_bytes and not self._version.is_right(place, block):
+                    _throw(pieces, "a block of it is not what was published")
+        return block
+
+
+def _throw(pieces: Generator[Piece, None, None], reason: str) -> NoReturn:
+    """Say of the file that is being read that it is not what was published."""
+    error = ContentChanged("version", reason)
+    pieces.throw(error)
+    raise error
 
 
 def _fill(fd: int, offset: int, into: memoryview) -> bool:

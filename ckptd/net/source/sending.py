@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from ckptd.errors import ContentChanged
-from ckptd.model.space import AddressSpace
+from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.net.connection.transports import Connection
 from ckptd.net.throttle import SEND_TRICKLE_BYTES, Throttle
 from ckptd.traffic.buckets import Flow
@@ -63,6 +63,9 @@ class ServedBytes(Protocol):
 
     def holds(self, start: int, end: int) -> bool:
         """Tell whether the bytes ``start`` … ``end - 1`` are here and verified."""
+
+    def is_right(self, place: BlockPlace, block: memoryview) -> bool:
+        """Return whether what was read of a block is what was published. Blocks."""
 
     def pieces(
         self, start: int, end: int, *, drops_used: bool = False

@@ -50,10 +50,9 @@ from ckptd.net.source.answers import (
 )
 from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.coded_sending import BlockCoder, CodedSending
-from ckptd.net.source.coding_memory import CodingMemory
 from ckptd.net.source.giving_way import GivingWay
 from ckptd.net.source.sending import SEND_THREADS, Piece, Sending, ServedBytes
-from ckptd.net.source.shared_coding_time import SharedCodingTime
+from ckptd.net.source.shared_coding import SharedCoding
 from ckptd.net.source.waits import Waits
 from ckptd.net.throttle import Throttle
 from ckptd.traffic.buckets import Flow
@@ -97,6 +96,7 @@ class PeerServer:
 
     Attributes:
         unserved: How often it did not give what a peer asked for, by why.
+        coding: What its coded answers have in common.
         on_asked: Called with the IP address of whoever asks something on a new connection.
     """
 
@@ -120,9 +120,8 @@ class PeerServer:
         self.answers = Answers(content, epoch, self.waits)
         self.throttle = throttle or Throttle()
         self.giving_way = GivingWay(self.throttle)
+        self.coding = SharedCoding(coding_cores)
         # Each class has its own: bodies that have to give way must not be in the way of others.
-        self.coding_time = SharedCodingTime(coding_cores)
-        self.coding_memory = CodingMemory()
         self.threads = {
             urgency: ThreadPoolExecutor(SEND_THREADS, thread_name_prefix=f"send-{urgency.label}")
             for urgency in Urgency
@@ -390,9 +389,10 @@ class _Conversation:
         def coder() -> BlockCoder | None:
             if not can_code():
                 return None
-            from ckptd.net.source.coded_blocks import CodedBlocks  # noqa: PLC0415
+            from ckptd.net.source.coded_blocks import CodedBlocks, CodedVersion  # noqa: PLC0415
 
-            return CodedBlocks(space, body.bases, body.coders, server.coding_time)
+            version = CodedVersion(body.digest, space, body.coders, body.bases)
+            return CodedBlocks(version, server.coding)
 
         return CodedSending(
             self._connection,
@@ -401,7 +401,7 @@ class _Conversation:
             space=space,
             blocks=body.blocks,
             make_coder=coder,
-            lent=server.coding_memory,
+            shared=server.coding,
             throttle=server.throttle,
             flow=flow,
             drops_sent=server.drops_sent,

@@ -13,8 +13,9 @@ from typing import NamedTuple
 from ckptd.errors import ContentChanged, StorageError
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.ids import Digest
-from ckptd.model.space import AddressSpace
+from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.store.files.hashed_directories import HashedDirectory, blocks_of, held_blocks
+from ckptd.store.files.hashing import digest_of
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.published.pieces import (
@@ -90,6 +91,10 @@ class ServedVersion:
             any(place.has(extent.unit) for place in self._places)
             for extent in self.space.extents(start, end)
         )
+
+    def is_right(self, place: BlockPlace, block: memoryview) -> bool:
+        """Return whether what was read of a block is what was published. Blocks."""
+        return digest_of(block) == place.digest
 
     def pieces(
         self, start: int, end: int, *, drops_used: bool = False

@@ -14,7 +14,8 @@ from ckptd.errors import NotFound
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest
 from ckptd.model.joint import Joint
-from ckptd.model.space import AddressSpace
+from ckptd.model.space import AddressSpace, BlockPlace
+from ckptd.store.files.hashing import digest_of
 from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
@@ -123,6 +124,10 @@ class StagedVersion:
         first = self.space.block_at(start)
         run = self.blocks.first_run(first)
         return run is not None and run.start == first and self.space.block_at(end - 1) < run.end
+
+    def is_right(self, place: BlockPlace, block: memoryview) -> bool:
+        """Return whether what was read of a block is what was published. Blocks."""
+        return digest_of(block) == place.digest
 
     def pieces(
         self, start: int, end: int, *, drops_used: bool = False

@@ -58,7 +58,7 @@ from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS
 from ckptd.daemon.retain.outcomes import RETENTION_METRICS, RetentionSeen
 from ckptd.daemon.serve.block_questions import QUESTION_METRICS, BlockQuestions
 from ckptd.daemon.serve.content import CONTENT_METRICS
-from ckptd.daemon.serve.serving_peers import UNSERVED_METRICS
+from ckptd.daemon.serve.serving_peers import CODED_BLOCK_METRICS, UNSERVED_METRICS
 from ckptd.daemon.settings.own_identity import (
     CERTIFICATE_METRICS,
     HANDSHAKE_METRICS,
@@ -310,6 +310,7 @@ FULL: dict[str, Any] = {
     "held_up": 97,
     "transfers": transfer_times(),
     "coded": CodedBytes(plain=61, sent=62),
+    "coded_blocks": numbered(63, ("made", "shared")),
     "sent_bytes": numbered(40, CLASSES),
     "questions": questions(),
     "connections": numbered(20, SIDES),
@@ -364,6 +365,7 @@ FRESH: dict[str, Any] = {
     "held_up": 0,
     "transfers": TransferTimes(lambda _: False),
     "coded": CodedBytes(),
+    "coded_blocks": {},
     "sent_bytes": {},
     "questions": BlockQuestions(lambda: 0.0),
     "connections": {},
@@ -408,6 +410,7 @@ ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("held_up", HELD_UP_METRICS),
     ("transfers", RECEIVED_METRICS),
     ("coded", CODED_METRICS),
+    ("coded_blocks", CODED_BLOCK_METRICS),
     ("sent_bytes", CONTENT_METRICS),
     ("questions", QUESTION_METRICS),
     ("recoveries", WASTE_METRICS),
@@ -575,6 +578,7 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         ),
         "ckptd_coded_plain_bytes_total 61.0",
         "ckptd_coded_sent_bytes_total 62.0",
+        *labelled("coded_blocks_total", "form", numbered(63, ("made", "shared"))),
         *labelled("sent_bytes_total", "criticality", numbered(40, CLASSES)),
         "ckptd_questioned_blocks_total 92.0",
         "ckptd_rotten_blocks_total 91.0",
@@ -709,6 +713,7 @@ def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
         "role": CERTIFICATE_ROLES,
         "stage": STAGES,
         "bottleneck": BOTTLENECKS,
+        "form": ["made", "shared"],
         "work": ["publish", "recovery"],
         "outcome": TRANSFER_OUTCOMES,
         "root": ["main", "slow"],

@@ -175,7 +175,7 @@ async def source(
     versions.now.bases = {base.digest: base for base in bases}
     versions.now.sent.clear()
     async with serving(versions.now, coding_cores=cores) as node:
-        lent = node.server.coding_memory = memory or CodingMemory()
+        lent = node.server.coding.memory = memory or CodingMemory()
         yield node.address
         await until(lambda: not node.server.sendings)
         assert lent.left_bytes == lent.size_bytes, "what was borrowed is given back"
@@ -219,6 +219,37 @@ async def test_a_base_that_rotted_at_the_source_is_not_used(versions: Versions) 
         assert await receiver.fetch(address, (mine,)) is RangeOutcome.DELIVERED
     assert bytes(receiver.sink.data) == versions.now.data
     assert not mine.reads
+
+
+async def test_what_one_receiver_got_coded_another_one_gets_without_reading_it(
+    versions: Versions,
+) -> None:
+    receivers = Receiver(versions.now), Receiver(versions.now)
+    theirs, reads = versions.base, list[int]()
+    async with source(versions, theirs) as address:
+        versions.now.after_piece = lambda: reads.append(1)
+        for receiver in receivers:
+            assert await receiver.fetch(address, (versions.base,)) is RangeOutcome.DELIVERED
+        versions.now.after_piece = lambda: None
+    assert [bytes(receiver.sink.data) for receiver in receivers] == [versions.now.data] * 2
+    assert theirs.reads == [0, 1, 2]
+    assert len(reads) == 3 + 3, "the little one is tried once, and goes from its file to both"
+
+
+async def test_a_block_that_rotted_at_the_source_is_coded_for_nobody(
+    versions: Versions, tmp_path: Path
+) -> None:
+    content = FileContent(tmp_path, {"a": versions.now.data[: 3 * BLOCK_BYTES]})
+    facts = (tmp_path / "a").stat()
+    with (tmp_path / "a").open("r+b") as file:
+        file.seek(BLOCK_BYTES + 9)
+        file.write(b"rot")
+    os.utime(tmp_path / "a", ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    receiver = Receiver(content)
+    async with source(Versions(content, versions.before), versions.base) as address:
+        assert await receiver.fetch(address, (versions.base,)) is RangeOutcome.DISCONNECTED
+    assert not any(receiver.sink.data[BLOCK_BYTES:])
+    assert content.is_stale, "the source knows that its file is bad"
 
 
 async def test_a_base_that_rotted_here_ends_the_range_and_blames_nobody(
