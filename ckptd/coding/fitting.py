@@ -63,8 +63,10 @@ def fit(
     sample = memoryview(block)[start : start + SAMPLE_BYTES]
     was = None if base is None else memoryview(base)[start : start + SAMPLE_BYTES]
     best = Fit()
-    for each in (width,) if width is not None else _GUESSED_WIDTHS:
+    for number, each in enumerate((width,) if width is not None else _GUESSED_WIDTHS):
         for coder in _to_try(sample, was, permitted, each):
+            if number and coder is Coder.ZSTD:
+                continue  # whatever the width
             coded = coding.encode(sample, coder, each, base=was or b"", base_number=0)
             share = len(coded) / max(len(sample), 1)
             if share < min(best.share, _PAYS_SHARE_MAX):

@@ -34,6 +34,7 @@ from ckptd.config.values import (
     credential_or_none,
     credential_or_path,
     current_link,
+    element_type,
     file_mode,
     file_size,
     interface,
@@ -58,6 +59,7 @@ from ckptd.limits import (
     TIB,
     UNIT_BYTES_MAX,
 )
+from ckptd.model.formats.element_types import NOTHING
 from ckptd.model.ids import NodeId, parse_node_id
 from ckptd.model.policy.configured import ConfiguredPolicy
 from ckptd.model.rate_limits import RateLimits
@@ -234,6 +236,7 @@ class PublishSection(msgspec.Struct, frozen=True, kw_only=True):
         file_max_bytes: The longest file, holes included.
         policy_inside: A policy in the directory itself counts.
         recognise: What recognisers propose counts, behind all policies.
+        dtype: Of which type the elements of files are, where whoever publishes says nothing.
     """
 
     settle_s: Annotated[float, Key(text(settle_time))] = msgspec.field(default=1.0, name="settle")
@@ -242,6 +245,7 @@ class PublishSection(msgspec.Struct, frozen=True, kw_only=True):
     )
     policy_inside: Annotated[bool, Key(flag)] = False
     recognise: Annotated[bool, Key(flag)] = False
+    dtype: Annotated[str, Key(text(element_type))] = NOTHING
 
 
 class ServingSection(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,8 +37,11 @@ from ckptd.limits import KIB, MIB, QUESTIONED_BLOCKS_MAX, SECOND
 from ckptd.model.attributes import decode_attributes
 from ckptd.model.blocks import BlockSet
 from ckptd.model.encoded.decoding import decode_manifest
+from ckptd.model.formats.contents import finished
 from ckptd.model.formats.dcp_metadata import decode_metadata
+from ckptd.model.formats.element_types import fact_of, runs_of, width_at
 from ckptd.model.formats.safetensors_header import decode_header, values_start
+from ckptd.model.formats.torch_archive import reading_types
 from ckptd.model.holdings import Holding, Holdings, HoldingsDelta, apply_delta
 from ckptd.model.ids import (
     CheckpointName,
@@ -329,6 +332,22 @@ def read_index_of_delta(data: bytes) -> None:
         check_applicable(index)
 
 
+_LONG_STORAGE: Final = bytes(64 * KIB)
+
+
+def read_torch_archive(data: bytes) -> None:
+    """Read an archive; its first two bytes say after how many a long storage is left out."""
+    cut = 2 + int.from_bytes(data[:2], "little")
+    content = b"".join((data[2:cut], _LONG_STORAGE, data[cut:]))
+    parts = finished(reading_types("a.pt", len(content)), lambda start, end: content[start:end])
+    for part in parts:
+        assert 0 <= part.start <= part.end <= len(content)
+    said = fact_of(runs_of(parts))
+    if said:
+        assert any(width_at(said, part.start, part.end) for part in parts)
+    width_at(data.decode("latin-1"), 0, len(data))
+
+
 def read_dcp_metadata(data: bytes) -> None:
     items = decode_metadata(data, "step/.metadata")
     assert len({item.name for item in items}) == len(items)
@@ -389,6 +408,10 @@ _PATH_WORDS: Final = (
 _CODED_WORDS: Final = (
     b"\x28\xb5\x2f\xfd", b"\x28\xb5\x2f\xfd\x60\xb9\x0a", b"\0\0\0\0", b"\xff\xff\xff\xff",
     b"\x01", b"\x02", b"\x03", b"\x04", b"\x08", b"\xff",
+)  # fmt: skip
+_ZIP_WORDS: Final = (
+    b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6", b"PK\6\7", b"\xff" * 4, b"\xff" * 8, b"\0" * 8,
+    b"\1\0\x18\0", b"a/data/0", b"a/data.pkl", b"\0\0\1\0", b"BF16 F32@65536", b"@", b"-",
 )  # fmt: skip
 _CONTENT_WORDS: Final = (
     b"\0", b"\x01", b"\x02", b"\xff", b"\0\0", b"\xff\xff", b"\0" * 188, b"\xff" * 188,
@@ -506,6 +529,15 @@ TARGETS: Final = {
         ),
         Target("delta-index", read_index_of_delta, (InvalidFormat,), "json", _DELTA_WORDS, 8 * KIB),
         Target("dcp-metadata", read_dcp_metadata, (InvalidFormat,), "bytes", _PICKLE_WORDS),
+        Target(
+            "torch-archive",
+            read_torch_archive,
+            (InvalidFormat,),
+            "bytes",
+            (*_ZIP_WORDS, *_PICKLE_WORDS),
+            8 * KIB,
+            free_bytes=512 * KIB,  # the content, and copies of it
+        ),
         Target(
             "trusted-keys", read_trusted_keys, (ConfigurationError,), "lines", _LINE_WORDS, 4 * KIB
         ),

@@ -35,6 +35,7 @@ ELSEWHERE = {
     "store/published/policy_files.py": {"os.pread"},  # a policy, likewise
     "store/published/saved_listing.py": {"os.pread"},  # the name of a directory, likewise
     "store/published/recognising.py": {"os.pread"},  # files that name others, likewise
+    "store/published/element_reading.py": {"os.pread"},  # headers, likewise
     "store/trees/equal_blocks.py": {"bytes"},  # digests
     "store/files/landlock.py": {"os.read"},  # the names of security modules
     "store/staging/held.py": {"bytearray"},  # a flag for each block

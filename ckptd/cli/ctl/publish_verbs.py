@@ -18,6 +18,7 @@ from ckptd.cli.render.text import published_lines
 from ckptd.config import launched_shard
 from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.errors import ExitCode
+from ckptd.model.formats.element_types import parse_dtype
 from ckptd.model.ids import CheckpointName, Version, parse_checkpoint_name, parse_version
 from ckptd.model.patterns import version_from
 from ckptd.model.shards import parse_shard, shard_name
@@ -54,6 +55,7 @@ examples:
   ckptctl publish . --checkpoint llama --version 1200 --recognise --dry-run
   ckptctl publish . --checkpoint llama --version 1200 --phase core 'model*' \\
       --phase rest 'optimizer*' --after '*.index.json' '*.safetensors'
+  ckptctl publish . --checkpoint a --version 3 --dtype auto --dtype 'optim*=f32'
   ckptctl publish . --checkpoint a --version 3 --exclude 'wandb/*' --dry-run
   ckptctl publish . --checkpoint a --version 3 --require .metadata --settled 5s
   srun ckptctl publish /data/llama/1200 --checkpoint llama --version 1200 \\
@@ -128,6 +130,13 @@ def _add_publish(parser: ArgumentParser) -> None:
         "--recognise",
         action="store_true",
         help="what ckptd makes of the format counts where no rule says otherwise",
+    )
+    parser.add_argument(
+        "--dtype",
+        metavar="[GLOB=]TYPE",
+        action="append",
+        default=[],
+        help="files' elements: bf16, f32, …; auto: by their headers. Versions travel shorter so",
     )
     parser.add_argument(
         "--links",
@@ -231,6 +240,12 @@ def _of_shards(arguments: Namespace, request: PublishRequest) -> Iterator[Publis
         )
 
 
+def _dtype(typed: str) -> tuple[str, str]:
+    """Return the pattern of files, and the type of their elements."""
+    pattern, _, dtype = utf8(typed).rpartition("=")
+    return pattern or "*", parse_dtype(dtype)
+
+
 def publish_request(arguments: Namespace) -> PublishRequest:
     """Return what was typed as the daemon takes it."""
     return PublishRequest(
@@ -253,6 +268,7 @@ def publish_request(arguments: Namespace) -> PublishRequest:
         after=tuple((utf8(glob), utf8(before)) for glob, before in arguments.after),
         recognises=arguments.recognise,
         lists_units=arguments.dry_run and arguments.output == "json",
+        dtypes=tuple(map(_dtype, arguments.dtype)),
     )
 
 

@@ -153,13 +153,19 @@ def _rule_of(fold: FoldRow) -> str:
 
 def _unit_lines(units: Iterable[UnitRow], width: int | None) -> list[str]:
     rows = [
-        [format_size(unit.bytes), unit.phase, _class_of(unit), ", ".join(unit.after), unit.path]
+        [
+            format_size(unit.bytes),
+            unit.phase,
+            _class_of(unit),
+            ", ".join(unit.after),
+            printable(unit.dtype),
+            unit.path,
+        ]
         for unit in units
     ]
-    has_after = any(row[3] for row in rows)
-    header = ["SIZE", "PHASE", "CLASS", "AFTER", "PATH"]
-    if not has_after:
-        del header[3]
-        for row in rows:
-            del row[3]
+    header = ["SIZE", "PHASE", "CLASS", "AFTER", "DTYPE", "PATH"]
+    for column in (4, 3):
+        if not any(row[column] for row in rows):
+            for row in (header, *rows):
+                del row[column]
     return table(header, rows, width, whole=("SIZE", "CLASS"))

@@ -122,6 +122,8 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         recognises: What ckptd recognises of the format counts where nothing else is said; else as
             the configuration says.
         lists_units: If nothing is hashed: say what would be said of each unit.
+        dtypes: Patterns of paths, each with the type of the elements of those files, or ``auto``:
+            as their headers say; the first that matches counts, then the configuration.
     """
 
     directory: str
@@ -143,6 +145,7 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     after: tuple[tuple[str, str], ...] = ()
     recognises: bool = False
     lists_units: bool = False
+    dtypes: tuple[tuple[str, str], ...] = ()
 
 
 class PublishWanted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="wanted"):

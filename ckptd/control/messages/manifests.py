@@ -69,6 +69,8 @@ class UnitRow(msgspec.Struct, frozen=True, kw_only=True):
         digest: BLAKE3 of its content; empty before it is published.
         rule: Which rules say so; empty once it is published.
         lifted_before: As of :class:`FoldRow`.
+        dtype: Of which type its elements are: ``BF16``, or ``BF16 F32@1048576`` where others begin
+            at that byte, ``-`` for those that are not known; empty: its publisher said nothing.
     """
 
     path: str
@@ -81,6 +83,7 @@ class UnitRow(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     rule: str = ""
     lifted_before: str = ""
+    dtype: str = ""
 
 
 class ProposalView(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,6 +36,7 @@ from ckptd.daemon.parts import Parts, Storage
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import UsageError
 from ckptd.limits import SECOND
+from ckptd.model.formats.element_types import parse_dtype
 from ckptd.model.ids import CheckpointName, Version, parse_checkpoint_name, parse_version
 from ckptd.model.policy.configured import policies_for
 from ckptd.model.signatures import Signature
@@ -263,7 +264,7 @@ class PublishAnswers:
         """Return what is to be published, as the store understands it.
 
         Raises:
-            UsageError: A name, version or time that there cannot be.
+            UsageError: A name, version, time or type that there cannot be.
         """
         if not 0.0 <= request.settled_s <= SETTLE_S_MAX:
             raise UsageError(
@@ -290,6 +291,10 @@ class PublishAnswers:
             policies=policies_for(self._policies, checkpoint),
             reads_policy_inside=self._section.policy_inside,
             recognises=request.recognises or self._section.recognise,
+            dtypes=(
+                *((pattern, parse_dtype(dtype)) for pattern, dtype in request.dtypes),
+                ("*", self._section.dtype),
+            ),
         )
 
     async def _with_bases(self, order: PublishOrder) -> PublishOrder:

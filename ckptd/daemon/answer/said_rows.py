@@ -14,6 +14,7 @@ from ckptd.control.messages.manifests import (
     SaidOfUnits,
     UnitRow,
 )
+from ckptd.model.formats.element_types import ELEMENTS_FACT
 from ckptd.model.manifest import Unit
 from ckptd.model.policy.folding import Summary, summary_of_assignment
 from ckptd.model.policy.recognition import RECOGNISED
@@ -121,4 +122,5 @@ def unit_row(space: AddressSpace, unit: Unit) -> UnitRow:
         is_executable=unit.is_executable,
         after=tuple(units[index].path for index in unit.after),
         digest=unit.digest.hex(),
+        dtype=unit.facts.get(ELEMENTS_FACT, ""),
     )

@@ -7,11 +7,13 @@ decides where bytes come from; of a unit that is away nothing but these ranges h
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from ckptd.model.formats.dcp_metadata import METADATA_BYTES_MAX, decode_metadata
 from ckptd.model.formats.safetensors_header import PREFIX_BYTES, decode_header, values_start
 from ckptd.model.formats.tensors import Tensor, invalid
+
+_Read = TypeVar("_Read")
 
 _DCP_SUFFIX: Final = ".metadata"
 """``.metadata`` of a directory, or one that has something before it."""
@@ -60,7 +62,7 @@ def reading_tensors(unit: str, unit_bytes: int) -> Reading:
     return decode_header(header, unit, unit_bytes)
 
 
-def finished(reading: Reading, read: Callable[[int, int], bytes]) -> tuple[Tensor, ...]:
+def finished(reading: Generator[Wanted, bytes, _Read], read: Callable[[int, int], bytes]) -> _Read:
     """Finish a reading.
 
     Args:
@@ -68,7 +70,7 @@ def finished(reading: Reading, read: Callable[[int, int], bytes]) -> tuple[Tenso
         read: Returns the bytes between two places of the unit.
 
     Returns:
-        The tensors.
+        What was read.
 
     Raises:
         InvalidFormat: The unit is not in its format.
@@ -78,5 +80,5 @@ def finished(reading: Reading, read: Callable[[int, int], bytes]) -> tuple[Tenso
         try:
             wanted = reading.send(read(*wanted))
         except StopIteration as end:
-            tensors: tuple[Tensor, ...] = end.value
-            return tensors
+            found: _Read = end.value
+            return found

@@ -90,7 +90,24 @@ def outline_of(data: bytes) -> object:
 
     Cost: a microsecond for each step.
     """
-    machine = _Machine()
+    return _run(data, _Machine())
+
+
+def persistent_ids_of(data: bytes) -> list[object]:
+    """Return by which ids a pickle would ask for what is stored beside it, in their order.
+
+    Args:
+        data: Protocol 2 or later.
+
+    Raises:
+        Unexpected: As for :func:`outline_of`.
+    """
+    ids: list[object] = []
+    _run(data, _Machine(ids))
+    return ids
+
+
+def _run(data: bytes, machine: _Machine) -> object:
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
             if count >= STEPS_MAX:
@@ -104,9 +121,14 @@ def outline_of(data: bytes) -> object:
 
 
 class _Machine:
-    """A stack, those that marks put aside, and the memo."""
+    """A stack, those that marks put aside, and the memo.
 
-    def __init__(self) -> None:
+    Args:
+        ids: Takes persistent ids; ``None``: there may be none.
+    """
+
+    def __init__(self, ids: list[object] | None = None) -> None:
+        self._ids = ids
         self._stack: list[object] = []
         self._aside: list[list[object]] = []
         self._memo: dict[int, object] = {}
@@ -134,6 +156,8 @@ class _Machine:
             "REDUCE": self._make,
             "BUILD": self._build,
         }
+        if ids is not None:
+            self._steps["BINPERSID"] = self._ask
 
     def take(self, step: str, argument: object) -> None:
         """Take a step.
@@ -279,6 +303,12 @@ class _Machine:
     def _make_by_names(self) -> None:
         names, arguments, by = self._pop(), self._pop(), self._pop()
         self._stack.append(Made(by, (arguments, names)))
+
+    def _ask(self) -> None:
+        assert self._ids is not None
+        asked = self._pop()
+        self._ids.append(asked)
+        self._stack.append(Made(None, asked))
 
     def _build(self) -> None:
         state = self._pop()

@@ -16,6 +16,7 @@ from ckptd.coding.block_coding import BlockCoding
 from ckptd.coding.coded_block import HEAD_BYTES, NO_BASE, CodedHead, read_head
 from ckptd.coding.fitting import fit
 from ckptd.model.base_places import BasePlaces
+from ckptd.model.formats.element_types import ELEMENTS_FACT, width_at
 from ckptd.model.ids import Digest
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.words import Coder
@@ -52,6 +53,11 @@ class _BaseBlock(NamedTuple):
     place: BlockPlace
 
 
+class _Elements(NamedTuple):
+    unit: int = -1
+    fact: str = ""
+
+
 class CodedBlocks:
     """Codes blocks of one version, in ascending order. One thread.
 
@@ -67,6 +73,7 @@ class CodedBlocks:
         self._places: dict[int, BasePlaces] = {}
         self._lost: set[tuple[int, int]] = set()  # base and unit
         self._memory = memoryview(b"")
+        self._elements = _Elements()
 
     def coded(self, place: BlockPlace, read: Read) -> tuple[bytes, memoryview] | None:
         """Return the head of a block and what follows it; ``None``: it goes as it is. Blocks.
@@ -113,6 +120,7 @@ class CodedBlocks:
             place.unit,
             base.base.digest if base else None,
             self._version.coders,
+            self._width_of(place),
         )
         known = shared.fits.take(key)
         if known is not None and known.coder is Coder.PLAIN:
@@ -129,12 +137,20 @@ class CodedBlocks:
                     self._lost.add((base.number, place.unit))
                     return None
             if known is None:
-                found = fit(self._coding, block, was, self._version.coders)
+                found = fit(self._coding, block, was, self._version.coders, key.width)
                 known = UnitFit(found.coder, found.width)
                 shared.fits.put(key, known)
             return self._form(block, known, was)
         finally:
             shared.time.spend(time.thread_time_ns() - began_ns)
+
+    def _width_of(self, place: BlockPlace) -> int | None:
+        """Return how wide elements of a block are, if its publisher said so."""
+        if self._elements.unit != place.unit:
+            facts = self._version.space.manifest.units[place.unit].facts
+            self._elements = _Elements(place.unit, facts.get(ELEMENTS_FACT, ""))
+        fact = self._elements.fact
+        return width_at(fact, place.offset, place.offset + place.size_bytes) if fact else None
 
     def _form(self, block: memoryview, how: UnitFit, base: memoryview | None) -> CodedForm:
         coded = self._coding.encode(block, how.coder, how.width, base=base or b"", base_number=0)

@@ -27,12 +27,14 @@ class FitKey(NamedTuple):
         unit: Which of its units.
         base: The version that it is coded against; ``None``: there is none.
         coders: What may be used.
+        width: Of elements in bytes, as its publisher said; ``None``: it was not said.
     """
 
     version: Digest
     unit: int
     base: Digest | None
     coders: frozenset[Coder]
+    width: int | None = None
 
 
 class UnitFit(NamedTuple):

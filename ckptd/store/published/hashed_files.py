@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from ckptd.limits import DIGEST_BYTES
 from ckptd.model.attributes import FILE_MODE_BITS
+from ckptd.model.formats.element_types import ELEMENTS_FACT
 from ckptd.model.manifest import OPTIONAL_FLAG, Unit, block_size_for
 from ckptd.store.files.fingerprints import Fingerprint, UnitFile
 from ckptd.store.files.unit_files import UnitFiles
@@ -38,6 +39,7 @@ class HashedFiles:
             self._units[number] = unit
         self._digests = bytearray(DIGEST_BYTES * len(candidates))
         self._of_blocks: dict[int, bytes] = {}
+        self._elements: dict[int, str] = {}
         self.files = UnitFiles.of_none(len(candidates))
         self.modes = array("H", bytes(2 * len(candidates)))
 
@@ -47,6 +49,7 @@ class HashedFiles:
         found: Fingerprint,
         mode: int,
         digests: tuple[bytes, bytes],
+        elements: str = "",
     ) -> None:
         """Take in a file that was hashed.
 
@@ -55,12 +58,15 @@ class HashedFiles:
             found: What it was meanwhile.
             mode: Its mode then.
             digests: Its own, and those of its blocks.
+            elements: The fact of which types they are; empty: nothing is said of that.
         """
         unit = self._units[candidate.number]
         whole, of_blocks = digests
         self._digests[unit * DIGEST_BYTES : (unit + 1) * DIGEST_BYTES] = whole
         if len(of_blocks) > DIGEST_BYTES:
             self._of_blocks[unit] = of_blocks
+        if elements:
+            self._elements[unit] = elements
         self.files[unit] = UnitFile(found, candidate.place if candidate.is_symlink else "")
         self.modes[unit] = mode & FILE_MODE_BITS
 
@@ -81,4 +87,5 @@ class HashedFiles:
                 is_executable=bool(self.modes[unit] & _OWNER_EXECUTES),
                 after=tuple(sorted(self._units[number] for number in words.after)),
                 flags=(OPTIONAL_FLAG,) if words.is_optional else (),
+                facts={ELEMENTS_FACT: self._elements[unit]} if unit in self._elements else {},
             )

@@ -36,6 +36,7 @@ from ckptd.store.published.attribute_documents import document_of_hashed
 from ckptd.store.published.candidates import Candidate
 from ckptd.store.published.chain_annotations import annotations_in, in_its_words
 from ckptd.store.published.checking import compare
+from ckptd.store.published.element_reading import ElementReading
 from ckptd.store.published.finding import found_files
 from ckptd.store.published.hash_runs import Cancelled, HashingProgress, HashRun
 from ckptd.store.published.hashed_files import HashedFiles
@@ -91,7 +92,7 @@ def scan_and_hash(  # noqa: PLR0913 (how it is read, each named)
     run = HashRun(
         root,
         candidates,
-        functools.partial(_hash, root, hashed),
+        functools.partial(_hash, (root, ElementReading(request.dtypes)), hashed),
         on_progress=on_progress,
         is_cancelled=is_cancelled,
         breathe=breathe,
@@ -167,13 +168,14 @@ def _settle(changed_ns: int, settle_ns: int, is_cancelled: Callable[[], bool]) -
 
 
 def _hash(
-    root: Root,
+    reading: tuple[Root, ElementReading],
     hashed: HashedFiles,
     run: HashRun[Candidate],
     candidate: Candidate,
     names: Names,
     buffer: memoryview,
 ) -> None:
+    root, elements = reading
     subject = root.absolute(candidate.place)
     try:
         directory = os.fstat(names.find(candidate.place)[0])
@@ -184,7 +186,9 @@ def _hash(
         if not candidate.words.is_optional and is_open_for_writing(fd):
             raise ContentChanged(subject, "is open for writing", STILL_WRITTEN)
         facts, digests = _hash_open(fd, directory, subject, run, candidate, buffer)
-        hashed.take(candidate, fingerprint_of(facts), facts.st_mode, digests)
+        with mapping_os_errors(subject):  # that it is still the same is seen when all are hashed
+            said = elements.fact(fd, candidate.path, facts.st_size)
+        hashed.take(candidate, fingerprint_of(facts), facts.st_mode, digests, said)
     finally:
         os.close(fd)
 

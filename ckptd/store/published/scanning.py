@@ -67,6 +67,7 @@ class PublishOrder:
         recognises: What a recogniser proposes counts, behind all others.
         bases: The content that each earlier version of the checkpoint has here, if it has one.
         links: What is here under this name and version, and on what it stands.
+        dtypes: Patterns, each with the type of the elements of those files, or ``auto``.
     """
 
     directory: str
@@ -91,6 +92,7 @@ class PublishOrder:
     recognises: bool = False
     bases: Mapping[Version, Digest] = field(default_factory=dict)
     links: Mapping[Digest, ChainLink] = field(default_factory=dict)
+    dtypes: tuple[tuple[str, str], ...] = ()
 
 
 def settled_order(root: Root, relative: str, request: PublishOrder) -> tuple[str, PublishOrder]:

@@ -7,7 +7,9 @@ import random
 import numpy
 
 from ckptd.coding.block_coding import BlockCoding
+from ckptd.coding.coded_block import NO_BASE
 from ckptd.coding.fitting import Fit, fit
+from ckptd.coding.frames import Readable
 from ckptd.limits import KIB, MIB
 from ckptd.model.words import Coder
 from tests.unit.coding.test_block_coding import neighbours
@@ -30,6 +32,41 @@ def test_of_wide_numbers_the_width_is_found() -> None:
     found = fit(BlockCoding(), now.tobytes(), was.tobytes(), ALL)
     assert found[:2] == (Coder.DELTA, 4)
     assert found.share < 0.6
+
+
+class CountingCoding(BlockCoding):
+    """Counts what is tried."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tried: list[tuple[Coder, int]] = []
+
+    def encode(
+        self,
+        block: Readable,
+        coder: Coder,
+        width: int = 1,
+        *,
+        base: Readable = b"",
+        base_number: int = NO_BASE,
+    ) -> bytes:
+        self.tried.append((coder, width))
+        return super().encode(block, coder, width, base=base, base_number=base_number)
+
+
+def test_a_width_that_is_said_is_the_only_one_that_is_tried() -> None:
+    block, base = neighbours(MIB, share=0.05)
+    coding = CountingCoding()
+    assert fit(coding, block, base, ALL, 8).width == 8
+    assert sorted(coding.tried) == [(Coder.PLANES, 8), (Coder.SPARSE, 8), (Coder.ZSTD, 8)]
+
+
+def test_what_does_not_depend_on_the_width_is_tried_once() -> None:
+    block, base = neighbours(MIB, share=0.05)
+    coding = CountingCoding()
+    fit(coding, block, base, ALL)
+    assert len(coding.tried) == 5
+    assert [coder for coder, _ in coding.tried].count(Coder.ZSTD) == 1
 
 
 def test_without_a_base_planes_are_what_is_left() -> None:

@@ -97,6 +97,10 @@ def test_the_version_needs_no_daemon(capsys: pytest.CaptureFixture[str]) -> None
             ["publish", ".", "--checkpoint", "a", "--version", "-3"],
             "ckptctl: version -3: is not between 0 and",
         ),
+        (
+            ["publish", ".", "--checkpoint", "a", "--version", "3", "--dtype", "bf17"],
+            "ckptctl: type 'bf17': is none of elements",
+        ),
         (["recover", "a@new"], "ckptctl: reference 'a@new': has no version number"),
         (["recover", "a", "--patience", "soon"], "ckptctl: duration 'soon': is not a number"),
         (["recover", "a", "--to", "/data/\udcff"], r"ckptctl: '/data/\udcff': is not UTF-8"),
@@ -130,6 +134,12 @@ def test_phases_and_prerequisites_are_typed_in_pairs() -> None:
     assert request.phases == (("core", "m*"), ("rest", "o*"))
     assert request.after == (("i", "m*"),)
     assert request.recognises
+
+
+def test_types_are_typed_for_all_files_or_for_those_of_a_pattern() -> None:
+    typed = ["--dtype", "optim*=float32", "--dtype", "auto"]
+    arguments = parse(["publish", ".", "--checkpoint", "a", "--version", "3", *typed])
+    assert publish_request(arguments).dtypes == (("optim*", "F32"), ("*", "auto"))
 
 
 def test_the_help_lists_every_exit_code_of_ckptctl() -> None:

@@ -61,6 +61,11 @@ def test_units_are_listed_with_how_to_go_on() -> None:
         "SIZE   PHASE  CLASS   AFTER  PATH",
         "4 KiB  core   normal  a, b   m\\x1b.bin",
     ]
+    typed = replace(view, listed=(replace(unit, dtype="BF16\x1b"),), next_start=None)
+    assert manifest_lines(typed)[-2:] == [
+        "SIZE   PHASE  CLASS   DTYPE     PATH",
+        "4 KiB  core   normal  BF16\\x1b  m\\x1b.bin",
+    ]
 
 
 def test_the_rule_is_shown_and_what_was_lifted() -> None:

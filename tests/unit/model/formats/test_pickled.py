@@ -14,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckptd.model.formats import pickled
-from ckptd.model.formats.pickled import Made, Name, Pairs, Unexpected, outline_of
+from ckptd.model.formats.pickled import (
+    Made,
+    Name,
+    Pairs,
+    Unexpected,
+    outline_of,
+    persistent_ids_of,
+)
 
 _DATA = st.recursive(
     st.one_of(
@@ -45,6 +52,19 @@ def outlined(value: object) -> object:
 @given(_DATA, st.integers(3, pickle.HIGHEST_PROTOCOL))
 def test_plain_data_is_what_it_is(value: object, protocol: int) -> None:
     assert outline_of(pickle.dumps(value, protocol)) == outlined(value)
+
+
+def test_what_would_be_asked_for_by_its_id_is_listed_and_elsewhere_refused() -> None:
+    asking = b"\x80\x02(X\x01\x00\x00\x00aQK\x07Q\x85Ql."  # ids: 'a', 7, and a tuple with it
+    first, second, third = persistent_ids_of(asking)
+    assert (first, second) == ("a", 7)
+    assert isinstance(third, tuple)
+    assert isinstance(third[0], Made)
+    assert persistent_ids_of(pickle.dumps([1])) == []
+    with pytest.raises(Unexpected, match="BINPERSID"):
+        outline_of(asking)
+    with pytest.raises(Unexpected, match="stack is empty"):
+        persistent_ids_of(b"\x80\x02Q.")
 
 
 def test_sets_are_lists_and_lists_know_themselves() -> None:

@@ -6,12 +6,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ckptd.coding.block_coding import BlockCoding
 from ckptd.coding.coded_block import NO_BASE, CodedHead, read_head
 from ckptd.errors import ContentChanged
-from ckptd.model.space import BlockPlace
+from ckptd.model.formats.element_types import ELEMENTS_FACT
+from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.words import Coder
 from ckptd.net.coded_bases import DECODED
 from ckptd.net.source.coded_blocks import CodedBlocks, CodedVersion
@@ -50,12 +52,13 @@ class Receiver:
         bases: Sequence[MemoryBase | None],
         shared: SharedCoding,
         coders: frozenset[Coder] = DECODED,
+        space: AddressSpace | None = None,
     ) -> None:
         self.heads: list[CodedHead | None] = []
         self.reads: list[int] = []
         self.decoded = bytearray(content.data)
         self._content = content
-        space, coding = content.space, BlockCoding()
+        space, coding = space or content.space, BlockCoding()
         blocks = CodedBlocks(CodedVersion(content.digest, space, coders, bases), shared)
         for place in space.places((0, space.block_count)):
             coded = blocks.coded(place, self._read)
@@ -189,3 +192,18 @@ def test_a_block_that_cannot_be_read_may_be_tried_again(
         blocks.coded(place, fail)
     assert blocks.coded(place, lambda _: None) is None, "nor is there memory"
     assert Receiver(now, [MemoryBase(old)], shared).kinds == {(Coder.SPARSE, 2, 0)}
+
+
+def test_the_width_that_a_publisher_says_is_taken_where_it_says_so(
+    versions: tuple[FileContent, FileContent],
+) -> None:
+    now, old = versions
+    said = {ELEMENTS_FACT: f"BF16 F32@{3 * BLOCK_BYTES} -@{5 * BLOCK_BYTES}"}
+    (unit,) = now.space.manifest.units
+    unit = msgspec.structs.replace(unit, facts=said)
+    space = AddressSpace(msgspec.structs.replace(now.space.manifest, units=(unit,)))
+    receiver = Receiver(now, [MemoryBase(old)], plenty(), space=space)
+    widths = [head.width for head in receiver.heads if head]
+    assert widths[:5] == [2, 2, 2, 4, 4]
+    assert set(widths[5:]) == {2}, "what is not said is tried"
+    assert receiver.decoded == now.data

@@ -60,3 +60,15 @@ def test_units_come_in_urgency_order_whatever_was_hashed_first() -> None:
         UnitFile(facts[0]),
     ]
     assert list(hashed.modes) == [0o400, 0o644, 0o755]
+
+
+def test_types_are_facts_of_those_units_alone_of_which_they_are_said() -> None:
+    found = Candidates("v1")
+    for path in ("a", "b"):
+        found.add(path, 3)
+    hashed = HashedFiles(found)
+    for number in (1, 0):
+        facts = Fingerprint(1, number, 3, 5, 6)
+        said = ("", "BF16")[number]
+        hashed.take(found[number], facts, 0o100644, (b"w" * 32, b"w" * 32), said)
+    assert [unit.facts for unit in hashed.units()] == [{}, {"dtype": "BF16"}]

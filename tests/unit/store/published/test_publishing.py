@@ -55,6 +55,19 @@ def test_a_directory_becomes_a_manifest(root: Root, inside: Path) -> None:
     assert files_of(hashed) == {path: f"v1/{path}" for path in CONTENTS}
 
 
+def test_types_are_part_of_a_version_only_where_they_are_said(root: Root, inside: Path) -> None:
+    write_files(inside / "v1")
+    plain = publish(root, "v1")
+    assert publish(root, "v1", dtypes=(("*", "none"),)).encoded == plain.encoded
+    assert publish(root, "v1", dtypes=(("*", "auto"),)).encoded == plain.encoded, "no header"
+    typed = publish(root, "v1", dtypes=(("weights.*", "BF16"),))
+    assert {unit.path: unit.facts for unit in typed.manifest.units if unit.facts} == {
+        "weights.bin": {"dtype": "BF16"}
+    }
+    assert typed.digest != plain.digest
+    assert decode_manifest(typed.encoded) == typed.manifest
+
+
 def test_each_file_is_fingerprinted(root: Root, inside: Path) -> None:
     write_files(inside / "v1")
     hashed = publish(root, "v1")
