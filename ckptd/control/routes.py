@@ -41,6 +41,7 @@ from ckptd.control.messages.jobs import Adopted, AdoptRequest, NewestRequest, Ne
 from ckptd.control.messages.life_cycle import LetGo, LetGoRequest, RemoveEvent, RemoveRequest
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
 from ckptd.control.messages.manifests import ManifestRequest, ManifestView
+from ckptd.control.messages.materialising import MaterialiseEvent, MaterialiseRequest
 from ckptd.control.messages.observation import (
     DoctorMessage,
     EventMessage,
@@ -331,6 +332,14 @@ class Api:
         "adopt",
         Role.OPERATOR,
         "publish versions that are here as shards of a job, without hashing them again",
+    )
+    materialise: Route[[MaterialiseRequest], Iterator[MaterialiseEvent]] = Route(
+        "POST /v1/materialisations",
+        "materialise",
+        Role.OPERATOR,
+        "make a full version of a delta version and what it stands on; closing the stream stops "
+        "that, and nothing of it stays",
+        unfinished="it stopped before the full version was made",
     )
     remove: Route[[RemoveRequest], Iterator[RemoveEvent]] = Route(
         "POST /v1/removals",

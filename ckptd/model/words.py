@@ -701,6 +701,19 @@ class TensorContent(enum.StrEnum):
     to another format, and then as its transforms made it."""
 
 
+class MaterialiseStage(enum.StrEnum):
+    """What is done to make a full version of a chain."""
+
+    WAITING = "waiting"
+    """Another one is being made."""
+    COMPARING = "comparing"
+    """What stands at the target is hashed: it may be that copy."""
+    APPLYING = "applying"
+    """Deltas are applied, and everything is written."""
+    PUBLISHING = "publishing"
+    """The copy is hashed, to be on offer."""
+
+
 class RemovableKind(enum.StrEnum):
     """Which versions retention may remove."""
 

@@ -85,6 +85,7 @@ EVENTS: Final = {
     "version.deactivated": "the link of a checkpoint was taken away; left says what has its name",
     "version.forgotten": "the catalog forgot a place of a version; why says who wanted that",
     "version.link_changed": "the link of a checkpoint is not as ckptd made it; why says more",
+    "version.materialised": "a full version was made of a delta version and what it stands on",
     "version.not_activated": "a version did not become the active one; why says more",
     "version.not_checked": "files of a version could not be looked at; why says more",
     "version.not_repaired": "putting a version right could not begin; why says more",

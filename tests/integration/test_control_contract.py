@@ -22,6 +22,7 @@ from ckptd.control.messages.jobs import AdoptRequest, NewestRequest
 from ckptd.control.messages.life_cycle import LetGoRequest, RemoveRequest
 from ckptd.control.messages.limit_settings import ChangeLimits
 from ckptd.control.messages.manifests import ManifestRequest
+from ckptd.control.messages.materialising import MaterialiseRequest
 from ckptd.control.messages.observation import FollowQuery, LevelRequest
 from ckptd.control.messages.plans import PlanRequest
 from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
@@ -53,6 +54,7 @@ REQUESTS: dict[object, msgspec.Struct] = {
         NeedRequest(path="/data/x/model/a"),
         LetGoRequest(checkpoint="a", version=3),
         RemoveRequest(checkpoint="a", version=3),
+        MaterialiseRequest(checkpoint="a", version=3, to="/data/x"),
         ActivateRequest(checkpoint="a", version=3),
         WaitRequest(checkpoint="a", version=3, goal="critical"),
         ManifestRequest(checkpoint="a", version=3, units=("model/*",)),

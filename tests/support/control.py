@@ -21,6 +21,7 @@ from ckptd.control.messages.jobs import Adopted, AdoptRequest, NewestRequest, Ne
 from ckptd.control.messages.life_cycle import LetGo, LetGoRequest, RemoveEvent, RemoveRequest
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
 from ckptd.control.messages.manifests import ManifestRequest, ManifestView
+from ckptd.control.messages.materialising import MaterialiseEvent, MaterialiseRequest
 from ckptd.control.messages.peers import PeerRow, PeerView
 from ckptd.control.messages.plans import Plan, PlanRequest
 from ckptd.control.messages.prioritized import (
@@ -58,6 +59,8 @@ from tests.support.control_samples import (
     LET_GO,
     LIMITS,
     MANIFEST,
+    MATERIALISE_PROGRESS,
+    MATERIALISED,
     NEED_PROGRESS,
     NEED_RESULT,
     NEWEST,
@@ -214,6 +217,13 @@ class StandInDaemon:
     async def activate(self, request: ActivateRequest) -> Activated:
         self._act("activate", request)
         return ACTIVATED
+
+    async def materialise(
+        self, request: MaterialiseRequest
+    ) -> AsyncGenerator[MaterialiseEvent, None]:
+        self._act("materialise", request)
+        yield MATERIALISE_PROGRESS
+        yield msgspec.structs.replace(MATERIALISED, is_dry_run=request.is_dry_run)
 
     async def remove(self, request: RemoveRequest) -> AsyncGenerator[RemoveEvent, None]:
         self._act("remove", request)

@@ -26,6 +26,11 @@ from ckptd.control.messages.life_cycle import (
 )
 from ckptd.control.messages.limit_settings import LimitRow, LimitsView, YieldView
 from ckptd.control.messages.manifests import FoldRow, ManifestView, PhaseRow
+from ckptd.control.messages.materialising import (
+    ChainRow,
+    MaterialiseProgress,
+    MaterialiseResult,
+)
 from ckptd.control.messages.peers import BadBlockRow, PathRow, PeerRow, PeerView
 from ckptd.control.messages.plans import ClassBytes, PassedOverRow, Plan, PlanSource
 from ckptd.control.messages.prioritized import (
@@ -58,6 +63,7 @@ from ckptd.model.words import (
     KeptBecause,
     LimitOrigin,
     Location,
+    MaterialiseStage,
     Outrun,
     PeerState,
     PlaceState,
@@ -417,6 +423,28 @@ ACTIVATED = Activated(
             swap_s=0.0008,
         ),
     )
+)
+MATERIALISE_PROGRESS = MaterialiseProgress(
+    stage=MaterialiseStage.APPLYING, bytes_done=512 * MIB, bytes_total=2 * GIB
+)
+MATERIALISED = MaterialiseResult(
+    checkpoint="llama/rank-0",
+    version=100,
+    digest=DIGEST,
+    directory="/data/llama-100",
+    chain=(
+        ChainRow(version=98, digest="98" * 32, size_bytes=2 * GIB, is_delta=False),
+        ChainRow(version=99, digest="99" * 32, size_bytes=30 * MIB, is_delta=True),
+        ChainRow(version=100, digest=DIGEST, size_bytes=20 * MIB, is_delta=True),
+    ),
+    size_bytes=2 * GIB,
+    files=9,
+    left_out=("pytorch_model.bin",),
+    is_standing=False,
+    is_dry_run=False,
+    duration_s=3.25,
+    published="llama/rank-0.full",
+    published_digest="f0" * 32,
 )
 REMOVE_PROGRESS = RemoveProgress(
     files_done=1, files_total=2, bytes_done=512 * MIB, bytes_total=2 * GIB

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ckptd.chains.delta_index import DELTA_INDEX, read_delta_index
@@ -49,9 +49,15 @@ def target_at(root: Root, directory: str, version: int = 1) -> CopyTarget:
     return CopyTarget(root, directory, staging, NAME, Version(version), OF)
 
 
-def made(root: Root, versions: Sequence[int], directory: str = "made") -> MadeNote:
+def made(
+    root: Root,
+    versions: Sequence[int],
+    directory: str = "made",
+    *,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> MadeNote:
     """Make a copy of a chain."""
     chain = chain_of(root, hashed_versions(root, versions))
     finishings = [Finishing(each.served.space.manifest) for each in chain]
     files = chain_files(chain, VerifiedBlocks())
-    return make_copy(target_at(root, directory, versions[-1]), files, finishings, lambda _: None)
+    return make_copy(target_at(root, directory, versions[-1]), files, finishings, on_progress)

@@ -28,7 +28,7 @@ def all_tests() -> set[str]:
 
 
 def test_all_threats_are_there_in_order() -> None:
-    assert [number for number, *_ in THREATS] == [f"T{number}" for number in range(1, 52)]
+    assert [number for number, *_ in THREATS] == [f"T{number}" for number in range(1, 53)]
 
 
 def test_all_faults_of_configuration_adversaries_process_disk_and_network_are_there() -> None:
@@ -36,7 +36,7 @@ def test_all_faults_of_configuration_adversaries_process_disk_and_network_are_th
         *(f"C{number}" for number in range(1, 11)),
         *(f"A{number}" for number in (1, 2, *range(5, 12), 13, 14)),
         *("X4", "X8", "X9", "X10", "X11", "X12", "X13", "X14", "X15"),
-        *(f"D{number}" for number in range(12, 51)),
+        *(f"D{number}" for number in range(12, 52)),
         *(f"N{number}" for number in range(1, 15)),
     ]
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TextIO, TypeAlias, TypeVar
 
 from ckptd.cli.render.life_cycle_text import removing_picture
+from ckptd.cli.render.materialise_text import materialising_picture
 from ckptd.cli.render.recoveries_text import progress_picture
 from ckptd.cli.render.text import (
     WIDTH,
@@ -30,6 +31,11 @@ from ckptd.control.messages.checkpoints import (
     PublishWanted,
 )
 from ckptd.control.messages.life_cycle import RemoveProgress, RemoveRequest, RemoveResult
+from ckptd.control.messages.materialising import (
+    MaterialiseProgress,
+    MaterialiseRequest,
+    MaterialiseResult,
+)
 from ckptd.control.messages.recovery_results import (
     RecoveryMilestone,
     RecoveryProgress,
@@ -257,6 +263,26 @@ def follow_publishing(
                 case PublishWanted():
                     raise AssertionError("is asked of those only who pass files")
     raise AssertionError("a publishing ends with a result or raises")
+
+
+def follow_materialising(
+    client: ControlClient, request: MaterialiseRequest, *, as_json: bool
+) -> MaterialiseResult:
+    """Make a full version of a chain and show the progress.
+
+    Raises:
+        CkptdError: It cannot be made.
+    """
+    with silence() if as_json else showing() as show:
+        for event in client.materialise(request):
+            if as_json:
+                print(json_line(event), flush=True)
+            match event:
+                case MaterialiseProgress():
+                    show(materialising_picture(event))
+                case MaterialiseResult():
+                    return event
+    raise AssertionError("materialising ends with a result or raises")
 
 
 def follow_removing(

@@ -15,6 +15,7 @@ from ckptd.daemon.answer.daemon_answers import DaemonAnswers, DaemonFacts
 from ckptd.daemon.answer.job_answers import JobAnswers
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
 from ckptd.daemon.answer.manifest_answers import ManifestAnswers
+from ckptd.daemon.answer.materialise_answers import MaterialiseAnswers
 from ckptd.daemon.answer.minimal_sets import MinimalSets
 from ckptd.daemon.answer.newest_answers import NewestAnswers
 from ckptd.daemon.answer.peer_answers import PeerAnswers
@@ -137,6 +138,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         WaitAnswers(parts.storage, recovering, proven),
         JobAnswers(parts.storage, parts.policy, recovering.peering.names),
         CollectAnswers(retention),
+        MaterialiseAnswers(parts.storage, recovering, retention.leases),
         RemoveAnswers(retention.removing, retention.standings),
         ActivateAnswers(parts.storage, retention.standings, recovering.activating),
         VerifyAnswers(parts, keeping.reads, recovering.repairing, now),

@@ -11,14 +11,14 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ckptd.errors import CkptdError, Conflict, OutOfSpace
+from ckptd.errors import CkptdError, Conflict, OutOfSpace, Shortage
 from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
 from ckptd.model.unit_paths import directories_of
 from ckptd.store.files.kernel import mapping_os_errors, reserve, sync_file
 from ckptd.store.files.layout import MADE_NOTE, staging_of
 from ckptd.store.files.roots import Root
-from ckptd.store.materialising.applied_tensors import FileWriting
 from ckptd.store.materialising.chain_files import ChainFiles, MadeFile
 from ckptd.store.materialising.made_note import (
     FORMAT,
@@ -28,6 +28,7 @@ from ckptd.store.materialising.made_note import (
     read_note,
 )
 from ckptd.store.staging.placing import rename
+from ckptd.store.staging.preparing import check_target
 from ckptd.store.trees.directories import (
     CREATE,
     STAGED_FILE_MODE,
@@ -40,6 +41,9 @@ from ckptd.store.trees.directories import (
 from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.own_files import stage_own
 from ckptd.store.trees.ownership import Owner
+
+if TYPE_CHECKING:
+    from ckptd.store.materialising.applied_tensors import FileWriting
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +78,12 @@ def standing_copy(target: CopyTarget, on_progress: Callable[[int], None]) -> Mad
 
     Raises:
         Conflict: Something else stands there.
+        UsageError: It is where recoveries are staged.
         StorageError: The disk refused.
     """
     root, directory = target.root, target.directory
     root.check_in_place()
+    check_target(root, directory)
     if is_free(root, directory):
         return None
     note = read_note(root, directory)
@@ -118,6 +124,7 @@ def make_copy(
         StorageError: The disk refused.
     """
     root, path = target.root, staging_of(target.staging)
+    writing = _writing(files, on_progress)
     free_bytes = root.free_bytes()
     if files.size_bytes > free_bytes:
         raise OutOfSpace(
@@ -129,7 +136,7 @@ def make_copy(
     try:
         is_other = target.owner is not None and target.owner.is_other
         inherit_access(root, tree, target.directory, opens_group=is_other)
-        note = _made(tree, target, files, finishings, on_progress)
+        note = _made(tree, target, files, finishings, writing)
         rename(root, path, target.directory, tree, target.owner)
     except BaseException:
         with contextlib.suppress(CkptdError):  # the next start removes it
@@ -142,15 +149,27 @@ def make_copy(
     return note
 
 
+def _writing(files: ChainFiles, on_progress: Callable[[int], None]) -> FileWriting:
+    """Load what applies deltas, which takes 25 MiB that a daemon can do without.
+
+    Raises:
+        Shortage: It cannot be loaded now: there is no memory or descriptor left, for instance.
+    """
+    try:
+        from ckptd.store.materialising.applied_tensors import FileWriting  # noqa: PLC0415
+    except (ImportError, OSError, MemoryError) as error:
+        raise Shortage("numpy and xxhash", f"cannot be loaded: {error}") from error
+    return FileWriting(files, on_progress)
+
+
 def _made(
     tree: Root,
     target: CopyTarget,
     files: ChainFiles,
     finishings: Sequence[Finishing],
-    on_progress: Callable[[int], None],
+    writing: FileWriting,
 ) -> MadeNote:
     """Make everything in a staging directory, durably."""
-    writing = FileWriting(files, on_progress)
     noted = []
     for path in directories_of(files.files):
         os.close(tree.open_directory(path, create=True))

@@ -19,7 +19,7 @@ from itertools import chain
 from ckptd.errors import CkptdError, NotFound
 from ckptd.store.files.fingerprints import Fingerprint, fingerprint_of
 from ckptd.store.files.hashed_directories import HashedDirectory
-from ckptd.store.files.layout import PARTIAL_MARKER, STATE_FILE, inside
+from ckptd.store.files.layout import MADE_NOTE, PARTIAL_MARKER, STATE_FILE, inside
 from ckptd.store.files.links import resolve_link
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
@@ -152,12 +152,13 @@ def count_strangers(root: Root, together: Sequence[HashedDirectory]) -> int:
 
 
 def _notes(root: Root, directory: str) -> tuple[str, ...]:
-    """Return what ckptd writes beside a version that is not whole, or was not."""
+    """Return what ckptd writes beside a version: one that is not whole or was not, or a copy."""
     try:
         is_ours = read_state(root, directory) is not None
     except CkptdError:  # a link, or not to be read
         is_ours = False
-    return (PARTIAL_MARKER, STATE_FILE) if is_ours else (PARTIAL_MARKER,)
+    always = (PARTIAL_MARKER, MADE_NOTE)
+    return (*always, STATE_FILE) if is_ours else always
 
 
 def _why_not_the_link(root: Root, path: str, target: str) -> str:

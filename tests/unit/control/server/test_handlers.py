@@ -18,6 +18,7 @@ from ckptd.daemon.answer.daemon_answers import DaemonAnswers
 from ckptd.daemon.answer.job_answers import JobAnswers
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
 from ckptd.daemon.answer.manifest_answers import ManifestAnswers
+from ckptd.daemon.answer.materialise_answers import MaterialiseAnswers
 from ckptd.daemon.answer.newest_answers import NewestAnswers
 from ckptd.daemon.answer.peer_answers import PeerAnswers
 from ckptd.daemon.answer.plan_answers import PlanAnswers
@@ -49,6 +50,7 @@ def daemon_methods() -> dict[str, Answering]:
         JobAnswers,
         LifeCycleAnswers,
         CollectAnswers,
+        MaterialiseAnswers,
         RemoveAnswers,
         ActivateAnswers,
         VerifyAnswers,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,12 @@ from ckptd.store.files.roots import Root
 from ckptd.store.materialising.chain_files import chain_files
 from ckptd.store.materialising.making import make_copy, standing_copy
 from ckptd.store.materialising.verified_blocks import VerifiedBlocks
+from ckptd.store.staging.orphans import remove_orphan, staged_recoveries
 from ckptd.store.trees.finishing import Finishing
 from tests.support.delta_versions import (
     Training,
+    assert_same,
+    tensors_in,
     write_chain,
 )
 from tests.support.materialising import chain_of, hashed_versions, made, target_at
@@ -78,3 +82,20 @@ def test_what_is_stopped_leaves_nothing(tmp_path: Path, root: Root) -> None:
     with pytest.raises(Stopped):
         make_copy(target_at(root, "made"), chain_files(chain, VerifiedBlocks()), finishings, stop)
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1"}
+
+
+def test_what_a_killed_daemon_left_is_removed_by_the_next_one(tmp_path: Path, root: Root) -> None:
+    training = Training()
+    write_chain(tmp_path, 1, training)
+    child = os.fork()
+    if not child:
+        made(root, range(2), on_progress=lambda _: os._exit(9))
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert not (tmp_path / "made").exists()
+    assert len(list((tmp_path / ".ckptd").iterdir())) == 1
+    (left,) = staged_recoveries(root)
+    assert remove_orphan(root, left)
+    assert not (tmp_path / ".ckptd").exists()
+    made(root, range(2))
+    assert_same(tensors_in(tmp_path / "made"), training.tensors)
