@@ -45,13 +45,33 @@ class BlockCoding:
             base: As many bytes of the base, for coders that need one.
             base_number: What the receiver calls that base.
         """
+        return b"".join(self.pieces(block, coder, width, base=base, base_number=base_number))
+
+    def pieces(
+        self,
+        block: Readable,
+        coder: Coder,
+        width: int = 1,
+        *,
+        base: Readable = b"",
+        base_number: int = NO_BASE,
+    ) -> list[Readable]:
+        """Return the same in pieces that belong one behind another, the head alone at first.
+
+        Args:
+            block: The bytes; a piece refers to them if they go as they are.
+            coder: How to code it.
+            width: Bytes of an element.
+            base: As many bytes of the base, for coders that need one.
+            base_number: What the receiver calls that base.
+        """
         view = memoryview(block)
         coder, parts = self._parts(view, coder, width, memoryview(base))
         length = sum(map(len, parts))
         if coder is Coder.PLAIN or length >= len(view):
-            return CodedHead(Coder.PLAIN, coded_bytes=len(view)).encoded() + bytes(view)
+            return [CodedHead(Coder.PLAIN, coded_bytes=len(view)).encoded(), view]
         number = base_number if coder.needs_base else NO_BASE
-        return b"".join((CodedHead(coder, width, number, length).encoded(), *parts))
+        return [CodedHead(coder, width, number, length).encoded(), *parts]
 
     def _parts(
         self, block: memoryview, coder: Coder, width: int, base: memoryview
@@ -87,7 +107,7 @@ class BlockCoding:
             into[:] = view
             return
         if head.coder is Coder.ZSTD:
-            into[:] = self._framing.content(view, len(into))
+            self._framing.unpack(view, into)
             return
         elements, rest = _cut(into, head.width)
         if len(view) < len(rest):
@@ -119,7 +139,7 @@ class _OfWidth:
     def __init__(self, width: int, framing: Framing) -> None:
         self._planes = Planes(width, framing)
         self._differences = Differences(width)
-        self.changed = ChangedElements(width, framing)
+        self.changed = ChangedElements(width, framing, self._planes)
         self._slice = slice_of(width)
 
     def split(self, elements: Elements) -> list[bytes]:
@@ -137,12 +157,17 @@ class _OfWidth:
         return list(self._planes.coded())
 
     def join(self, coded: memoryview, into: Elements) -> int:
-        return self._planes.read(coded, into)
+        planes, length = self._planes.read(coded, len(into))
+        for start, end in slices(into):
+            self._planes.join(planes, start, into[start:end])
+        return length
 
     def join_differences(self, coded: memoryview, base: Elements, into: Elements) -> int:
-        length = self._planes.read(coded, into)
+        planes, length = self._planes.read(coded, len(into))
         for start, end in slices(into):
-            self._differences.apply(into[start:end], base[start:end], into[start:end])
+            part = self._slice[: end - start]
+            self._planes.join(planes, start, part)
+            self._differences.apply(part, base[start:end], into[start:end])
         return length
 
 

@@ -28,14 +28,18 @@ class Differences:
         sign = self._sign[: len(out)]
         numpy.subtract(elements, base, out=out)
         numpy.right_shift(out.view(self._signed), self._bits - 1, out=sign.view(self._signed))
-        numpy.left_shift(out, 1, out=out)
+        numpy.add(out, out, out=out)  # faster than a shift
         numpy.bitwise_xor(out, sign, out=out)
 
     def apply(self, differences: Elements, base: Elements, out: Elements) -> None:
         """Write the elements that differ so from the base; ``differences`` is written over."""
-        sign = self._sign[: len(out)]
+        self.unfold(differences)
+        numpy.add(differences, base, out=out)
+
+    def unfold(self, differences: Elements) -> None:
+        """Write what has to be added over the numbers that stand for it."""
+        sign = self._sign[: len(differences)]
         numpy.bitwise_and(differences, 1, out=sign)
         numpy.negative(sign, out=sign)
         numpy.right_shift(differences, 1, out=differences)
         numpy.bitwise_xor(differences, sign, out=differences)
-        numpy.add(differences, base, out=out)

@@ -7,7 +7,7 @@ bytes, which entropy coding is for.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final, TypeAlias
 
@@ -20,6 +20,9 @@ from ckptd.limits import KIB
 
 Elements: TypeAlias = NDArray[numpy.unsignedinteger]
 """Elements of one width, taken as integers without a sign, little-endian."""
+
+Plane: TypeAlias = NDArray[numpy.uint8]
+"""One byte of each element."""
 
 SLICE_BYTES: Final = 256 * KIB
 """So much of a block is worked on at once: what comes between two steps stays in a processor's
@@ -50,12 +53,14 @@ class Planes:
         self._width = width
         self._framing = framing
         self._shifted = slice_of(width)
-        self._planes = numpy.empty((width, 0), numpy.uint8)
+        self._memory = numpy.empty(0, numpy.uint8)
+        self._planes = self._memory.reshape(width, 0)
 
     def room_for(self, count: int) -> None:
-        """Make room for so many elements before they are put."""
-        if self._planes.shape[1] != count:
-            self._planes = numpy.empty((self._width, count), numpy.uint8)
+        """Make room for so many elements."""
+        if len(self._memory) < self._width * count:
+            self._memory = numpy.empty(self._width * count, numpy.uint8)
+        self._planes = self._memory[: self._width * count].reshape(self._width, count)
 
     def put(self, elements: Elements, start: int) -> None:
         """Take a slice of elements apart; the first one is the ``start``-th."""
@@ -69,19 +74,23 @@ class Planes:
     def coded(self) -> Iterator[bytes]:
         """Return what was put: of each plane the length and the frame; one of zeros has none."""
         for plane in self._planes:
-            frame = self._framing.frame(plane.data) if plane.any() else b""
+            is_zero = plane.max(initial=0) == 0
+            frame = b"" if is_zero else self._framing.frame_of_plane(plane.data)
             yield _LENGTH.pack(len(frame))
             yield frame
 
-    def read(self, coded: memoryview, into: Elements) -> int:
-        """Put elements together from their planes; return how many bytes those took.
+    def read(self, coded: memoryview, count: int) -> tuple[list[Plane | None], int]:
+        """Return the planes of so many elements, and how many bytes they took; ``None``: zeros.
+
+        They are right until others are put, or read.
 
         Raises:
-            ProtocolViolation: They are not in the bytes; what was written is nothing.
+            ProtocolViolation: They are not in the bytes.
         """
-        into[:] = 0
+        self.room_for(count)
+        planes: list[Plane | None] = []
         at = 0
-        for number in range(self._width):
+        for room in self._planes:
             if len(coded) < at + _LENGTH.size:
                 raise ProtocolViolation("coded block", "ends within its planes")
             length: int = _LENGTH.unpack_from(coded, at)[0]
@@ -89,17 +98,31 @@ class Planes:
             if length > len(coded) - at:
                 raise ProtocolViolation("coded block", f"has a plane of {length} bytes, not there")
             if length:
-                content = self._framing.content(coded[at : at + length], len(into))
-                self._add(number, numpy.frombuffer(content, numpy.uint8), into)
+                self._framing.unpack(coded[at : at + length], room.data)
+            planes.append(room if length else None)
             at += length
-        return at
+        return planes, at
 
-    def _add(self, number: int, plane: NDArray[numpy.uint8], into: Elements) -> None:
-        for start, end in slices(into):
-            if number == 0:
-                numpy.copyto(into[start:end], plane[start:end])
+    def join(self, planes: Sequence[Plane | None], start: int, into: Elements) -> None:
+        """Put a slice of elements together.
+
+        Args:
+            planes: All their planes.
+            start: Which of all elements is the first of them.
+            into: Where they go; as many as a slice at most.
+        """
+        end = start + len(into)
+        shifted = self._shifted[: len(into)]
+        is_first = True
+        for number, plane in enumerate(planes):
+            if plane is None:
                 continue
-            shifted = self._shifted[: end - start]
-            numpy.copyto(shifted, plane[start:end])
-            numpy.left_shift(shifted, 8 * number, out=shifted)
-            numpy.bitwise_or(into[start:end], shifted, out=into[start:end])
+            part = into if is_first else shifted
+            numpy.copyto(part, plane[start:end])
+            if number:
+                numpy.left_shift(part, 8 * number, out=part)
+            if not is_first:
+                numpy.bitwise_or(into, part, out=into)
+            is_first = False
+        if is_first:
+            into[:] = 0

@@ -19,7 +19,7 @@ from ckptd.model.words import Coder
 SAMPLE_BYTES: Final = 64 * KIB
 """Where the coders differ they do so on this much already; it costs a block of 1 MiB 6 % for each
 that is tried."""
-CHANGED_SHARE_MAX: Final = 0.4
+CHANGED_SHARE_MAX: Final = 0.5
 """Of elements that changed. Up to here a bit for each and the values of those alone are shorter
 than differences of all, and are coded faster (bf16, 10 steps at 2e-5: 8.0 to 6.7 times); at two
 thirds they are as long and take half as long again (docs/decisions/064)."""

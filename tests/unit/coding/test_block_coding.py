@@ -124,6 +124,67 @@ def test_bytes_that_are_cut_off_or_changed_are_refused_or_are_another_block(code
     assert refused
 
 
+def frame_of(blocks: list[bytes], content_bytes: int, window: int = 0x88) -> bytes:
+    """Return a frame of blocks with their heads, with a window of 128 MiB."""
+    return (
+        b"\x28\xb5\x2f\xfd\x80"
+        + bytes([window])
+        + content_bytes.to_bytes(4, "little")
+        + b"".join(blocks)
+    )
+
+
+def frame_block(kind: int, size_bytes: int, *, is_last: bool) -> bytes:
+    return (size_bytes << 3 | kind << 1 | is_last).to_bytes(3, "little")
+
+
+def test_a_frame_that_is_whole_needs_no_memory_for_its_window_and_others_are_refused() -> None:
+    length = 64 * KIB
+    into = memoryview(bytearray(length))
+
+    def decode(blocks: list[bytes]) -> None:
+        frame = frame_of(blocks, length)
+        BlockCoding().decode(CodedHead(Coder.ZSTD, 1, NO_BASE, len(frame)), frame, b"", into)
+
+    repeated = frame_block(1, length, is_last=True)
+    decode([repeated + b"7"])
+    assert into == b"7" * length
+    with pytest.raises(ProtocolViolation, match="too much memory"):
+        decode([frame_block(3, 8, is_last=True) + bytes(8)])
+    with pytest.raises(ProtocolViolation, match="does not end where it has to"):
+        decode([repeated])
+    with pytest.raises(ProtocolViolation, match="does not end where it has to"):
+        decode([repeated + b"7", repeated + b"7"])
+    with pytest.raises(ProtocolViolation, match="Data corruption"):
+        decode([frame_block(1, length - 1, is_last=True) + b"7"])
+
+
+def test_a_frame_of_many_short_blocks_is_refused_before_they_take_time() -> None:
+    length = 64 * KIB
+    empty = frame_block(0, 0, is_last=False)
+    frame = frame_of([empty] * 67 + [frame_block(1, length, is_last=True) + b"7"], length)
+    head = CodedHead(Coder.ZSTD, 1, NO_BASE, len(frame))
+    with pytest.raises(ProtocolViolation, match="very short pieces"):
+        BlockCoding().decode(head, frame, b"", memoryview(bytearray(length)))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.06, 0.2, 0.45])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_changes_are_listed_however_many_they_are(share: float, width: int) -> None:
+    """There are ways for few, for a tenth and for more; all of a slice may be at its end."""
+    drawn, count = numpy.random.default_rng(5), 130_001
+    base = drawn.integers(0, 256, count * width, dtype=numpy.uint8)
+    block = base.copy().view(f"<u{width}")
+    places = numpy.flatnonzero(drawn.random(count) < share)
+    block[places] += drawn.integers(1, 200, len(places)).astype(block.dtype)
+    block[-100:] += block.dtype.type(1)
+    coding, length = BlockCoding(), len(base)
+    coded = coding.encode(block.tobytes(), Coder.SPARSE, width, base=base.tobytes(), base_number=0)
+    assert read_head(coded[:HEAD_BYTES], length, bases=1).coder is Coder.SPARSE
+    assert decoded(coding, coded, base.tobytes(), length) == block.tobytes()
+    assert AsWritten(coded).block(length, base.tobytes()) == block.tobytes()
+
+
 @pytest.mark.parametrize("coder", CODERS)
 def test_a_bomb_takes_no_more_memory_than_two_blocks(coder: Coder) -> None:
     """Whatever comes in: planes of zeros, all changed, a frame that claims more."""
