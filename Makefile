@@ -121,7 +121,7 @@ manual: install ## Write again what of the documents is made of tables: docs/con
 	$(BIN)/python -m ckptd.control.manual > docs/control-api.md
 	$(BIN)/python -m tests.house.drawings
 
-sim: install ## Run simulated clusters: SEEDS=2000, SEED=38, PROFILE=copies, SCENARIO=all
+sim: install ## Run simulated clusters: SEEDS=2000, SEED=38, PROFILE=copies|coded|jobs|…, SCENARIO=all
 	@$(BIN)/python -m ckptd.cli.sim $(if $(SEEDS),--seeds '$(SEEDS)') $(if $(SEED),--seed '$(SEED)') $(if $(PROFILE),--profile '$(PROFILE)') $(if $(SCENARIO),--scenario '$(SCENARIO)')
 
 ablations: install ## Do without each safeguard; a seed has to miss it

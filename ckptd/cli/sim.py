@@ -21,22 +21,27 @@ from typing import Final
 from ckptd.errors import ExitCode
 from ckptd.sim.cases.case import Measure
 from ckptd.sim.cases.close_calls import draw_close_call
+from ckptd.sim.cases.coded import draw_neighbours
 from ckptd.sim.cases.named import CASES
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.fleet.drawing import draw_fleet
 from ckptd.sim.fleet.watched_fleet import WatchedFleet
 from ckptd.sim.script.chaos import draw_chaos
+from ckptd.sim.script.coding import draw_coded
 from ckptd.sim.script.drawing import draw_scenario
 from ckptd.sim.script.job_drawing import draw_jobs
 from ckptd.sim.script.rivaling import draw_rivals
 from ckptd.sim.script.scenario import Scenario
 
 USUAL: Final = "drawn"
+CODED: Final = "coded"
+"""The profile whose nodes code. Of each seed a cluster that is compared with itself as well."""
 PROFILES: Final[dict[str, Callable[[int], Scenario]]] = {
     USUAL: draw_scenario,
     "chaos": draw_chaos,
     "rivals": draw_rivals,
     "jobs": draw_jobs,
+    CODED: draw_coded,
 }
 """How seeds draw clusters, by name."""
 COPIES: Final = "copies"
@@ -105,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=(*PROFILES, COPIES),
         default=USUAL,
         help="how clusters are drawn; chaos: small ones in which nearly everything goes wrong;"
-        " copies: fleets that keep copies",
+        " copies: fleets that keep copies; coded: nodes that have the version before",
     )
     parser.add_argument("--node", metavar="NAME", help="with --story: of this node only")
     parser.add_argument(
@@ -160,6 +165,8 @@ def run_seed(seed: int, profile: str = USUAL) -> Outcome:
         cluster.run()
         if profile == USUAL:
             more_events = draw_close_call(seed).hold().event_count
+        elif profile == CODED:
+            more_events = draw_neighbours(seed).hold().event_count
     except Exception as error:  # noqa: BLE001 -- edge: a bug → what is printed
         problem = _tell(error)
     event_count = cluster.books.event_count + more_events
@@ -209,6 +216,8 @@ def _replay(seed: int, profile: str, *, story_lines: int, node: str | None) -> i
         if profile == USUAL:
             call = draw_close_call(seed).hold()
             print(f"close call, {call.scenario}: {call.seconds:.1f} s")
+        elif profile == CODED:
+            print(f"neighbours: {draw_neighbours(seed).hold().seconds:.1f} s")
     except Exception as error:  # noqa: BLE001 -- edge: a bug → what is printed
         problem = _tell(error)
     lines = [line for line in cluster.chronicle.lines if node in {None, line.split()[1]}]

@@ -31,6 +31,7 @@ from ckptd.sim.check.contents import Contents
 from ckptd.sim.check.endings import Endings
 from ckptd.sim.check.outcomes import PATIENCE_NS, SLACK, Ideal, Work, check_end, check_waiting
 from ckptd.sim.check.phases import PhasesInOrder
+from ckptd.sim.check.plain_bytes import PlainBytes
 from ckptd.sim.check.reading import NeededFirst
 from ckptd.sim.check.reuse import Reuse
 from ckptd.sim.check.summary import NodeReport, RecoveryReport, Report
@@ -46,6 +47,7 @@ from ckptd.sim.world.disk import Disk
 from ckptd.sim.world.layouts import JoinedVersion, SavedVersion
 from ckptd.sim.world.network import Network
 from ckptd.sim.world.virtual_time import World
+from ckptd.traffic.coding_time import CodingTime
 
 FOREVER_NS: Final = 30 * 24 * 3600 * SECOND
 
@@ -163,6 +165,7 @@ class Cluster:
         in_trouble = {fault.node for fault in scenario.faults if isinstance(fault, Trouble)}
         checks: list[Check] = [
             Verification(),
+            PlainBytes(),
             Stillness(),
             UrgentFirst(),
             PhasesInOrder(),
@@ -208,6 +211,8 @@ class Cluster:
             latency_ns=plan.latency_ns,
         )
         self.network.ports[plan.name].serves_by_class = plan.serves_by_class
+        if plan.processors is not None:
+            self.network.ports[plan.name].processors = plan.processors
         node = self.nodes[plan.name] = Node(
             plan.name,
             world=self.world,
@@ -219,6 +224,8 @@ class Cluster:
             options=self.scenario.options,
         )
         node.server.bad_share, node.server.ruse = plan.bad_share, plan.ruse
+        if plan.processors is not None and plan.processors.coding_cores:
+            node.server.coding_time = CodingTime(plan.processors.coding_cores)
         node.server.joints, node.server.announces = self._joints, plan.announces
         node.path_count = plan.path_count
         self._servers.update(dict.fromkeys(node.paths, node.server))

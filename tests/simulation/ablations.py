@@ -34,21 +34,34 @@ from ckptd.core.state.step import NodeHandler, Step
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import CheckpointName, NodeId, Version
+from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
 from ckptd.model.shards import split_shard
 from ckptd.model.words import Criticality
+from ckptd.sim.cases.case import Case
 from ckptd.sim.cases.close_calls import draw_close_call
+from ckptd.sim.cases.coded import draw_neighbours
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.node.node import Node
+from ckptd.sim.node.simulated_coding import SimulatedCoding
+from ckptd.sim.node.source_side import Server
+from ckptd.sim.script.coding import draw_coded
 from ckptd.sim.script.drawing import draw_scenario
 from ckptd.sim.script.job_drawing import draw_jobs
 from ckptd.sim.script.scenario import Scenario
+from ckptd.traffic.coding_choice import CodingChoice
 from tests.simulation.fleet_ablations import FLEET_ABLATIONS, FleetAblation
 
 NEVER_NS: Final = 24 * 3600 * SECOND
 
 SEEDS_MAX: Final = 1000
 """One of so many seeds has to miss a safeguard."""
+
+
+_COMPARED: Final[dict[Callable[[int], Scenario], Callable[[int], Case]]] = {
+    draw_scenario: draw_close_call,
+    draw_coded: draw_neighbours,
+}
+"""What is measured besides, with the same seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +73,7 @@ class Ablation:
         seeds: Some that miss it.
         problem: What is said where it is missed.
         numbers: Options that switch it off, ``group.name``.
-        rules: What is put in the place of which function of the core, or of the simulator.
+        rules: What is put in the place of which function of the core, the simulator or traffic.
         draw: Which clusters miss it.
     """
 
@@ -76,8 +89,8 @@ class Ablation:
         with self._in_force():
             try:
                 Cluster(self._without(self.draw(seed))).run()
-                if self.draw is draw_scenario:
-                    case = draw_close_call(seed)
+                if self.draw in _COMPARED:
+                    case = _COMPARED[self.draw](seed)
                     replace(case, scenario=self._without(case.scenario)).hold()
             except AssertionError as failed:
                 return str(failed)
@@ -87,7 +100,7 @@ class Ablation:
     def _in_force(self) -> Iterator[None]:
         with ExitStack() as stack:
             for name, rule in self.rules.items():
-                room = "" if name.startswith("sim.") else "core."
+                room = "" if name.startswith(("sim.", "traffic.")) else "core."
                 stack.enter_context(mock.patch(f"ckptd.{room}{name}", rule))
             yield
 
@@ -200,6 +213,15 @@ def _newest_shard_here(node: Node, job: CheckpointName) -> Version | None:
     shards = (version for version, _ in node.places.values())
     splits = ((version.version, split_shard(version.checkpoint)) for version in shards)
     return max((version for version, split in splits if split and split[0] == job), default=None)
+
+
+def _coded_if_it_codes(choice: CodingChoice, size_bytes: int, *, now: int) -> bool:
+    del size_bytes, now
+    return choice._source.codes
+
+
+def _held_base(node: Server | SimulatedCoding, base: Digest, block: int) -> bool:
+    return block in node.held_blocks(base)
 
 
 ABLATIONS: Final = (
@@ -355,6 +377,27 @@ ABLATIONS: Final = (
         rules={"stages.claims_on_content.as_chosen": _as_it_is},
     ),
     Ablation("lanes without work are closed", (1, 3), "has been idle", {"lanes.idle_ns": NEVER_NS}),
+    Ablation(
+        "coded blocks where they are faster",
+        (36, 37),
+        "time of blocks as they are",
+        rules={"traffic.coding_choice.CodingChoice.is_coded": _coded_if_it_codes},
+        draw=draw_coded,
+    ),
+    Ablation(
+        "who decodes hashes the base",
+        (18, 35),
+        "is honest and",
+        rules={"sim.node.simulated_coding.SimulatedCoding.reads_base": _held_base},
+        draw=draw_coded,
+    ),
+    Ablation(
+        "who codes hashes the base",
+        (52, 25),
+        "is honest and",
+        rules={"sim.node.source_side.Server.reads_base": _held_base},
+        draw=draw_coded,
+    ),
     Ablation(
         "local orders are tried again", (25,), "has not ended", {"commits.retry_ns": NEVER_NS}
     ),

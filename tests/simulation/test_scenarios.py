@@ -31,6 +31,8 @@ REACHED = (
     "lazy",
     "phased",
     "phased, one slow",
+    "coded",
+    "coded, busy",
 )
 
 MISSED = ("… where some sources have a part",)

@@ -27,6 +27,7 @@ from ckptd.sim.cases.case import (
     took_s,
 )
 from ckptd.sim.cases.choosing import chosen
+from ckptd.sim.cases.coded import busy, slow_link
 from ckptd.sim.cases.lazy import lazy
 from ckptd.sim.cases.phased import phased, unequal
 from ckptd.sim.cases.predicting import predicted
@@ -370,6 +371,8 @@ CASES: Final[dict[str, Callable[[int], Case]]] = {
     "lazy": lazy,
     "phased": phased,
     "phased, one slow": unequal,
+    "coded": slow_link,
+    "coded, busy": busy,
     "swarm": swarm,
     "herd": herd,
 }

@@ -180,8 +180,8 @@ class Ideal:
             taken_s = disk_bytes / receiver.disk.rate_bytes_per_s
             for size_bytes, holders in self._pieces(receiver, version, blocks):
                 shares = [self._path_rate(holder, port) for holder in holders]
-                taken_s += size_bytes / min(sum(shares), port.ingress.rate_bytes_per_s)
-                egress_s += size_bytes / sum(holder.egress.rate_bytes_per_s for holder in holders)
+                taken_s += size_bytes / min(sum(shares), port.taken_bytes_per_s)
+                egress_s += size_bytes / sum(holder.sent_bytes_per_s for holder in holders)
             receiver_s[receiver.name] += taken_s
         return max([egress_s, *receiver_s.values()])
 
@@ -201,5 +201,5 @@ class Ideal:
                 yield version.run_bytes(start, end), holders
 
     def _path_rate(self, holder: Port, receiver: Port) -> float:
-        rate = min(holder.egress.rate_bytes_per_s, holder.serving_bytes_per_s)
-        return min(rate, receiver.ingress.rate_bytes_per_s)
+        rate = min(holder.sent_bytes_per_s, holder.serving_bytes_per_s)
+        return min(rate, receiver.taken_bytes_per_s)

@@ -27,6 +27,7 @@ from ckptd.model.ids import (
 from ckptd.model.shards import split_shard
 from ckptd.model.unit_choice import Choice
 from ckptd.sim.node.shelf import Shelf
+from ckptd.sim.node.simulated_coding import SimulatedCoding
 from ckptd.sim.node.simulated_runner import SimulatedRunner, Surroundings, UsualLane
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
@@ -186,6 +187,11 @@ class Node:
     def lanes(self) -> tuple[UsualLane, ...]:
         """The lanes it has open."""
         return tuple(self._runner.lanes.values())
+
+    @property
+    def coding(self) -> SimulatedCoding:
+        """How blocks came in this life."""
+        return self._runner.coding
 
     def lane(self, name: LaneId) -> UsualLane | None:
         """Return an open lane."""

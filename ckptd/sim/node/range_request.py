@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ckptd.core.effects import FetchRange
-from ckptd.model.words import Urgency
+from ckptd.model.ids import Digest
+from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.world.mishaps import Mishap
+from ckptd.sim.world.processors import Body
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +29,10 @@ class RangeRequest:
         is_admitted: The source has taken it on.
         mishap: What goes wrong with the answer once ``sent_bytes`` of it have come.
         is_spoiled: A block of it was wrong; nothing more of it is taken.
+        bases: Versions that its blocks may be differences from; ``None``: it is asked for as it is.
+        body: What it is on its way.
+        asked_ns: When it was asked for.
+        is_base_lost: A block of a base is not what it was; nothing more of it is taken.
     """
 
     order: FetchRange
@@ -41,3 +47,14 @@ class RangeRequest:
     is_admitted: bool = False
     mishap: Mishap | None = None
     is_spoiled: bool = False
+    bases: tuple[Digest, ...] | None = None
+    body: Body | None = None
+    asked_ns: int = 0
+    is_base_lost: bool = False
+
+    @property
+    def given_up_as(self) -> RangeOutcome | None:
+        """How it ends, as nothing more of it is taken; ``None``: what comes is taken."""
+        if self.is_spoiled:
+            return RangeOutcome.SPOILED
+        return RangeOutcome.CLOSED if self.is_base_lost else None

@@ -17,11 +17,13 @@ from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import LaneId, NodeId
 from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.sim.node.range_request import RangeRequest
+from ckptd.sim.node.simulated_coding import SimulatedCoding, body_of
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.world.disk import FULL
 from ckptd.sim.world.mishaps import Mishap, Mishaps
 from ckptd.sim.world.network import BodyFlow, Network
+from ckptd.sim.world.processors import Body
 from ckptd.sim.world.virtual_time import World
 from ckptd.traffic.workload import RETRY_AFTER_S
 
@@ -56,6 +58,7 @@ class SimulatedLane:
         report: Takes the events.
         delivered: Called with blocks that were taken, and which of them were bad.
         mishaps: What goes wrong at the receiver.
+        coding: Knows which ranges are asked for coded, and looks at bases.
 
     Attributes:
         name: Its name.
@@ -73,6 +76,7 @@ class SimulatedLane:
         report: Reporting,
         delivered: Delivered,
         mishaps: Mishaps,
+        coding: SimulatedCoding,
     ) -> None:
         self.name = name
         self._world = world
@@ -82,6 +86,8 @@ class SimulatedLane:
         self._report = report
         self._delivered = delivered
         self._mishaps = mishaps
+        self._coding = coding
+        self._body_end_ns = world.now
         self.heard_ns: int | None = None
         self.held_up_ns: int | None = None
         self._requests: deque[RangeRequest] = deque()
@@ -117,7 +123,17 @@ class SimulatedLane:
         """Ask for a range; before the connection is up it waits for that."""
         urgency = Urgency.of(order.criticality, is_background=staging.request.is_background)
         size_bytes, start = staging.known_version().run_bytes(*order.blocks), order.blocks.start
-        request = RangeRequest(order, staging, size_bytes, urgency, start, size_bytes)
+        bases = self._coding.ask(order, self._server, staging.known_version())
+        request = RangeRequest(
+            order,
+            staging,
+            size_bytes,
+            urgency,
+            start,
+            size_bytes,
+            bases=bases,
+            asked_ns=self._world.now,
+        )
         self._requests.append(request)
         if self._is_over:
             self._world.after(0, self._end_all, RangeOutcome.DISCONNECTED, None)
@@ -146,10 +162,10 @@ class SimulatedLane:
         reports: list[Event] = [] if progress is None else [progress]
         if self._requests and (has_body or outcome is RangeOutcome.MISBEHAVED):
             first = self._requests.popleft()
-            is_spoiled = first.is_spoiled
-            outcome = RangeOutcome.SPOILED if is_spoiled else outcome
+            is_given_up = first.is_spoiled or first.is_base_lost
+            outcome = RangeOutcome.SPOILED if first.is_spoiled else outcome
             reports.append(RangeEnded(first.order.transfer, outcome, refusal=refusal))
-            outcome = RangeOutcome.CLOSED if is_spoiled else RangeOutcome.DISCONNECTED
+            outcome = RangeOutcome.CLOSED if is_given_up else RangeOutcome.DISCONNECTED
         if reports:
             self._report(*reports)
         self._end_all(outcome, None)
@@ -171,8 +187,8 @@ class SimulatedLane:
         current = self._current
         if current is not None and current.staging.refusal is not None:
             self.fail(RangeOutcome.STORE_FAILED, current.staging.refusal)
-        elif current is not None and current.is_spoiled:
-            self.fail(RangeOutcome.SPOILED)
+        elif current is not None and (outcome := current.given_up_as) is not None:
+            self.fail(outcome)
 
     # The connection
 
@@ -272,6 +288,8 @@ class SimulatedLane:
         workload = server.workloads[request.urgency]
         outcome = server.answer(request.order.digest, request.order.blocks)
         if outcome is None:
+            request.body = self._body_of(request)
+            request.sent_bytes = request.body.size_bytes
             outcome = self._draw_mishap(request)
         if outcome is None and not workload.admits(request.size_bytes):
             outcome = RangeOutcome.BUSY
@@ -280,11 +298,20 @@ class SimulatedLane:
             request.is_admitted = True
             workload.begin(request.size_bytes, now=self._world.now)
             request.load_bytes = server.load_bytes
+            assert request.body is not None, "it is sent"
+            self._network.carry(self._flow, request.body)
             self._network.start(self._flow, request.sent_bytes, request.urgency)
             self.look_at_staging()
             return
         retry_after_ns = BUSY_NS if outcome is RangeOutcome.BUSY else 0
         self._finish(request, None, RangeEnded(request.order.transfer, outcome, retry_after_ns))
+
+    def _body_of(self, request: RangeRequest) -> Body:
+        """Return what the source sends."""
+        server, version = self._server, request.staging.known_version()
+        processors = self._flow.source.processors
+        run, bases = request.order.blocks, request.bases
+        return body_of(server, run, version, bases, processors, now=self._world.now)
 
     def _draw_mishap(self, request: RangeRequest) -> RangeOutcome | None:
         """Draw what goes wrong with an answer; a refusal is returned, the rest comes later."""
@@ -294,7 +321,7 @@ class SimulatedLane:
         if mishap is None or mishap.refusal is not None:
             return None if mishap is None else mishap.refusal
         request.mishap = mishap
-        request.sent_bytes = 1 + self._mishaps.below(request.size_bytes)
+        request.sent_bytes = 1 + self._mishaps.below(request.sent_bytes)
         return None
 
     def _go_wrong(self, mishap: Mishap) -> None:
@@ -324,11 +351,14 @@ class SimulatedLane:
                 self._report(progress)
             self.fail(RangeOutcome.STORE_FAILED, request.staging.refusal)
             return
-        if request.is_spoiled:
+        if (outcome := request.given_up_as) is not None:
             if progress is not None:
                 self._report(progress)
-            self.fail(RangeOutcome.SPOILED)
+            self.fail(outcome)
             return
+        began_ns = max(self._body_end_ns, request.asked_ns)
+        self._body_end_ns = self._world.now
+        self._coding.note(request, self._server, began_ns=began_ns)
         self._finish(request, progress, RangeEnded(request.order.transfer, RangeOutcome.DELIVERED))
 
     def _finish(
@@ -368,9 +398,10 @@ class SimulatedLane:
     def _take(self) -> RangeProgressed | None:
         """Take the blocks that are whole by now; say so if anything came."""
         request = self._current
-        if request is None or request.is_spoiled:
+        if request is None or request.body is None or request.given_up_as is not None:
             return None
-        received = request.sent_bytes - self._flow.left_bytes(self._world.now)
+        came_bytes = request.sent_bytes - self._flow.left_bytes(self._world.now)
+        received = request.body.received_bytes(came_bytes)
         if received <= request.reported_bytes:
             return None
         request.reported_bytes, self.heard_ns = received, self._world.now
@@ -378,12 +409,19 @@ class SimulatedLane:
         start = request.next_block
         end = min(version.block_after(order.blocks.start, received), order.blocks.end)
         bad: tuple[int, ...] = ()
+        lost = self._coding.lost_among(request, start, end)
+        if lost is not None:
+            end, received = lost, request.body.end_of(lost - order.blocks.start)
+            request.is_base_lost, request.reported_bytes = True, received
         if end > start:
-            bad = self._server.bad_among(order.digest, start, end)
+            sent_wrongly = self._server.bad_among(order.digest, start, end)
+            wrong = self._coding.wrong_among(request, start, end)
+            bad = tuple(sorted({*sent_wrongly, *wrong})) if wrong else sent_wrongly
             if bad:
                 end, received = self._spoiled_at(request, bad[0], end)
                 bad = tuple(block for block in bad if block < end)
-                request.is_spoiled, request.reported_bytes = True, received
+                request.is_spoiled, request.is_base_lost = True, False
+                request.reported_bytes = received
             self._has_taken = True
             request.next_block = end
             run = BlockRun(start, end)

@@ -55,6 +55,7 @@ from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import OWN_DISKS, Digest, LaneId, NeedId, NodeId, PathId, RecoveryId
 from ckptd.model.words import Confirmation, Criticality, RivalVerdict
 from ckptd.sim.node.shelf import Shelf
+from ckptd.sim.node.simulated_coding import SimulatedCoding
 from ckptd.sim.node.simulated_disk_lane import SimulatedDiskLane
 from ckptd.sim.node.simulated_lane import Delivered, SimulatedLane
 from ckptd.sim.node.simulated_manifests import JOURNAL_NS, SimulatedManifests
@@ -127,6 +128,7 @@ class SimulatedRunner:
         lanes: The open ones.
         lane_count: How many were opened.
         request_count: How many ranges were asked for.
+        coding: Knows how blocks came.
     """
 
     def __init__(self, node: NodeId, around: Surroundings, *, is_swarming: bool) -> None:
@@ -137,6 +139,8 @@ class SimulatedRunner:
         self._node = node
         self._around = around
         self._server = around.servers[node]
+        processors = around.network.ports[node].processors
+        self.coding = SimulatedCoding(around.world, processors, self._server, around.places)
         self._is_swarming = is_swarming
         self._is_stopped = False
         self._was_any_full = False
@@ -233,6 +237,7 @@ class SimulatedRunner:
                 self._report,
                 around.delivered,
                 self._server.mishaps,
+                self.coding,
             )
             self.lane_count += 1
         self.request_count += order.source != OWN_DISKS

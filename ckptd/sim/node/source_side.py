@@ -12,6 +12,7 @@ from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
 from ckptd.model.words import Confirmation, RangeOutcome, Urgency
 from ckptd.sim.world.layouts import JoinedVersion, SavedVersion
 from ckptd.sim.world.mishaps import Mishap, Mishaps
+from ckptd.traffic.coding_time import CodingTime
 from ckptd.traffic.workload import Workload
 
 
@@ -51,6 +52,7 @@ class Server:
         load_bytes: What it was asked for and has not sent.
         workloads: Decide which bodies of each class it takes on.
         mishaps: What goes wrong of all it does.
+        coding_time: What it may spend on coding; ``None``: it does not code.
         joints: What nodes joined of shards, by its identity; who asks for it asks for the shards.
         announces: Versions of jobs that it says it recovers, and does not.
         on_changed: Called when it has something else to say about what it holds.
@@ -70,6 +72,7 @@ class Server:
         self.memory_bad_share = 0.0
         self.load_bytes = 0
         self.workloads = {urgency: Workload() for urgency in Urgency}
+        self.coding_time: CodingTime | None = None
         self.joints: dict[Digest, JoinedVersion] = {}
         self.announces: tuple[tuple[CheckpointName, Version], ...] = ()
         self.on_changed: Callable[[], None] = lambda: None
@@ -169,6 +172,22 @@ class Server:
         if held is None or not BlockSet((run,)).issubset(held[1]):
             return RangeOutcome.NOT_HELD
         return None
+
+    def claims_version(self, digest: Digest) -> bool:
+        """Return whether it says that it has something of a version."""
+        return digest in self._claimed
+
+    def reads_base(self, digest: Digest, block: int) -> bool:
+        """Return whether a block is here that others are differences from; it is hashed again."""
+        return block in self.held_blocks(digest) and self.is_right(digest, block)
+
+    def held_blocks(self, digest: Digest) -> BlockSet:
+        """Return the blocks of a version that it thinks to have."""
+        return self._held[digest][1] if digest in self._held else BlockSet()
+
+    def is_right(self, digest: Digest, block: int) -> bool:
+        """Return whether a block on its disks is what it should be."""
+        return not self.spoiled(digest, BlockSet.of_run(BlockRun(block, block + 1)))
 
     def mishap(self) -> Mishap | None:
         """Draw what happens to an answer that it begins; ``None`` if nothing does."""

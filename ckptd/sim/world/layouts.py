@@ -61,6 +61,8 @@ class SavedVersion:
         classes: Those of each criticality.
         optional: Those of optional units.
         zeros: Those that consist of zeros.
+        shares: Of their length that its blocks have as differences from those of another version,
+            which is laid out alike.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class SavedVersion:
             criticality: space.of_criticality(criticality) for criticality in Criticality
         }
         self.optional = space.optional_blocks()
+        self.shares: dict[Digest, float] = {}
         self._starts = [space.block_start(block) for block in range(space.block_count + 1)]
 
     def alike(self, content: str, *, ahead: int = 0) -> SavedVersion:
@@ -127,6 +130,16 @@ class SavedVersion:
             for index in range(len(self.space.manifest.units))
         ]
         return self._laid_out(counts, content, ahead)
+
+    def before(self, share: float) -> SavedVersion:
+        """Return the version before this one, from which its blocks differ little.
+
+        Args:
+            share: Of their length that they have as differences from it.
+        """
+        older = self.alike("~before", ahead=-1)
+        self.shares[older.digest] = share
+        return older
 
     def in_phases(self, phases: Sequence[int]) -> SavedVersion:
         """Return the same version, with units in phases.

@@ -18,6 +18,7 @@ from ckptd.limits import SECOND
 from ckptd.model.ids import NodeId
 from ckptd.model.words import Urgency
 from ckptd.sim.world.fairness import Pipe, Share, connected, work_out
+from ckptd.sim.world.processors import Body, Processors
 from ckptd.sim.world.virtual_time import World
 
 _ROUNDING_BYTES: Final = 1e-3
@@ -37,6 +38,8 @@ class Port:
         serves_by_class: It sends what is more urgent first.
         planned: Egress, ingress and serving rate as they were in the beginning.
         is_serving: Its daemon sends bodies.
+        processors: What moves its bytes.
+        moving_count: So many bodies leave or enter it.
         silences: How many reasons there are why no packet leaves or enters.
         settled_bytes: Body bytes that left it and arrived, as far as they were added up.
     """
@@ -60,8 +63,27 @@ class Port:
         self.serves_by_class = True
         self.planned = (egress.rate_bytes_per_s, ingress.rate_bytes_per_s, serving_bytes_per_s)
         self.is_serving = True
+        self.processors = Processors(coding_cores=0, asks=False)
+        self.moving_count = 0
         self.silences = 0
         self.settled_bytes = 0.0
+
+    @property
+    def is_bounded(self) -> bool:
+        """Its processors bound what moves."""
+        return not math.isinf(self.processors.cores)
+
+    @property
+    def sent_bytes_per_s(self) -> float:
+        """How fast blocks leave it at most that are not coded."""
+        processors = self.processors
+        return min(self.egress.rate_bytes_per_s, processors.cores * processors.sending_bytes_per_s)
+
+    @property
+    def taken_bytes_per_s(self) -> float:
+        """How fast it takes such blocks at most."""
+        processors = self.processors
+        return min(self.ingress.rate_bytes_per_s, processors.cores * processors.taking_bytes_per_s)
 
     def flows(self) -> list[BodyFlow]:
         """Return the flows that leave or enter it."""
@@ -78,6 +100,8 @@ class BodyFlow(Share):
         on_arrived: Called when the stretch that was asked for has arrived.
         is_held_up: The receiver takes nothing at the moment.
         is_running: There is something to move.
+        sent_per_core: How many bytes of it a core of its source sends in a second …
+        taken_per_core: … and one of its receiver takes.
     """
 
     __slots__ = (
@@ -89,7 +113,9 @@ class BodyFlow(Share):
         "on_arrived",
         "rate_bytes_per_s",
         "receiver",
+        "sent_per_core",
         "source",
+        "taken_per_core",
         "target_bytes",
     )
 
@@ -100,6 +126,7 @@ class BodyFlow(Share):
         self.on_arrived = on_arrived
         self.is_held_up = False
         self.is_running = False
+        self.sent_per_core = self.taken_per_core = math.inf
         self.arrived_bytes = 0.0
         self.target_bytes = 0.0
         self.rate_bytes_per_s = 0.0
@@ -250,6 +277,14 @@ class Network:
         self.refresh(flow)
         self._touch(flow.egress, flow.ingress)
 
+    def carry(self, flow: BodyFlow, body: Body) -> None:
+        """Let what is asked of a flow next be a body, which takes so much of processors."""
+        sent = flow.source.processors.sends(body)
+        taken = flow.receiver.processors.takes(body)
+        if (sent, taken) != (flow.sent_per_core, flow.taken_per_core):
+            flow.sent_per_core, flow.taken_per_core = sent, taken
+            self.refresh(flow)
+
     def stop(self, flow: BodyFlow) -> None:
         """Let nothing more flow."""
         if not flow.is_running:
@@ -278,6 +313,10 @@ class Network:
             line = min(flow.egress.rate_bytes_per_s, flow.ingress.rate_bytes_per_s)
             limit = min(limit, line * factor)
         limit = min(limit / max(self._running[path], 1), source.flow_bytes_per_s)
+        if source.is_bounded or receiver.is_bounded:
+            sent = flow.sent_per_core * source.processors.core_share(source.moving_count)
+            taken = flow.taken_per_core * receiver.processors.core_share(receiver.moving_count)
+            limit = min(limit, sent, taken)
         if limit != flow.limit_bytes_per_s:
             flow.limit_bytes_per_s = limit
             if flow.is_running:
@@ -289,6 +328,10 @@ class Network:
         self._running[path] += change
         if self._running[path] + (change < 0) > 1:
             self._refresh_between(*path)
+        for port in (flow.source, flow.receiver):
+            port.moving_count += change
+            if port.is_bounded:
+                self._refresh_all(port.node)
 
     def _refresh_between(self, one: NodeId, other: NodeId) -> None:
         for flow in self.ports[one].flows():

@@ -7,10 +7,11 @@ import pytest
 
 from ckptd.core.effects import FetchRange
 from ckptd.core.events import Event, RangeEnded, RangeProgressed, RecoveryRequested
-from ckptd.limits import MIB, MS
-from ckptd.model.blocks import BlockRun
-from ckptd.model.ids import LaneId, NodeId, RecoveryId, TransferId
+from ckptd.limits import MIB, MS, SECOND
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.ids import Digest, LaneId, NodeId, RecoveryId, TransferId
 from ckptd.model.words import Criticality, RangeOutcome, Urgency
+from ckptd.sim.node.simulated_coding import SimulatedCoding
 from ckptd.sim.node.simulated_lane import BUSY_NS, CLOSE_NS, SimulatedLane
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
@@ -18,7 +19,10 @@ from ckptd.sim.world.disk import FULL, Disk
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 from ckptd.sim.world.mishaps import Mishaps
 from ckptd.sim.world.network import Network
+from ckptd.sim.world.processors import NO_BASE_SHARE, Processors
 from ckptd.sim.world.virtual_time import World
+from ckptd.traffic.coding_choice import MEASURED_BYTES_MIN, BodyNote, CodingSource
+from ckptd.traffic.coding_time import CodingTime
 from ckptd.traffic.workload import BODIES_MIN
 
 SOURCE, RECEIVER = NodeId("s"), NodeId("r")
@@ -52,6 +56,9 @@ class Line:
         self.staging.open()
         self.events: list[tuple[int, Event]] = []
         self.delivered: list[tuple[BlockRun, tuple[int, ...]]] = []
+        self.own_server = Server(RECEIVER, Random(0), self.own_mishaps)
+        self.places: dict[Digest, tuple[SavedVersion, BlockSet]] = {}
+        self.coding = SimulatedCoding(self.world, Processors(), self.own_server, self.places)
 
     @cached_property
     def lane(self) -> SimulatedLane:
@@ -65,6 +72,7 @@ class Line:
             lambda *events: self.events.extend((self.world.now // MS, each) for each in events),
             lambda _, run, bad: self.delivered.append((run, bad)),
             self.own_mishaps,
+            self.coding,
         )
 
     def ask(
@@ -80,6 +88,18 @@ class Line:
             criticality,
         )
         self.lane.request(order, self.staging)
+
+    def code(self, share: float) -> SavedVersion:
+        """Let both ends have the version before, and the source say that it codes."""
+        older = VERSION.before(share)
+        self.server.hold(older, older.blocks)
+        self.own_server.hold(older, older.blocks)
+        self.places[older.digest] = (older, older.blocks)
+        self.server.coding_time = CodingTime(8)
+        source = self.coding._sources[SOURCE] = CodingSource(codes=True, is_warm=True)
+        known = BodyNote(False, True, MEASURED_BYTES_MIN, MEASURED_BYTES_MIN, SECOND)
+        source.plain.note(known)
+        return older
 
     def run(self, until_ms: int) -> None:
         while self.world.step(until=until_ms * MS):
@@ -335,3 +355,66 @@ def test_a_connection_is_refused_when_things_go_wrong_there(line: Line) -> None:
     assert [event for _, event in line.events] == [
         RangeEnded(TransferId(1), RangeOutcome.UNREACHABLE)
     ]
+
+
+def test_coded_blocks_take_less_time_and_count_by_their_length(line: Line) -> None:
+    line.code(1 / 8)
+    line.ask(1, 0, 10)
+    line.run(1000)
+    assert line.events == [
+        (32, RangeProgressed(TransferId(1), 10 * MIB, 10, (), 10 * MIB)),
+        (32, RangeEnded(TransferId(1), RangeOutcome.DELIVERED)),
+    ]
+    assert (line.coding.coded_bytes, line.coding.sent_bytes) == (10 * MIB, 10 * MIB // 8)
+
+
+def test_what_came_of_a_coded_range_is_what_of_it_is_whole_and_what_came_of_the_next(
+    line: Line,
+) -> None:
+    line.code(1 / 2)
+    line.ask(1, 0, 10)
+    line.run(20 + 25)
+    line.lane.progress()
+    [(_, event)] = line.events
+    assert event == RangeProgressed(TransferId(1), 5 * MIB, 5, (), 10 * MIB)
+
+
+def test_a_rotten_base_of_the_receiver_ends_a_lane_and_blames_nobody(line: Line) -> None:
+    older = line.code(1 / 8)
+    line.own_server.rot(older.digest, BlockSet(((4, 5),)))
+    line.ask(1, 0, 10)
+    line.ask(2, 20, 22)
+    line.run(1000)
+    assert line.events == [
+        (32, RangeProgressed(TransferId(1), 4 * MIB + MIB // 8, 4, (), 12 * MIB)),
+        (32, RangeEnded(TransferId(1), RangeOutcome.CLOSED)),
+        (32, RangeEnded(TransferId(2), RangeOutcome.CLOSED)),
+    ]
+    assert line.delivered == [(BlockRun(0, 4), ())]
+
+
+def test_a_block_whose_base_is_rotten_at_the_source_comes_as_it_is(line: Line) -> None:
+    older = line.code(1 / 8)
+    line.server.rot(older.digest, BlockSet(((4, 5),)))
+    line.ask(1, 0, 10)
+    line.run(1000)
+    assert line.delivered == [(BlockRun(0, 10), ())]
+    assert line.coding.sent_bytes == 9 * MIB // 8 + int(MIB * NO_BASE_SHARE)
+
+
+def test_a_lie_is_one_whether_or_not_it_is_coded(line: Line) -> None:
+    line.code(1 / 8)
+    line.server.bad_share = 1.0
+    line.ask(1, 0, 10)
+    line.run(1000)
+    assert line.delivered == [(BlockRun(0, 1), (0,))]
+    assert line.ends == [(32, 1, RangeOutcome.SPOILED)]
+
+
+def test_who_has_no_time_for_coding_sends_blocks_as_they_are(line: Line) -> None:
+    line.code(1 / 8)
+    line.server.coding_time = CodingTime(0)
+    line.ask(1, 0, 10)
+    line.run(1000)
+    assert line.ends == [(120, 1, RangeOutcome.DELIVERED)]
+    assert (line.coding.coded_bytes, line.coding.sent_bytes) == (10 * MIB, 10 * MIB)
