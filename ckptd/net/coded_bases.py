@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -17,6 +18,13 @@ class BaseLost(Exception):
     """A block of a base is not here any more, or not what it was."""
 
 
+class BaseReading(Protocol):
+    """Reads blocks of a base, for whom somebody else finds out whether they are right."""
+
+    def read(self, place: BlockPlace, into: memoryview) -> bool:
+        """Read a block; return whether it is here. Blocks."""
+
+
 class Base(Protocol):
     """A version that the receiver has, too."""
 
@@ -30,6 +38,9 @@ class Base(Protocol):
 
     def read(self, place: BlockPlace, into: memoryview) -> bool:
         """Read a block of it; return whether it is here, and right. Blocks."""
+
+    def reading(self) -> AbstractContextManager[BaseReading]:
+        """Return what reads blocks of it one after another, for one thread."""
 
 
 @dataclass(frozen=True, slots=True)

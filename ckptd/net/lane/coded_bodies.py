@@ -1,12 +1,14 @@
 """Coded blocks as they come: taken off a connection one by one, and decoded.
 
 What a part of the body may have is known before it is read, from its block. A block that
-decodes to something wrong is the source's fault: the base was hashed before it was used.
+decodes to something wrong is the source's fault if the base here is right, which is looked at then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Final
 
 from ckptd.buffers import page_buffer
 from ckptd.coding.block_coding import BlockCoding
@@ -16,8 +18,10 @@ from ckptd.model.base_places import BasePlaces
 from ckptd.model.ids import Digest
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.words import Coder
-from ckptd.net.coded_bases import Base, BaseLost
+from ckptd.net.coded_bases import Base, BaseLost, BaseReading
 from ckptd.wire.body_parts import LAST_PART, LINE_BYTES_MAX, PART_END, parse_part_line
+
+_LOST: Final = "a base is not here any more, or not what it was"
 
 
 class CodedBodies:
@@ -43,6 +47,9 @@ class CodedBodies:
         self._for_base = memoryview(b"")
         self._space: AddressSpace | None = None
         self._places: dict[Digest, BasePlaces] = {}  # of that space
+        self._open = ExitStack()
+        self._readings: dict[Digest, BaseReading] = {}  # of one body
+        self._used: dict[int, tuple[Base, BlockPlace]] = {}  # by block, of one body
 
     def block(
         self,
@@ -89,6 +96,29 @@ class CodedBodies:
         if self._exactly(len(LAST_PART)) != LAST_PART:
             raise ProtocolViolation("coded blocks", "go on behind the last one")
 
+    def let_go(self) -> None:
+        """Close what was opened for a body, wherever it ended."""
+        self._open.close()
+        self._readings.clear()
+        self._used.clear()
+
+    def check_bases(self, blocks: Sequence[int]) -> None:
+        """Look whether the bases are right of blocks that came out wrong. Blocks.
+
+        Raises:
+            BaseLost: One is not.
+        """
+        for block in blocks:
+            if block in self._used:
+                base, there = self._used[block]
+                if not base.read(there, self._memory_for_base(there.size_bytes)):
+                    raise BaseLost(_LOST)
+
+    def _memory_for_base(self, size_bytes: int) -> memoryview:
+        if len(self._for_base) < size_bytes:
+            self._for_base = page_buffer(size_bytes)
+        return self._for_base[:size_bytes]
+
     def _room_for(self, coded_bytes: int, block_bytes: int) -> memoryview:
         """Return memory for what comes: as much as it takes, seldom a new one."""
         if len(self._for_coded) < coded_bytes:
@@ -107,11 +137,13 @@ class CodedBodies:
         there = places.of(place)
         if there is None:
             raise ProtocolViolation("coded block", "has a base in which nothing lies there")
-        if len(self._for_base) < place.size_bytes:
-            self._for_base = page_buffer(place.size_bytes)
-        into = self._for_base[: place.size_bytes]
-        if not base.read(there, into):
-            raise BaseLost("a base is not here any more, or not what it was")
+        reading = self._readings.get(base.digest)
+        if reading is None:
+            reading = self._readings[base.digest] = self._open.enter_context(base.reading())
+        into = self._memory_for_base(place.size_bytes)
+        if not reading.read(there, into):
+            raise BaseLost(_LOST)
+        self._used[place.block] = (base, there)
         return into
 
     def _line(self) -> bytes:

@@ -12,7 +12,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -193,6 +193,7 @@ class Receiver:
         self._pool = pool
         self._reports = reports
         self._groups = Groups()
+        self._coded_groups = Groups()  # which stay short: what was decoded last is in a cache
         self._order: RangeOrder | None = None
         self._received_bytes = self._next_block = self._load_bytes = self._reported_ns = 0
         self._is_stopping = False
@@ -306,8 +307,15 @@ class Receiver:
         raise ProtocolViolation("response head", f"has more than {HEAD_BYTES_MAX} bytes")
 
     def _take_body(self, order: RangeOrder) -> None:
-        groups = self._groups.of(order.space, order.blocks)
-        for places, size_bytes in groups if order.coded is None else _one_by_one(order):
+        try:
+            self._take_groups(order)
+        finally:
+            if self._coded is not None:
+                self._coded.let_go()
+
+    def _take_groups(self, order: RangeOrder) -> None:
+        groups = self._groups if order.coded is None else self._coded_groups
+        for places, size_bytes in groups.of(order.space, order.blocks):
             buffer = self._pool.acquire(size_bytes, unless=lambda: self._is_stopping)
             if buffer is None:
                 raise _LaneBroken(RangeOutcome.CLOSED, "closed while waiting for memory")
@@ -316,11 +324,13 @@ class Receiver:
                 if order.coded is None:
                     began_ns = time.monotonic_ns()
                     self._fill(data)
-                    self._groups.adapt(size_bytes, time.monotonic_ns() - began_ns)
+                    groups.adapt(size_bytes, time.monotonic_ns() - began_ns)
                 else:
-                    self._take_coded(order.space, places[0], order.coded, data)
+                    self._take_coded(order.space, places, order.coded, data)
                 self._wait_to_write(size_bytes)
                 rejected = _deliver(order.sink, places, data)
+                if rejected and self._coded is not None:
+                    self._coded.check_bases(rejected)
             finally:
                 self._pool.release(buffer)
             self._next_block = places[-1].block + 1
@@ -345,12 +355,15 @@ class Receiver:
         return self._coded
 
     def _take_coded(
-        self, space: AddressSpace, place: BlockPlace, ask: CodedAsk, into: memoryview
+        self, space: AddressSpace, places: Sequence[BlockPlace], ask: CodedAsk, into: memoryview
     ) -> None:
-        """Take one block; what was received of it counts as it comes, and then all of it."""
-        before_bytes = self._received_bytes
-        self._coded_bytes += self._coded_bodies().block(place, space, ask.bases, into)
-        self._received_bytes = before_bytes + len(into)
+        """Take blocks; what was received of one counts as it comes, and then all of it."""
+        bodies, start = self._coded_bodies(), 0
+        for place in places:
+            before_bytes, end = self._received_bytes, start + place.size_bytes
+            self._coded_bytes += bodies.block(place, space, ask.bases, into[start:end])
+            self._received_bytes = before_bytes + place.size_bytes
+            start = end
 
     def _some(self, receive: Callable[[int], bytes], size_bytes: int) -> bytes:
         some = self._receive(size_bytes, receive)
@@ -503,11 +516,6 @@ def _check(order: RangeOrder, head: ResponseHead) -> None:
     etag = quote_etag(order.asked.digest)
     if head.fields.get("etag", etag) != etag:
         raise ProtocolViolation("response", "is of another version")
-
-
-def _one_by_one(order: RangeOrder) -> Iterator[tuple[list[BlockPlace], int]]:
-    for place in order.space.places(order.blocks):
-        yield [place], place.size_bytes
 
 
 def _deliver(sink: BlockSink, places: list[BlockPlace], data: memoryview) -> tuple[int, ...]:

@@ -1,10 +1,14 @@
 """Blocks of a held version that blocks of another one are coded against.
 
-What is read is hashed again: both ends of a transfer look at their own base, so what comes out
-wrong is the fault of neither base, and a rotten file is found where it lies.
+A base that is wrong makes a block wrong, of which the digest shows that it is. So a source hashes
+what it reads of one before it codes with it, and a receiver before it blames anybody: then what
+comes out wrong is the fault of neither base, and a rotten file is found where it lies.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ckptd.errors import StorageError
 from ckptd.model.base_places import BasePlaces
@@ -13,7 +17,7 @@ from ckptd.model.ids import Digest
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.store.published.block_checks import check_block
 from ckptd.store.published.checking import ROT
-from ckptd.store.published.serving import ServedVersion
+from ckptd.store.published.serving import ServedVersion, UnitReading
 
 
 class BaseBlocks:
@@ -63,8 +67,37 @@ class BaseBlocks:
             return False
         return True
 
+    @contextmanager
+    def reading(self) -> Iterator[BaseReading]:
+        """Return what reads blocks one after another and leaves it to others what they hash to."""
+        with self._version.reading() as files:
+            yield BaseReading(self, files)
+
+    def read_from(self, files: UnitReading, place: BlockPlace, into: memoryview) -> bool:
+        """Read a block with what reads files; return whether it is here. Blocks."""
+        if not self._has(place.unit):
+            return False
+        try:
+            files.read(place.unit, place.offset, into)
+        except StorageError:
+            self._lost.add(place.unit)
+            return False
+        return True
+
     def _has(self, unit: int) -> bool:
         if unit in self._lost:
             return False
         start, end = map(self.space.block_start, self.space.unit_run(unit))
         return start == end or self._version.holds(start, end)
+
+
+class BaseReading:
+    """Reads blocks of a base one after another. One thread."""
+
+    def __init__(self, base: BaseBlocks, files: UnitReading) -> None:
+        self._base = base
+        self._files = files
+
+    def read(self, place: BlockPlace, into: memoryview) -> bool:
+        """Read a block; return whether it is here; its digest is not looked at. Blocks."""
+        return self._base.read_from(self._files, place, into)

@@ -8,8 +8,8 @@ import socket
 import threading
 import tracemalloc
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
@@ -33,6 +33,7 @@ from ckptd.net.lane.coded_bodies import CodedBodies
 from ckptd.net.lane.lane import AskedRange, RangeOrder, SocketLane
 from ckptd.net.source.coded_blocks import CodedBlocks
 from ckptd.net.source.coding_memory import CodingMemory
+from ckptd.store.files.hashing import digest_of
 from ckptd.traffic.coding_choice import BodyNote
 from ckptd.traffic.workload import Workload
 from ckptd.wire.body_parts import LAST_PART, PART_END, part_line
@@ -63,12 +64,36 @@ class MemoryBase:
         self.data = content.data
         self.reads: list[int] = []
         self.is_here = True
+        self.opened = 0
 
     def read(self, place: BlockPlace, into: memoryview) -> bool:
+        self._read(place, into)
+        return self.is_here and digest_of(into) == place.digest
+
+    @contextmanager
+    def reading(self) -> Iterator[MemoryBaseReading]:
+        self.opened += 1
+        yield MemoryBaseReading(self)
+        self.opened -= 1
+
+    def read_unseen(self, place: BlockPlace, into: memoryview) -> bool:
+        assert self.opened, "it is read only while it is open"
+        self._read(place, into)
+        return self.is_here
+
+    def _read(self, place: BlockPlace, into: memoryview) -> None:
         self.reads.append(place.block)
         start = self.space.block_start(place.block)
         into[:] = self.data[start : start + place.size_bytes]
-        return self.is_here
+
+
+class MemoryBaseReading(NamedTuple):
+    """Reads such a version, right or not."""
+
+    base: MemoryBase
+
+    def read(self, place: BlockPlace, into: memoryview) -> bool:
+        return self.base.read_unseen(place, into)
 
 
 class Versions(NamedTuple):
@@ -252,16 +277,34 @@ async def test_a_block_that_rotted_at_the_source_is_coded_for_nobody(
     assert content.is_stale, "the source knows that its file is bad"
 
 
+@pytest.mark.parametrize("is_noticed", [True, False])
 async def test_a_base_that_rotted_here_ends_the_range_and_blames_nobody(
-    versions: Versions,
+    versions: Versions, is_noticed: bool
 ) -> None:
+    """Whether its file cannot be read, or is another one and nothing but its digests shows it."""
     receiver, mine = Receiver(versions.now), versions.base
-    mine.is_here = False
+    if is_noticed:
+        mine.is_here = False
+    else:
+        mine.data = bytes(1000) + mine.data[1000:]
     async with source(versions, versions.base) as address:
         assert await receiver.fetch(address, (mine,), ranges=3) is RangeOutcome.CLOSED
     assert not any(receiver.sink.data)
     assert not receiver.troubles
     assert not receiver.rejected
+    assert not mine.opened
+
+
+async def test_of_several_blocks_at_once_one_base_that_rotted_here_blames_nobody(
+    versions: Versions,
+) -> None:
+    receiver, mine = Receiver(versions.now), versions.base
+    mine.data = mine.data[:-3000] + bytes(3000)  # of the last block
+    async with source(versions, versions.base) as address:
+        assert await receiver.fetch(address, (mine,)) is RangeOutcome.CLOSED
+    assert not receiver.troubles
+    assert not receiver.rejected
+    assert bytes(receiver.sink.data[:BLOCK_BYTES]) == versions.now.data[:BLOCK_BYTES]
 
 
 def lies(script: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:

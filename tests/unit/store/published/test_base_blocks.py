@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,13 @@ from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published.base_blocks import BaseBlocks
 from ckptd.store.published.serving import ServedVersion
 from tests.support.manifests import make_manifest
-from tests.support.stores import SERVED_CONTENTS, rot, served_from
+from tests.support.stores import (
+    SERVED_CONTENTS,
+    change_served,
+    open_descriptors,
+    rot,
+    served_from,
+)
 
 WHOLE = b"".join(SERVED_CONTENTS.values())
 
@@ -29,6 +36,14 @@ def reads(base: BaseBlocks) -> Iterator[bool]:
         start = base.space.block_start(place.block)
         assert not is_read or bytes(into) == WHOLE[start : start + place.size_bytes]
         yield is_read
+
+
+def unseen_reads(base: BaseBlocks) -> Iterator[bytes | None]:
+    """Read each block one after another; whether it is right is not looked at."""
+    with base.reading() as reading:
+        for place in base.space.places((0, base.space.block_count)):
+            into = page_buffer(place.size_bytes)
+            yield bytes(into) if reading.read(place, into) else None
 
 
 def served_runs(base: BaseBlocks, space: AddressSpace) -> list[bool]:
@@ -73,3 +88,28 @@ def test_a_unit_that_rotted_is_no_base_any_more_and_the_others_are(
     assert list(reads(base)) == [True, False, True, True]
     assert list(reads(base)) == [False, False, True, True]
     assert served_runs(base, newer) == [True, False, True, True]
+
+
+def test_who_finds_out_himself_reads_blocks_as_they_are(
+    root: Root, hashed: HashedDirectory, newer: AddressSpace
+) -> None:
+    base = BaseBlocks(served_from(root, rot(root, hashed, 0, offset=270_000)))
+    before = open_descriptors()
+    first, rotten, *others = (each or b"" for each in unseen_reads(base))
+    assert open_descriptors() == before
+    assert first == WHOLE[:262_144]
+    assert [x ^ y for x, y in zip(rotten, WHOLE[262_144:300_000], strict=True) if x != y] == [0x40]
+    assert b"".join(others) == WHOLE[300_000:]
+    assert all(served_runs(base, newer)), "nobody looked yet"
+    assert list(reads(base)) == [True, False, True, True]
+    assert [each is None for each in unseen_reads(base)] == [True, True, False, False]
+
+
+def test_a_unit_that_changes_while_it_is_read_is_no_base_any_more(
+    served: ServedVersion, inside: Path
+) -> None:
+    base = BaseBlocks(served)
+    found = unseen_reads(base)
+    assert next(found)
+    change_served(inside, "overwrite")
+    assert [each is None for each in found] == [True, False, False]
