@@ -19,6 +19,7 @@ from msgspec import msgpack
 
 from ckptd.chains.chain_links import ChainLink, annotations_of, link_of
 from ckptd.chains.delta_index import check_applicable, read_delta_index, tensor_sums
+from ckptd.coding.seek_tables import read_seek_table
 from ckptd.config import load_config
 from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.control.messages.plans import PlanRequest
@@ -27,6 +28,7 @@ from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.control.server.bodies import decode_message
 from ckptd.errors import (
     ConfigurationError,
+    ContentChanged,
     InvalidFormat,
     InvalidManifest,
     OutsideRoots,
@@ -59,6 +61,7 @@ from ckptd.model.patterns import compile_pattern
 from ckptd.model.space import AddressSpace
 from ckptd.model.unit_paths import check_path
 from ckptd.model.words import Coder
+from ckptd.store.files.compressed_files import CompressedFile
 from ckptd.store.files.confined import check_relative
 from ckptd.store.files.keys import parse_trusted_keys
 from ckptd.wire.attribute_answers import decode_answer, encode_answer
@@ -357,6 +360,29 @@ def read_dcp_metadata(data: bytes) -> None:
         check_path(item.unit)
 
 
+_COMPRESSED_READ_MAX: Final = 256 * KIB
+
+
+def read_compressed_file(data: bytes) -> None:
+    """Read what stands at the beginning and at the end of a unit that is kept compressed."""
+    fd = os.memfd_create("compressed")
+    try:
+        os.write(fd, data)
+        file = CompressedFile(fd)
+        table = file.table.encoded()
+        assert data.endswith(table)
+        assert read_seek_table(table, len(data)).encoded() == table
+        end = file.table.plain_bytes
+        for first, last in (
+            (0, min(end, _COMPRESSED_READ_MAX)),
+            (max(end - _COMPRESSED_READ_MAX, 0), end),
+        ):
+            content = b"".join(map(bytes, file.pieces(first, last)))
+            assert len(content) == last - first
+    finally:
+        os.close(fd)
+
+
 _FIELD_WORDS: Final = (
     b"\r\n", b"\n", b"\r\n\r\n", b"\0", b": ", b" ", b"\t", b"X: y\r\n", b"Host: a\r\n",
     b"Content-Length: 0\r\n", b"Content-Length: 18446744073709551616\r\n",
@@ -423,6 +449,10 @@ _CODING_FIELD_WORDS: Final = (
 )  # fmt: skip
 _SLICES_BYTES: Final = 4 * MIB
 """A slice of elements for each step, whatever comes in."""
+_COMPRESSED_WORDS: Final = (
+    b"\x28\xb5\x2f\xfd", b"\x5e\x2a\x4d\x18", b"\xb1\xea\x92\x8f", b"\0\0\0\0",
+    b"\xff\xff\xff\xff", b"\x01\0\0\0\0\xb1\xea\x92\x8f", b"\x80", b"\0\0\0\x01",
+)  # fmt: skip
 _LINE_WORDS: Final = (
     b"\n", b"\r\n", b" ", b"0123456789abcdef ", b"ab" * 64, b"A", b"#", b",", b"*", b"ed25519:",
     b"=", b"\xff", b"\x85", b"\xe2\x80\xa8", b"[", b"[!", b"rsa:",
@@ -516,6 +546,15 @@ TARGETS: Final = {
             "bytes",
             _CODING_FIELD_WORDS,
             1 * KIB,
+        ),
+        Target(
+            "compressed-file",
+            read_compressed_file,
+            (ContentChanged,),
+            "bytes",
+            _COMPRESSED_WORDS,
+            4 * KIB,
+            free_bytes=4 * MIB,  # what is read of the content
         ),
         Target("signatures", read_signatures, (ProtocolViolation,), "lines", _LINE_WORDS, 4 * KIB),
         Target("attributes", read_attributes, (ProtocolViolation,), "bytes", _MSGPACK_WORDS),

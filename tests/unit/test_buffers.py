@@ -24,6 +24,7 @@ ELSEWHERE = {
     "net/lane/coded_bodies.py": {"bytes"},  # heads and ends, a few bytes each
     "net/source/sending.py": {"os.pread"},  # one byte
     "net/source/server.py": {"bytes"},  # one head
+    "store/files/compressed_files.py": {"os.pread"},  # seek tables; frames, 128 KiB at once
     "store/files/hashing.py": {"bytes"},  # zeros: hashed, and copied nowhere
     "store/files/unit_files.py": {"bytearray", "bytes"},  # columns: facts of files
     "store/files/version_state.py": {"os.pread"},  # a few hundred bytes of JSON

@@ -40,6 +40,14 @@ def digest_of(data: bytes | memoryview) -> bytes:
     return blake3(data).digest()
 
 
+def digest_of_pieces(pieces: Iterable[memoryview]) -> bytes:
+    """Return the digest of bytes that come one piece after another, 32 bytes."""
+    hasher = blake3()
+    for piece in pieces:
+        hasher.update(piece)
+    return hasher.digest()
+
+
 def hexdigest_of(data: bytes | memoryview) -> Digest:
     """Return the digest of some bytes as it is written."""
     return Digest(blake3(data).hexdigest())
