@@ -63,6 +63,8 @@ ATTRIBUTES_BYTES_MAX: Final = 32 * MIB
 """Of the document with modes and times of a version; three million files and directories."""
 ATTRIBUTES_ENTRY_BYTES: Final = 2 + 8
 """What a file or directory takes in it."""
+COMPRESSED_UNIT_BYTES_MIN: Final = 1 * MIB
+"""Shorter units of copies are kept as they are: together they are a thousandth of a version."""
 UNIT_BYTES_MAX: Final = 16 * TIB
 PATH_BYTES_MAX: Final = 4096
 PATH_COMPONENT_BYTES_MAX: Final = 255

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
+from ckptd.errors import CkptdError
 from ckptd.model.words import ReadReason
 from ckptd.observe.logs import get_logger
 from ckptd.observe.metrics import MetricRow, counter, counters
@@ -69,9 +70,26 @@ class Reads:
         files = await asyncio.to_thread(_to_record, wrong, hashed, checked)
         if files.keys() & wrong:
             _log.info("version.right", **_facts(held, place), units=len(files.keys() & wrong))
-        self.note_changed(held, place, checked.changed, checked.rotten)
-        if files or checked.changed:
-            await self._catalog.settle(place.number, files, checked.changed)
+        changed = await self._of_what_is_recorded(place.number, hashed, checked.changed)
+        self.note_changed(held, place, changed, checked.rotten)
+        if files or changed:
+            await self._catalog.settle(place.number, files, changed)
+
+    async def _of_what_is_recorded(
+        self, number: int, hashed: HashedDirectory, changed: Mapping[int, str]
+    ) -> Mapping[int, str]:
+        """Leave out units whose other file was read: they came to be kept compressed meanwhile."""
+        if not changed:
+            return changed
+        try:
+            files = (await self._catalog.hashed(number)).files
+        except CkptdError:  # it was forgotten meanwhile, or is damaged, which the catalog says
+            return changed
+        return {
+            unit: why
+            for unit, why in changed.items()
+            if files.is_compressed(unit) == hashed.files.is_compressed(unit)
+        }
 
     def note_changed(
         self,

@@ -41,11 +41,19 @@ class UnitFile(NamedTuple):
             symbolic link; otherwise empty.
         is_wrong: It was hashed again, and was not what was published: however it looks, it is
             not served before it was found right.
+        plain_bytes: How long the unit is whose content the file has compressed; 0: it has it as it
+            is.
     """
 
     fingerprint: Fingerprint
     link_target: str = ""
     is_wrong: bool = False
+    plain_bytes: int = 0
+
+    @property
+    def is_compressed(self) -> bool:
+        """It has the unit's content compressed."""
+        return bool(self.plain_bytes)
 
 
 def fingerprint_of(facts: os.stat_result) -> Fingerprint:

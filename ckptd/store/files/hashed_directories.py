@@ -48,8 +48,7 @@ class HashedDirectory:
 
     def path_of(self, unit: int) -> str:
         """Return where a unit's file lies, relative to the root."""
-        link = self.files.links().get(unit)
-        return link or inside(self.directory, self.manifest.units[unit].path)
+        return self.files.path_of(unit, inside(self.directory, self.manifest.units[unit].path))
 
 
 def blocks_of(space: AddressSpace, units: Collection[int]) -> BlockSet:

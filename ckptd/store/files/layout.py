@@ -34,6 +34,11 @@ MADE_NOTE: Final = ".ckptd-materialised.json"
 PROBE: Final = f"{STAGING_DIRECTORY}/probe"
 """The file whose writing shows how fast the disk below a root is."""
 
+COMPRESSING: Final = ".ckptd-compressing"
+"""In the directory of a copy; what a unit of it becomes that is being compressed."""
+
+_COMPRESSED: Final = ".zst"
+
 CHECKPOINT_PART: Final = "{checkpoint}"
 """Stands for the name in what the configuration says of the links to what is active."""
 
@@ -53,6 +58,16 @@ _RECOVERY: Final = re.compile(r"(r-[0-9a-f]{12})(\.[0-9a-f]{12})?")
 def inside(directory: str, path: str) -> str:
     """Return a path below a directory; ``""`` is the root itself."""
     return f"{directory}/{path}" if directory else path
+
+
+def compressed(path: str) -> str:
+    """Return where a unit is that is kept compressed, by its path."""
+    return f"{path}{_COMPRESSED}"
+
+
+def may_be_compressed(path: str) -> bool:
+    """Return whether a path is like those that :func:`compressed` returns."""
+    return path.endswith(_COMPRESSED)
 
 
 def usual_target(checkpoint: CheckpointName, version: Version) -> str:

@@ -15,6 +15,7 @@ import msgspec
 
 from ckptd.errors import DamagedState
 from ckptd.store.files.fingerprints import Fingerprint, UnitFile
+from ckptd.store.files.layout import compressed
 
 _ABSENT, _HERE, _WRONG = range(3)
 _UNSIGNED: Final = 2**64 - 1
@@ -22,12 +23,13 @@ _MAP: Final = 0x80
 _OBJECTS: Final = msgspec.msgpack.Decoder(tuple[UnitFile | None, ...])
 
 
-class _Columns(msgspec.Struct, frozen=True):
+class _Columns(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is encoded: of each column the first bytes of all values, then the second ones."""
 
     states: bytes
     columns: tuple[bytes, ...]
     links: dict[int, str]
+    plain: dict[int, int] = {}
 
 
 _COLUMNS: Final = msgspec.msgpack.Decoder(_Columns)
@@ -42,7 +44,16 @@ class UnitFiles(Sequence[UnitFile | None]):
         files: What to begin with.
     """
 
-    __slots__ = ("_ctimes", "_devices", "_inodes", "_links", "_mtimes", "_sizes", "_states")
+    __slots__ = (
+        "_ctimes",
+        "_devices",
+        "_inodes",
+        "_links",
+        "_mtimes",
+        "_plain",
+        "_sizes",
+        "_states",
+    )
 
     def __init__(self, files: Iterable[UnitFile | None] = ()) -> None:
         self._states = bytearray()
@@ -52,6 +63,7 @@ class UnitFiles(Sequence[UnitFile | None]):
         self._mtimes = array("q")
         self._ctimes = array("q")
         self._links: dict[int, str] = {}
+        self._plain: dict[int, int] = {}
         for file in files:
             self.append(file)
 
@@ -91,10 +103,12 @@ class UnitFiles(Sequence[UnitFile | None]):
             self._ctimes[index],
         )
         link = self._links.get(index % len(self), "") if self._links else ""
-        return UnitFile(fingerprint, link, state == _WRONG)
+        plain_bytes = self._plain.get(index % len(self), 0) if self._plain else 0
+        return UnitFile(fingerprint, link, state == _WRONG, plain_bytes)
 
     def __setitem__(self, unit: int, file: UnitFile | None) -> None:
         self._links.pop(unit, None)
+        self._plain.pop(unit, None)
         if file is None:
             self._states[unit] = _ABSENT
             return
@@ -106,6 +120,8 @@ class UnitFiles(Sequence[UnitFile | None]):
         self._ctimes[unit] = found.ctime_ns
         if file.link_target:
             self._links[unit] = file.link_target
+        if file.plain_bytes:
+            self._plain[unit] = file.plain_bytes
         self._states[unit] = _WRONG if file.is_wrong else _HERE
 
     def __iter__(self) -> Iterator[UnitFile | None]:
@@ -116,6 +132,7 @@ class UnitFiles(Sequence[UnitFile | None]):
             return (
                 self._states == other._states
                 and self._links == other._links
+                and self._plain == other._plain
                 and (
                     self._columns() == other._columns()
                     or all(map(_is_same, self, other))  # of those without a file anything counts
@@ -171,6 +188,31 @@ class UnitFiles(Sequence[UnitFile | None]):
         """Return where units lie that are symbolic links."""
         return self._links
 
+    def path_of(self, unit: int, path: str) -> str:
+        """Return where the file of a unit lies, relative to the root.
+
+        Args:
+            unit: Which unit.
+            path: Where it lies unless it is a link, or kept compressed.
+        """
+        link = self._links.get(unit) if self._links else None
+        if link:
+            return link
+        return compressed(path) if unit in self._plain else path
+
+    def is_compressed(self, unit: int) -> bool:
+        """Return whether a unit is kept compressed."""
+        return unit in self._plain
+
+    def compressed(self) -> Sequence[int]:
+        """Return the units that are kept compressed."""
+        return sorted(self._plain)
+
+    @property
+    def saved_bytes(self) -> int:
+        """How much shorter files are than their units, because they are kept compressed."""
+        return sum(plain - self._sizes[unit] for unit, plain in self._plain.items())
+
     def devices(self) -> set[int]:
         """Return the file systems that files are on."""
         if self.is_whole:
@@ -204,6 +246,7 @@ class UnitFiles(Sequence[UnitFile | None]):
         made._mtimes = self._mtimes[:]
         made._ctimes = self._ctimes[:]
         made._links = dict(self._links)
+        made._plain = dict(self._plain)
         return made
 
     def encoded(self) -> bytes:
@@ -213,6 +256,7 @@ class UnitFiles(Sequence[UnitFile | None]):
                 states=bytes(self._states),
                 columns=tuple(map(_planes, self._columns())),
                 links=self._links,
+                plain=self._plain,
             )
         )
 
@@ -231,7 +275,9 @@ class UnitFiles(Sequence[UnitFile | None]):
             raise _damaged() from error
         made, count = cls(), len(found.states)
         is_right = max(found.states, default=0) <= _WRONG
-        is_right &= all(0 <= unit < count for unit in found.links)
+        is_right &= all(0 <= unit < count for unit in (*found.links, *found.plain))
+        is_right &= all(length > 0 for length in found.plain.values())
+        is_right = is_right and all(found.states[unit] != _ABSENT for unit in found.plain)
         if not is_right or len(found.columns) != len(made._columns()):
             raise _damaged()
         for column, planes in zip(made._columns(), found.columns, strict=True):
@@ -239,6 +285,7 @@ class UnitFiles(Sequence[UnitFile | None]):
                 raise _damaged()
             column.frombytes(_rows(planes, column.itemsize))
         made._states, made._links = bytearray(found.states), found.links
+        made._plain = found.plain
         return made
 
 

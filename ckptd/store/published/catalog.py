@@ -642,10 +642,17 @@ class Catalog:
         held, place = known
         is_all = len(files) + len(place.absent) == place.unit_count
         checked_at_s = self._wall_clock() if is_all else None
-        if await self._records.renew_files(number, files, changed.keys(), checked_at_s) and files:
+        recorded = await self._records.renew_files(number, files, changed.keys(), checked_at_s)
+        if recorded is not None and files:
+            saved_bytes = recorded.saved_bytes
             starts = self._held.starts(held.holding.digest)
             self._open.drop(held.holding.digest)  # it has the old fingerprints
-            self._change(number, lambda place: place.with_right(files, starts, checked_at_s))
+            self._change(
+                number,
+                lambda place: replace(
+                    place.with_right(files, starts, checked_at_s), saved_bytes=saved_bytes
+                ),
+            )
 
     async def note_choice(self, number: int, *, is_by_choice: bool) -> None:
         """Take note of whether what a place lacks was asked for; durable.

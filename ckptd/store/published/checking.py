@@ -26,6 +26,7 @@ from typing import Final, NamedTuple
 from ckptd.errors import CkptdError, ContentChanged, NotFound
 from ckptd.limits import MIB
 from ckptd.model.manifest import Unit
+from ckptd.store.files.compressed_files import CompressedFile
 from ckptd.store.files.fingerprints import Fingerprint, UnitFile, fingerprint_of
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.hashing import wrong_blocks
@@ -62,9 +63,8 @@ class Recorded:
         self._directory = hashed.directory
         self._files = hashed.files
         self._units = array("I", self._files.units())
-        links = self._files.links()
         self._paths = PackedPaths(
-            links.get(unit) or inside(hashed.directory, of_unit.path)
+            self._files.path_of(unit, inside(hashed.directory, of_unit.path))
             for unit, of_unit in enumerate(hashed.manifest.units)
             if self._files.has(unit)
         )
@@ -362,29 +362,48 @@ def _check_open(
     facts = run.settled(fd)
     if facts is None:
         return _Outcome(unit, "is being written to")
-    if facts.st_size != expected.size_bytes:
-        why = _other_length(facts.st_size, expected.size_bytes)
+    file = asked.file
+    size_bytes = file.fingerprint.size_bytes if file.is_compressed else expected.size_bytes
+    if facts.st_size != size_bytes:
+        why = _other_length(facts.st_size, size_bytes)
         return _Outcome(unit, why, is_changed=True)
     before = fingerprint_of(facts)
     note = _Note(reading, fd, run.reporting(asked))
     if reading.is_from_disk:
         drop_cached(fd)
-    wrong = wrong_blocks(
-        fd,
-        expected,
-        buffer=buffer,
-        on_progress=note,
-        is_hurried=reading.workers > 1,
-    )
+    if file.is_compressed:
+        is_wrong = _is_wrong_compressed(fd, expected, note)
+    else:
+        is_wrong = bool(
+            wrong_blocks(
+                fd,
+                expected,
+                buffer=buffer,
+                on_progress=note,
+                is_hurried=reading.workers > 1,
+            )
+        )
     note.end(expected.size_bytes)
     if fingerprint_of(os.fstat(fd)) != before:
         return _Outcome(unit, "changes while it is read", read_bytes=note.read_bytes)
-    if not wrong:
-        file = UnitFile(before, asked.file.link_target)
-        return _Outcome(unit, "", file, read_bytes=note.read_bytes)
-    is_rotten = _facts_of(before) == _facts_of(asked.file.fingerprint)
+    if not is_wrong:
+        right = UnitFile(before, file.link_target, plain_bytes=file.plain_bytes)
+        return _Outcome(unit, "", right, read_bytes=note.read_bytes)
+    is_rotten = _facts_of(before) == _facts_of(file.fingerprint)
     why = ROT if is_rotten else "its content is not what was published"
     return _Outcome(unit, why, is_changed=True, is_rotten=is_rotten, read_bytes=note.read_bytes)
+
+
+def _is_wrong_compressed(fd: int, unit: Unit, note: _Note) -> bool:
+    """Return whether what a file has compressed is not the content of its unit."""
+    is_wrong = False
+    try:
+        for block_bytes, is_block_wrong in CompressedFile(fd).wrong_blocks(unit):
+            is_wrong |= is_block_wrong
+            note(block_bytes)
+    except ContentChanged:
+        return True
+    return is_wrong
 
 
 class _Note:

@@ -95,6 +95,7 @@ def place_of(
         empty_directories=len(space.manifest.directories),
         is_by_choice=bool(row.is_by_choice),
         is_copy=row.root == for_copies and not row.is_published,
+        saved_bytes=files.saved_bytes,
     )
 
 

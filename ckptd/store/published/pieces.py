@@ -1,7 +1,8 @@
 """Pieces of files, ready to be sent, each file checked to be what it was when it was hashed.
 
 A file that changed since must not be sent as if it had not: its fingerprint is compared when it is
-opened, before each piece and after it. If a piece changes while it is sent, the receiver
+opened, before each piece and after it. What is kept compressed is decoded, and compared after each
+piece was: nobody who sends or reads it knows. If a piece changes while it is sent, the receiver
 notices, since it verifies every block; the sender aborts so that it is not blamed.
 
 Descriptors live no longer than a piece of work: opening a file again costs 10 µs, and a
@@ -18,7 +19,9 @@ from typing import Final, NamedTuple
 from ckptd.buffers import page_buffer
 from ckptd.errors import ContentChanged, NotFound, StorageError
 from ckptd.limits import KIB, MIB
+from ckptd.model.manifest import Unit
 from ckptd.model.space import Extent
+from ckptd.store.files.compressed_files import CompressedFile
 from ckptd.store.files.fingerprints import Fingerprint, is_unchanged
 from ckptd.store.files.kernel import drop_cached
 from ckptd.store.files.names import Names
@@ -68,6 +71,7 @@ def read_pieces(
     compare: Callable[[int, int], None],
     *,
     drops_used: bool,
+    compressed: Callable[[int], Unit | None] = lambda unit: None,
 ) -> Generator[StoredPiece, None, None]:
     """Yield the pieces of some extents, each file compared after its bytes were used. Blocks.
 
@@ -76,6 +80,7 @@ def read_pieces(
         open_unit: Opens the file of a unit.
         compare: Raises ``ContentChanged`` if an open file of a unit is not what was hashed.
         drops_used: Drop bytes from the page cache once they were used.
+        compressed: Returns a unit if the file that was just opened has it compressed.
 
     Raises:
         ContentChanged: A file is not what was hashed, or the disk cannot read it.
@@ -90,12 +95,17 @@ def read_pieces(
             filled = 0
         fd = open_unit(unit)
         try:
+            expected = compressed(unit)
             if is_short:
                 together = together or page_buffer(_TOGETHER_BYTES)
-                _read(fd, offset, together[filled : filled + size_bytes])
+                _read(fd, offset, together[filled : filled + size_bytes], expected)
                 filled += size_bytes
-                if drops_used:
+                if drops_used and expected is None:
                     _drop(fd, offset, offset + size_bytes)
+            elif expected is not None:
+                for data in _decoded(fd, expected, offset, size_bytes, drops_used=drops_used):
+                    compare(fd, unit)
+                    yield StoredPiece(-1, 0, len(data), data)
             else:
                 for piece in _split(fd, offset, size_bytes):
                     compare(fd, unit)
@@ -109,13 +119,36 @@ def read_pieces(
         yield StoredPiece(-1, 0, filled, together[:filled])
 
 
-def _read(fd: int, offset: int, memory: memoryview) -> None:
+def _decoded(
+    fd: int, unit: Unit, offset: int, size_bytes: int, *, drops_used: bool
+) -> Iterator[memoryview]:
+    """Yield bytes of a unit that is kept compressed, each piece good until the next.
+
+    Raises:
+        ContentChanged: They cannot be decoded, or the disk cannot read them.
+    """
+    try:
+        file = CompressedFile(fd)
+        file.check_is_of(unit)
+        yield from file.pieces(offset, offset + size_bytes)
+    except OSError as error:
+        raise ContentChanged("version", "a file of it cannot be read") from error
+    if drops_used:
+        _drop(fd, *file.table.span(offset, offset + size_bytes))
+
+
+def _read(fd: int, offset: int, memory: memoryview, compressed: Unit | None) -> None:
     """Fill memory from a file. If the file is too short, the comparison that follows notices.
 
     Raises:
-        ContentChanged: The disk cannot read it.
+        ContentChanged: The disk cannot read it, or it cannot be decoded.
     """
     done = 0
+    if compressed is not None:
+        for data in _decoded(fd, compressed, offset, len(memory), drops_used=False):
+            memory[done : done + len(data)] = data
+            done += len(data)
+        return
     try:
         while done < len(memory):
             count = os.preadv(fd, [memory[done:]], offset + done)

@@ -95,6 +95,7 @@ class Place:
             what it is called, and nothing is served from it.
         is_held_back: It is off offer while others are asked whether it may go from here.
         is_copy: It stands in the root for copies, and was not published there: no job placed it.
+        saved_bytes: How much less room it takes because units are kept compressed.
     """
 
     number: int
@@ -119,6 +120,7 @@ class Place:
     is_unseen: bool = False
     is_held_back: bool = False
     is_copy: bool = False
+    saved_bytes: int = 0
 
     @property
     def is_off_offer(self) -> bool:

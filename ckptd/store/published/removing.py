@@ -17,9 +17,18 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from ckptd.errors import CkptdError, NotFound
+from ckptd.limits import COMPRESSED_UNIT_BYTES_MIN
 from ckptd.store.files.fingerprints import Fingerprint, fingerprint_of
 from ckptd.store.files.hashed_directories import HashedDirectory
-from ckptd.store.files.layout import MADE_NOTE, PARTIAL_MARKER, STATE_FILE, inside
+from ckptd.store.files.layout import (
+    COMPRESSING,
+    MADE_NOTE,
+    PARTIAL_MARKER,
+    STATE_FILE,
+    compressed,
+    inside,
+    may_be_compressed,
+)
 from ckptd.store.files.links import resolve_link
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
@@ -138,7 +147,10 @@ def count_strangers(root: Root, together: Sequence[HashedDirectory]) -> int:
     directory = together[0].directory
     own = set(_notes(root, directory))
     for hashed in together:
-        own.update(unit.path for unit in hashed.manifest.units)
+        for unit in hashed.manifest.units:
+            own.add(unit.path)
+            if unit.size_bytes >= COMPRESSED_UNIT_BYTES_MIN:
+                own.add(compressed(unit.path))
         own.update(each.name for each in bare_names_of(directory, hashed.manifest))
     count = 0
     try:
@@ -157,7 +169,7 @@ def _notes(root: Root, directory: str) -> tuple[str, ...]:
         is_ours = read_state(root, directory) is not None
     except CkptdError:  # a link, or not to be read
         is_ours = False
-    always = (PARTIAL_MARKER, MADE_NOTE)
+    always = (PARTIAL_MARKER, MADE_NOTE, COMPRESSING)
     return (*always, STATE_FILE) if is_ours else always
 
 
@@ -189,7 +201,8 @@ def has_any(hashed: HashedDirectory, names: set[str]) -> bool:
 
 
 def _files_of(hashed: HashedDirectory) -> Iterator[str]:
-    return (inside(hashed.directory, unit.path) for unit in hashed.manifest.units)
+    units = range(len(hashed.manifest.units))
+    return (inside(hashed.directory, _path(hashed, unit)) for unit in units)
 
 
 def remove(
@@ -221,6 +234,7 @@ def remove(
     """Files that lost one of several names here, which their ctime shows."""
     paths = {unit: inside(hashed.directory, _path(hashed, unit)) for unit in doomed}
     with Names(root) as names:
+        other_forms = OtherForms(names, hashed)
         for unit in sorted(doomed, key=paths.__getitem__):
             facts = names.stat(paths[unit])
             if facts is None:
@@ -237,9 +251,54 @@ def remove(
                 unlinked.add(facts.st_ino)
             files += 1
             size_bytes += facts.st_size if stat.S_ISREG(facts.st_mode) else 0
+            if stat.S_ISREG(facts.st_mode):
+                size_bytes += other_forms.remove(unit, facts.st_mtime_ns)
         files += _remove_bare_names(names, hashed, examined, kept, with_foreign=with_foreign)
     is_gone = not is_directory_kept and _remove_directories(root, hashed)
     return Removed(files, size_bytes, tuple(kept), is_gone)
+
+
+class OtherForms:
+    """Removes what compressing left beside the files of units, compressed or as they were.
+
+    It left off before it was recorded that a unit is compressed, or before the file went that had
+    it as it was. What it makes has the times of that file, so it is known by them.
+
+    Args:
+        names: Those of the root.
+        hashed: The place.
+    """
+
+    def __init__(self, names: Names, hashed: HashedDirectory) -> None:
+        self._names = names
+        self._hashed = hashed
+        paths = (unit.path for unit in hashed.manifest.units)
+        self._units = frozenset(filter(may_be_compressed, paths))
+
+    def remove(self, unit: int, mtime_ns: int) -> int:
+        """Remove the other form of a unit, if there is one; return how long it was.
+
+        Args:
+            unit: Which unit; its file here is known.
+            mtime_ns: When that was modified.
+
+        Raises:
+            StorageError: The system refused.
+        """
+        of_unit = self._hashed.manifest.units[unit]
+        other, plain_bytes = compressed(of_unit.path), None
+        if self._hashed.files.is_compressed(unit):
+            other, plain_bytes = of_unit.path, of_unit.size_bytes
+        elif of_unit.size_bytes < COMPRESSED_UNIT_BYTES_MIN or other in self._units:
+            return 0
+        path = inside(self._hashed.directory, other)
+        found = self._names.stat(path)
+        if found is None or not stat.S_ISREG(found.st_mode) or found.st_mtime_ns != mtime_ns:
+            return 0
+        if plain_bytes not in {None, found.st_size}:
+            return 0
+        self._names.remove_file(path)
+        return found.st_size
 
 
 def _remove_bare_names(
@@ -314,4 +373,5 @@ def _remove_directories(root: Root, hashed: HashedDirectory) -> bool:
 
 
 def _path(hashed: HashedDirectory, unit: int) -> str:
-    return hashed.manifest.units[unit].path
+    path = hashed.manifest.units[unit].path
+    return compressed(path) if hashed.files.is_compressed(unit) else path

@@ -14,6 +14,7 @@ from typing import NamedTuple, Self
 from ckptd.errors import ContentChanged, StorageError
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.ids import Digest
+from ckptd.model.manifest import Unit
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.store.files.hashed_directories import HashedDirectory, blocks_of, held_blocks
 from ckptd.store.files.hashing import digest_of
@@ -124,7 +125,11 @@ class ServedVersion:
             extents = self.space.extents(start, end)
             try:
                 yield from read_pieces(
-                    extents, reading.open, reading.compare, drops_used=drops_used
+                    extents,
+                    reading.open,
+                    reading.compare,
+                    drops_used=drops_used,
+                    compressed=reading.compressed,
                 )
             except ContentChanged as error:
                 reading.blame(error)
@@ -251,6 +256,12 @@ class _Reading:
         assert file
         path = place.root.absolute(place.hashed.path_of(unit))
         check_unchanged(fd, file.fingerprint, path)
+
+    def compressed(self, unit: int) -> Unit | None:
+        """Return the unit if the open file has it compressed."""
+        assert self._current
+        hashed = self._current[0].hashed
+        return hashed.manifest.units[unit] if hashed.files.is_compressed(unit) else None
 
     def blame(self, error: ContentChanged) -> None:
         """Take note that the file that was opened last is not what was hashed."""

@@ -13,6 +13,7 @@ from ckptd.model.ids import Digest
 from ckptd.model.manifest import Manifest
 from ckptd.store.files.fingerprints import UnitFile
 from ckptd.store.files.hashed_directories import HashedDirectory
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
 from ckptd.store.records.version_rows import (
@@ -191,14 +192,17 @@ class VersionRecords:
         files: Mapping[int, UnitFile],
         wrong: Collection[int],
         checked_at_s: float | None,
-    ) -> bool:
-        """Write other files for some units of a place; return whether there is such a place.
+    ) -> UnitFiles | None:
+        """Write other files for some units of a place.
 
         Args:
             number: Which place.
             files: The files, by unit.
             wrong: Units whose files are not what was published.
             checked_at_s: When all of it was found right; ``None``: it was not.
+
+        Returns:
+            What is recorded there from now on; ``None``: there is no such place.
 
         Raises:
             DamagedState: What the place has are no files.

@@ -14,6 +14,7 @@ from ckptd.model.space import AddressSpace
 from ckptd.store.files.fingerprints import UnitFile
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.records.beside_manifests import forget_orphans
 from ckptd.store.records.manifest_pieces import (
     PackedManifest,
@@ -245,8 +246,11 @@ def renew_files(
     files: Mapping[int, UnitFile],
     wrong: Collection[int],
     checked_at_s: float | None,
-) -> bool:
+) -> UnitFiles | None:
     """Record other files for some units of a place.
+
+    A file that has a unit as it is does not take the place of one that has it compressed: what it
+    was found to be was found before. The reverse it does only where nothing is wrong.
 
     Args:
         connection: In a transaction.
@@ -256,14 +260,14 @@ def renew_files(
         checked_at_s: When all of it was found right; ``None``: it was not.
 
     Returns:
-        Whether there is such a place.
+        What is recorded there from now on; ``None``: there is no such place.
 
     Raises:
         DamagedState: What the place has are no files, or not those of these units.
     """
     row = connection.execute("SELECT files FROM places WHERE place = ?", (number,)).fetchone()
     if row is None:
-        return False
+        return None
     damaged = DamagedState(f"place {number}", "is damaged", "Publish it again.")
     try:
         known = unpack_files(row[0])
@@ -272,7 +276,7 @@ def renew_files(
     if any(unit >= len(known) for unit in (*files, *wrong)):
         raise damaged
     for unit, file in files.items():
-        if unit not in wrong:
+        if unit not in wrong and _may_follow(known[unit], file):
             known[unit] = file
     for unit in wrong:
         if before := known[unit]:
@@ -281,7 +285,14 @@ def renew_files(
         "UPDATE places SET files = ?, checked_at_s = coalesce(?, checked_at_s) WHERE place = ?",
         (pack_files(known), checked_at_s, number),
     )
-    return True
+    return known
+
+
+def _may_follow(known: UnitFile | None, file: UnitFile) -> bool:
+    """Return whether a file may be recorded where another one is, or none."""
+    if file.is_compressed:
+        return known is not None and (known.is_compressed or not known.is_wrong)
+    return known is None or not known.is_compressed
 
 
 def delete_place(connection: Connection, number: int) -> None:

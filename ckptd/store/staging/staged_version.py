@@ -14,6 +14,7 @@ from ckptd.errors import NotFound
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest
 from ckptd.model.joint import Joint
+from ckptd.model.manifest import Unit
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.store.files.hashing import digest_of
 from ckptd.store.files.layout import inside
@@ -143,7 +144,13 @@ class StagedVersion:
         with Names(self._root) as names:
             extents = self.space.extents(start, end)
             open_unit = partial(self._open, names)
-            yield from read_pieces(extents, open_unit, self._compare, drops_used=drops_used)
+            yield from read_pieces(
+                extents,
+                open_unit,
+                self._compare,
+                drops_used=drops_used,
+                compressed=self._compressed,
+            )
 
     def _open(self, names: Names, unit: int) -> int:
         path = self.space.manifest.units[unit].path
@@ -154,7 +161,15 @@ class StagedVersion:
             is_there = self._files is not None and self._files.has(unit)
             if not (is_there or self._is_moving):
                 raise
-        return open_published(self._root, names, inside(self._target, path))
+        path = inside(self._target, path)
+        if self._files is not None:
+            path = self._files.path_of(unit, path)
+        return open_published(self._root, names, path)
+
+    def _compressed(self, unit: int) -> Unit | None:
+        """Return a unit that stands compressed where a copy grows."""
+        is_compressed = self._files is not None and self._files.is_compressed(unit)
+        return self.space.manifest.units[unit] if is_compressed else None
 
     def _compare(self, fd: int, unit: int) -> None:
         files = self._files

@@ -102,9 +102,12 @@ class EqualBlocks:
             known.path_of(space.manifest, unit),
             space.manifest.units[unit].block_size_bytes,
         )
+        is_compressed = known.files.is_compressed(unit)
         offset = (self._rows[index] + start - self._starts[index]) * grain_bytes
         for place in self._space.places((start, end)):
-            yield LocalBlock(place, known.root, path, offset, known.number, unit)
+            yield LocalBlock(
+                place, known.root, path, offset, known.number, unit, is_compressed=is_compressed
+            )
             offset += grain_bytes
 
     def _compare(self, wanted: BlockSet, found_bytes: list[int]) -> None:

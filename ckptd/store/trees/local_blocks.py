@@ -9,7 +9,7 @@ Where the file system shares extents (XFS, btrfs) blocks that lie side by side a
 call, which costs no room and hardly any time; what the new file has is read and verified, past the
 page cache: what is in memory of the old file is not of the new one, and pages to hold it a second
 time took longer than the disk. Elsewhere blocks are read once, verified and written from the same
-memory.
+memory. So are those of a unit that is kept compressed, decoded.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ckptd.errors import CkptdError
 from ckptd.limits import KIB, MIB
 from ckptd.model.manifest import Manifest
 from ckptd.model.space import BlockPlace
+from ckptd.store.files.compressed_files import CompressedFile
 from ckptd.store.files.hashing import digest_of, read_exactly
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
@@ -53,6 +54,7 @@ class LocalBlock(NamedTuple):
         offset: Where the bytes begin in it.
         place: By whom it is recorded that they are there: a place of the catalog …
         of_unit: … and a unit of it; 0 and -1: by nobody.
+        is_compressed: The file has its content compressed; the offset is one of the content.
     """
 
     wanted: BlockPlace
@@ -61,6 +63,7 @@ class LocalBlock(NamedTuple):
     offset: int
     place: int = 0
     of_unit: int = -1
+    is_compressed: bool = False
 
 
 class UnitWriting(Protocol):
@@ -101,6 +104,7 @@ class BlockCopier:
         self._finish_of = finish_of
         self._check = check
         self._buffer = memoryview(b"")
+        self._compressed: CompressedFile | None = None
         self.wrong: list[LocalBlock] = []
 
     def take(self, blocks: Iterable[LocalBlock]) -> Iterator[int]:
@@ -123,6 +127,7 @@ class BlockCopier:
             fd = _open_readable(root, path)
             if fd is None:
                 continue
+            self._compressed = None
             try:
                 for unit, of_unit in itertools.groupby(of_file, lambda each: each.wanted.unit):
                     if is_whole(self._manifest.units[unit]):
@@ -135,7 +140,7 @@ class BlockCopier:
     def _take_whole(self, fd: int, unit: int, blocks: Iterable[LocalBlock]) -> Iterator[int]:
         for block in blocks:
             self._check()
-            data = self._read(fd, block.offset, block.wanted)
+            data = self._read(fd, block)
             if data is None:
                 self.wrong.append(block)
                 continue
@@ -156,7 +161,7 @@ class BlockCopier:
         for block in stretch:
             self._check()
             wanted = block.wanted
-            data = self._read(fd, block.offset, wanted)
+            data = self._read(fd, block)
             if data is None:
                 self.wrong.append(block)
                 continue
@@ -170,7 +175,7 @@ class BlockCopier:
         block does not lie at pages, and in all other cases, as then the error says whose it is.
         """
         first, size_bytes = stretch[0], _size_of(stretch)
-        if size_bytes < _SHARED_BYTES_MIN:
+        if size_bytes < _SHARED_BYTES_MIN or first.is_compressed:
             return False
         try:
             self._files.share(first.wanted.unit, first.wanted.offset, size_bytes, fd, first.offset)
@@ -204,13 +209,24 @@ class BlockCopier:
             else:
                 self.wrong.append(block)
 
-    def _read(self, fd: int, offset: int, wanted: BlockPlace) -> memoryview | None:
+    def _read(self, fd: int, block: LocalBlock) -> memoryview | None:
         """Read the bytes of a block; ``None``: they are not, or cannot be read."""
+        wanted = block.wanted
+        room = self._room_for(wanted.size_bytes)
         try:
-            data = read_exactly(fd, offset, wanted.size_bytes, self._room_for(wanted.size_bytes))
+            if block.is_compressed:
+                data = self._compressed_file(fd).read_exactly(block.offset, wanted.size_bytes, room)
+            else:
+                data = read_exactly(fd, block.offset, wanted.size_bytes, room)
         except (CkptdError, OSError):
             return None
         return data if digest_of(data) == wanted.digest else None
+
+    def _compressed_file(self, fd: int) -> CompressedFile:
+        """Return what reads a file; for block after block of one file it is the same."""
+        if self._compressed is None:
+            self._compressed = CompressedFile(fd)
+        return self._compressed
 
     def _room_for(self, size_bytes: int) -> memoryview:
         """Return a buffer of whole pages for so many bytes."""

@@ -29,6 +29,7 @@ from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published.bare_names import WrongName, bare_names_of, wrong_names
+from ckptd.store.trees.compressed_units import AsTheyStand, as_they_stand
 from ckptd.store.trees.directories import is_free
 from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.leftovers import matching
@@ -61,8 +62,7 @@ class KnownPlace:
 
     def path_of(self, manifest: Manifest, unit: int) -> str:
         """Return where a unit's file lies, or would lie, relative to the root."""
-        link = self.files.links().get(unit)
-        return link or inside(self.directory, manifest.units[unit].path)
+        return self.files.path_of(unit, inside(self.directory, manifest.units[unit].path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,15 @@ def blocks_at(known: KnownPlace, space: AddressSpace, wanted: BlockSet) -> Itera
         for block in space.places(run):
             if known.files.has(block.unit):
                 path = known.path_of(space.manifest, block.unit)
-                yield LocalBlock(block, known.root, path, block.offset, known.number, block.unit)
+                yield LocalBlock(
+                    block,
+                    known.root,
+                    path,
+                    block.offset,
+                    known.number,
+                    block.unit,
+                    is_compressed=known.files.is_compressed(block.unit),
+                )
 
 
 def look(
@@ -258,6 +266,9 @@ def look(
         raise _taken(root, target, "exists already")
     manifest = space.manifest
     known = known or KnownPlace(root, target, UnitFiles.of_none(len(manifest.units)))
+    as_recorded = AsTheyStand(known.files, known.changed, is_recorded=True)
+    stands = as_they_stand(root, known.directory, as_recorded, manifest, check=check)
+    known = replace(known, files=stands.files, changed=stands.changed)
     seen = _look_at_all(root, manifest, known)
     if seen.is_empty and not is_begun and not any(True for _ in known.files.units()):
         raise _taken(root, target, "exists already and holds other files")
@@ -279,7 +290,7 @@ def look(
         files=files,
         wrong=wrong,
         right_blocks=good - held_blocks(space, files),
-        is_recorded=not any(files.has(unit) for unit in seen.doubtful),
+        is_recorded=stands.is_recorded and not any(files.has(unit) for unit in seen.doubtful),
         wrong_names=bare,
     )
 
@@ -317,10 +328,10 @@ class _Seen(NamedTuple):
 def _look_at_all(root: Root, manifest: Manifest, known: KnownPlace) -> _Seen:
     files = UnitFiles.of_none(len(manifest.units))
     doubtful: dict[int, os.stat_result] = {}
-    is_empty, links = True, known.files.links()
+    is_empty, files_of = True, known.files
     with Names(root) as names:
         for unit, of_unit in enumerate(manifest.units):
-            facts = names.stat(links.get(unit) or inside(known.directory, of_unit.path))
+            facts = names.stat(files_of.path_of(unit, inside(known.directory, of_unit.path)))
             if facts is None:
                 continue
             is_empty = False

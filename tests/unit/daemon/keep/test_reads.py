@@ -38,6 +38,21 @@ async def test_what_has_changed_is_counted_once(reads: Reads, held: Held) -> Non
     assert (reads.changed_units, reads.rotten_units) == (2, 1)
 
 
+async def test_a_unit_that_came_to_be_kept_compressed_meanwhile_has_not_changed(
+    reads: Reads, held: Held
+) -> None:
+    """Its other file was read, which is gone by now."""
+    weights, empty = held.units["weights.bin"], held.units["empty"]
+    file = held.hashed.files[weights]
+    assert file
+    kept = file._replace(plain_bytes=2 * file.fingerprint.size_bytes)
+    await held.catalog.settle(held.place.number, {weights: kept}, {})
+    found = Checked({}, {weights: "was removed", empty: "was removed"}, {}, set(), 1)
+    await take_in(reads, held, found)
+    assert held.place.changed == {empty}
+    assert reads.changed_units == 1
+
+
 def test_what_a_question_costs_is_counted(reads: Reads) -> None:
     reads.note_question(3)
     reads.note_question(4)

@@ -23,11 +23,13 @@ unit_files = st.builds(
     st.builds(Fingerprint, unsigned, unsigned, unsigned, times, times),
     st.sampled_from(["", "elsewhere/file", "\udcff"]),
     st.booleans(),
+    st.just(0) | st.integers(1, 2**44),
 )
 several = st.lists(st.none() | unit_files, max_size=8).map(tuple)
 
 FILE = UnitFile(Fingerprint(1, 2, 3, -4, 5))
 LINK = UnitFile(Fingerprint(6, 7, 8, 9, 10), "there")
+COMPRESSED = UnitFile(Fingerprint(1, 2, 30, 4, 5), plain_bytes=100)
 WRONG = UnitFile(Fingerprint(1, 3, 3, 4, 12), is_wrong=True)
 
 
@@ -54,6 +56,30 @@ def test_what_is_encoded_column_by_column_comes_back(files: tuple[UnitFile | Non
     if any(file and file.link_target == "\udcff" for file in files):
         return  # nor can a path of a unit be encoded that is not UTF-8
     assert UnitFiles.decoded(UnitFiles(files).encoded()) == files
+
+
+def test_a_compressed_unit_lies_under_a_name_of_its_own_and_saves_room() -> None:
+    files = UnitFiles([FILE, COMPRESSED, None, LINK])
+    assert [files.path_of(unit, "v/x") for unit in range(4)] == ["v/x", "v/x.zst", "v/x", "there"]
+    assert files.compressed() == [1]
+    assert [files.is_compressed(unit) for unit in range(4)] == [False, True, False, False]
+    assert files.saved_bytes == 70
+    files[1] = FILE
+    assert files.compressed() == []
+    assert files.saved_bytes == 0
+
+
+def test_who_has_nothing_compressed_encodes_as_an_older_ckptd_does() -> None:
+    fields = msgspec.msgpack.decode(UnitFiles([FILE, None]).encoded())
+    assert sorted(fields) == ["columns", "links", "states"]
+
+
+@pytest.mark.parametrize("plain", [{1: 5}, {0: 0}, {0: -1}, {2: 5}])
+def test_a_compressed_unit_without_a_file_or_a_length_is_damage(plain: dict[int, int]) -> None:
+    fields = msgspec.msgpack.decode(UnitFiles([COMPRESSED, None]).encoded())
+    encoded = msgspec.msgpack.encode(fields | {"plain": plain})
+    with pytest.raises(DamagedState):
+        UnitFiles.decoded(encoded)
 
 
 def test_what_an_older_ckptd_encoded_one_by_one_is_read() -> None:

@@ -34,6 +34,7 @@ from ckptd.store.records.active_records import ActiveVersion
 from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
 from ckptd.store.records.version_rows import StoredVersion
+from tests.support.compressing import COPIED_CONTENTS, compress
 from tests.support.stores import CONTENTS, forget, mark_changed, publish, read_served, write_files
 
 NOW_S = 1_800_000_000.0
@@ -444,6 +445,31 @@ async def test_a_unit_marked_suspect_is_served_no_more_until_it_was_hashed(
     assert len(changes) == 3
     served = await catalog.open_version(hashed.digest)
     assert served.blocks == BlockSet.full(3)
+
+
+async def test_a_unit_that_was_compressed_is_served_and_saves_room(
+    catalog: Catalog, database: Database, root: Root, inside: Path
+) -> None:
+    write_files(inside / "v1", COPIED_CONTENTS)
+    plain = publish(root, "v1")
+    number = (await catalog.add(plain)).places[0].number
+    before = await read_all(catalog, plain)
+    kept = compress(root, plain)
+    (unit,) = kept.files.compressed()
+    file = kept.files[unit]
+    assert file is not None
+    await catalog.settle(number, {unit: file}, {})
+    again, wrong = await reload(database, root)
+    assert wrong == ()
+    for each in (catalog, again):
+        assert (
+            await read_all(each, plain)
+            == before
+            == b"".join(COPIED_CONTENTS[unit.path] for unit in plain.manifest.units)
+        )
+        (place,) = each.versions()[0].places
+        assert (place.state, place.saved_bytes) == (PlaceState.HERE, kept.files.saved_bytes)
+        assert place.saved_bytes > 0
 
 
 async def test_what_was_hashed_again_is_recorded(

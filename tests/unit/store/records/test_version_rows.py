@@ -305,3 +305,36 @@ def test_a_version_with_a_long_manifest_comes_back_and_goes_whole(
     delete_place(connection, number)
     assert read_version(connection, digests[1]) is None
     assert read_packed(connection, digests[1]) == ()
+
+
+def test_a_unit_that_is_kept_compressed_stays_so_whatever_was_found_before(
+    connection: Connection, row: VersionRow, place: StoredPlace, hashed: HashedDirectory
+) -> None:
+    write_version(connection, row)
+    number = write_place(connection, place)
+    first = hashed.files[0]
+    assert first is not None
+    kept = first._replace(plain_bytes=2 * first.fingerprint.size_bytes)
+    found = renew_files(connection, number, {0: kept}, (), None)
+    assert found is not None
+    assert (found.compressed(), found.saved_bytes) == ([0], first.fingerprint.size_bytes)
+    again = kept._replace(fingerprint=kept.fingerprint._replace(ctime_ns=9))
+    for file, expected in ((first, kept), (again, again), (first, again)):
+        found = renew_files(connection, number, {0: file}, (), None)
+        assert found is not None
+        assert found[0] == expected
+
+
+def test_a_unit_that_is_wrong_or_not_there_is_not_kept_compressed(
+    connection: Connection, row: VersionRow, place: StoredPlace, hashed: HashedDirectory
+) -> None:
+    write_version(connection, row)
+    first = hashed.files[0]
+    assert first is not None
+    kept = first._replace(plain_bytes=2 * first.fingerprint.size_bytes)
+    for before in (None, first._replace(is_wrong=True)):
+        files = pack_files(UnitFiles((before, *hashed.files[1:])))
+        number = write_place(connection, place._replace(files=files))
+        found = renew_files(connection, number, {0: kept}, (), None)
+        assert found is not None
+        assert found[0] == before

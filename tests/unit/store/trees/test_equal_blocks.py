@@ -79,6 +79,20 @@ class TestFinding:
                 block.path.removeprefix("old/"),
             )
 
+    def test_what_is_kept_compressed_is_found_where_it_lies(self, tmp_path: Path) -> None:
+        old, new = spaces()
+        with closing(Root.open("main", str(tmp_path))) as root:
+            similar = place(root, old)
+            model = [unit.path for unit in old.manifest.units].index("model.bin")
+            similar.known.files[model] = FILE._replace(plain_bytes=5 * MIB)
+            equal = EqualBlocks(new, everything(new), (similar,))
+            found = list(equal.find(everything(new)))
+        assert {(block.path, block.is_compressed) for block in found} == {
+            ("old/config.json", False),
+            ("old/model.bin.zst", True),
+            ("old/optimizer.bin", False),
+        }
+
     def test_only_what_is_wanted_is_found(self, tmp_path: Path) -> None:
         old, new = spaces()
         wanted = blocks_of(new, "config.json")
