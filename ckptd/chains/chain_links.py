@@ -15,7 +15,7 @@ from typing import Final
 
 from ckptd.errors import UsageError
 from ckptd.limits import VERSION_MAX
-from ckptd.model.ids import Digest, Version, parse_digest
+from ckptd.model.ids import CheckpointName, Digest, Version, parse_checkpoint_name, parse_digest
 
 BASE: Final = "chain.base"
 BASE_DIGEST: Final = "chain.base-digest"
@@ -23,6 +23,7 @@ ENCODING: Final = "chain.encoding"
 MADE_OF: Final = "chain.of"
 """Of a materialised copy: the digest of the delta version that it was made of."""
 
+_COPY_SUFFIX: Final = ".full"
 _NUMBER: Final = re.compile(rf"[0-9]{{1,{len(str(VERSION_MAX))}}}", re.ASCII)
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", re.ASCII)
 
@@ -68,6 +69,15 @@ def annotations_of(link: ChainLink) -> dict[str, str]:
     """Return the annotations that say what a version stands on."""
     said = {BASE: str(link.base), BASE_DIGEST: link.base_digest or "", ENCODING: link.encoding}
     return {key: value for key, value in said.items() if value}
+
+
+def copy_name(checkpoint: CheckpointName) -> CheckpointName:
+    """Return the name under which materialised copies of a checkpoint's versions are published.
+
+    Raises:
+        UsageError: It is too long for a name.
+    """
+    return parse_checkpoint_name(f"{checkpoint}{_COPY_SUFFIX}")
 
 
 def made_of(annotations: Mapping[str, str]) -> Digest | None:

@@ -10,6 +10,7 @@ from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.messages.life_cycle import LetGoRequest
 from ckptd.control.messages.materialising import MaterialiseRequest, MaterialiseResult
 from ckptd.errors import CkptdError, ExitCode
+from ckptd.model.words import Result
 from tests.support.cluster import Cluster, Node
 from tests.support.delta_versions import OVERWRITE, Training, assert_same, tensors_in, write_chain
 
@@ -63,3 +64,26 @@ def test_a_full_version_is_made_of_what_stands_here(
     with pytest.raises(CkptdError, match="stands on policy@1, which is not here"):
         materialise(node, 3)
     assert not node.path("made").exists()
+
+
+def test_what_two_nodes_make_and_publish_is_one_version_that_a_third_takes(
+    cluster: Cluster,
+) -> None:
+    first, training = cluster.node("a"), Training()
+    publish(first, 2, training)
+    second = cluster.node("b", peers=[first.address])
+    for version in range(3):
+        assert second.recover(NAME, version).result is Result.COMPLETE
+    made = [materialise(node, 2, publish=True) for node in (first, second)]
+    assert {result.published for result in made} == {f"{NAME}.full"}
+    assert made[0].published_digest == made[1].published_digest != ""
+    again = materialise(first, 2, publish=True)
+    assert (again.is_standing, again.published_digest) == (True, made[0].published_digest)
+    third = cluster.node("c", peers=[first.address, second.address])
+    assert third.recover(f"{NAME}.full", 2, to=third.path("taken")).result is Result.COMPLETE
+    assert_same(tensors_in(third.path("taken")), training.tensors)
+    # What is not what was made is not published as that.
+    weights = next(first.path("made").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    with pytest.raises(CkptdError, match="changed since"):
+        materialise(first, 2, publish=True)

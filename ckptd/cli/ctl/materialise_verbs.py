@@ -24,6 +24,7 @@ Weights in other forms, which no delta is about, are left out.
 examples:
   ckptctl materialise policy@46 --to /data/policy-46 --dry-run
   ckptctl materialise policy@46 --to /data/policy-46
+  ckptctl materialise policy@46 --to /data/policy-46 --publish  # policy.full@46
   ckptctl materialise policy@46 --to /data/policy-46 -o json | jq .chain
 """
 
@@ -33,6 +34,11 @@ def _add_materialise(parser: ArgumentParser) -> None:
     parser.add_argument("--to", metavar="DIR", required=True, help="the directory to be made")
     parser.add_argument(
         "--digest", metavar="DIGITS", default="", help="which content, where there are several"
+    )
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="publish it as the same version of NAME.full, for others to take",
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
@@ -48,6 +54,7 @@ def _materialise(arguments: Namespace) -> ExitCode:
         version=version,
         to=absolute(arguments.to),
         digest=arguments.digest,
+        publish=arguments.publish,
         is_dry_run=arguments.dry_run,
     )
     as_json = arguments.output == "json"

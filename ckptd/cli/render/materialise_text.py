@@ -35,7 +35,8 @@ def materialised_lines(result: MaterialiseResult) -> list[str]:
     if result.left_out:
         lines.append(f"left out, for no delta is about it: {listing(result.left_out)}")
     if result.published:
-        lines.append(f"published it as {reference(result.published, result.version)}")
+        verb = "would publish" if result.is_dry_run else "published"
+        lines.append(f"{verb} it as {reference(result.published, result.version)}")
     if result.is_dry_run:
         lines.append("nothing was done: this is what would be")
     return lines

@@ -77,8 +77,8 @@ class MaterialiseResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="ty
         is_standing: It stood there already, and its files were found to be what was made.
         is_dry_run: Nothing was done: so it would be.
         duration_s: How long it took.
-        published: As what it was published; empty: it was not.
-        published_digest: Digest of the manifest of that.
+        published: As what it was published, or would be; empty: nobody asked for that.
+        published_digest: Digest of the manifest of that; empty in a dry run.
     """
 
     checkpoint: str

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from ckptd.chains.chain_links import copy_name
 from ckptd.control.messages.materialising import (
     ChainRow,
     MaterialiseEvent,
@@ -17,16 +18,18 @@ from ckptd.control.messages.materialising import (
     MaterialiseResult,
 )
 from ckptd.daemon.answer.held_chain import HeldChain, HeldChains
+from ckptd.daemon.answer.published_copies import PublishedCopies
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recoveries import is_taken, new_recovery_id
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.retain.leases import Leases
 from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
-from ckptd.model.ids import parse_checkpoint_name, parse_digest_prefix, parse_version
+from ckptd.model.ids import Digest, parse_checkpoint_name, parse_digest_prefix, parse_version
 from ckptd.model.words import MaterialiseStage
 from ckptd.observe.logs import get_logger
 from ckptd.store.materialising.chain_files import ChainVersion, chain_files
+from ckptd.store.materialising.made_note import MadeNote
 from ckptd.store.materialising.making import CopyTarget, make_copy, standing_copy
 from ckptd.store.materialising.verified_blocks import VerifiedBlocks
 from ckptd.store.trees.finishing import Finishing
@@ -74,12 +77,14 @@ class _Made(NamedTuple):
         size_bytes: Its length.
         files: How many files it has.
         left_out: What of the full version it does not have.
+        note: What it consists of; ``None``: it was not made.
         is_standing: It stood there before.
     """
 
     size_bytes: int
     files: int
     left_out: tuple[str, ...]
+    note: MadeNote | None = None
     is_standing: bool = False
 
 
@@ -90,9 +95,13 @@ class MaterialiseAnswers:
         storage: Where versions are.
         recovering: All recoveries.
         leases: Keeps what is read.
+        copies: Publishes what is made.
     """
 
-    def __init__(self, storage: Storage, recovering: Recovering, leases: Leases) -> None:
+    def __init__(
+        self, storage: Storage, recovering: Recovering, leases: Leases, copies: PublishedCopies
+    ) -> None:
+        self._copies = copies
         self._roots = storage.roots
         self._chains = HeldChains(storage, leases)
         self._recovering = recovering
@@ -118,6 +127,8 @@ class MaterialiseAnswers:
         target = CopyTarget(
             root, directory, new_recovery_id(), checkpoint, version, chain.digest, owner
         )
+        if request.publish:
+            self._copies.check(target)
         is_dry_run = request.is_dry_run
         found: list[_Made] = []
         with self._chains.reading(chain):
@@ -135,6 +146,15 @@ class MaterialiseAnswers:
                 deltas=len(chain.versions) - 1,
                 directory=root.absolute(directory),
             )
+        published: list[Digest] = []
+        if request.publish and made.note is not None and not is_dry_run:
+            async with aclosing(self._copies.publish(target, made.note, published)) as hashing:
+                async for each in hashing:
+                    yield MaterialiseProgress(
+                        stage=MaterialiseStage.PUBLISHING,
+                        bytes_done=each.bytes_done,
+                        bytes_total=each.bytes_total,
+                    )
         yield MaterialiseResult(
             checkpoint=checkpoint,
             version=version,
@@ -147,6 +167,8 @@ class MaterialiseAnswers:
             is_standing=made.is_standing,
             is_dry_run=is_dry_run,
             duration_s=round((self._now() - began_ns) / SECOND, 3),
+            published=copy_name(checkpoint) if request.publish else "",
+            published_digest=published[0] if published else "",
         )
 
     async def _make(
@@ -168,15 +190,13 @@ class MaterialiseAnswers:
             progress.begin(MaterialiseStage.COMPARING, 0)
             standing = standing_copy(target, progress.note)
             if standing is not None:
-                return _Made(
-                    standing.size_bytes, len(standing.files), standing.left_out, is_standing=True
-                )
+                return _made(standing, is_standing=True)
             files = chain_files(versions, VerifiedBlocks())
             self._recovering.terms.check_size(chain.name, files.size_bytes)
-            if not is_dry_run:
-                progress.begin(MaterialiseStage.APPLYING, files.size_bytes)
-                make_copy(target, files, finishings, progress.note)
-            return _Made(files.size_bytes, len(files.files), files.left_out)
+            if is_dry_run:
+                return _Made(files.size_bytes, len(files.files), files.left_out)
+            progress.begin(MaterialiseStage.APPLYING, files.size_bytes)
+            return _made(make_copy(target, files, finishings, progress.note))
 
         running = self._threads.submit(work)
         working = asyncio.wrap_future(running)
@@ -202,6 +222,10 @@ class MaterialiseAnswers:
             )
             for each in versions
         ]
+
+
+def _made(note: MadeNote, *, is_standing: bool = False) -> _Made:
+    return _Made(note.size_bytes, len(note.files), note.left_out, note, is_standing)
 
 
 def _rows(chain: HeldChain) -> list[ChainRow]:

@@ -23,6 +23,7 @@ from ckptd.daemon.answer.plan_answers import PlanAnswers
 from ckptd.daemon.answer.prioritize_answers import PrioritizeAnswers
 from ckptd.daemon.answer.proven_versions import ProvenVersions
 from ckptd.daemon.answer.publish_answers import PublishAnswers
+from ckptd.daemon.answer.published_copies import PublishedCopies
 from ckptd.daemon.answer.recovery_answers import RecoveryAnswers
 from ckptd.daemon.answer.recovery_views import RecoveryViews
 from ckptd.daemon.answer.remove_answers import RemoveAnswers
@@ -138,7 +139,12 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         WaitAnswers(parts.storage, recovering, proven),
         JobAnswers(parts.storage, parts.policy, recovering.peering.names),
         CollectAnswers(retention),
-        MaterialiseAnswers(parts.storage, recovering, retention.leases),
+        MaterialiseAnswers(
+            parts.storage,
+            recovering,
+            retention.leases,
+            PublishedCopies(parts, now, measuring.note_publish),
+        ),
         RemoveAnswers(retention.removing, retention.standings),
         ActivateAnswers(parts.storage, retention.standings, recovering.activating),
         VerifyAnswers(parts, keeping.reads, recovering.repairing, now),

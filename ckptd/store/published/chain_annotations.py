@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Final
 
-from ckptd.chains.chain_links import ChainLink, annotations_of
+from ckptd.chains.chain_links import MADE_OF, ChainLink, annotations_of
 from ckptd.chains.delta_index import DELTA_INDEX, DeltaIndex, read_delta_index
 from ckptd.errors import InvalidFormat, UsageError
 from ckptd.model.formats.weight_index import INDEX_BYTES_MAX
@@ -28,7 +28,9 @@ _WITHOUT: Final = (
 def annotations_in(
     root: Root, relative: str, order: PublishOrder, files: Candidates, inner: InnerNames
 ) -> dict[str, str]:
-    """Return what the manifest of a directory says of its chain; nothing of a full version.
+    """Return what the manifest of a directory says of its chain.
+
+    Of a full version that is nothing, but of a materialised copy what it was made of.
 
     Args:
         root: Where it lies.
@@ -41,6 +43,8 @@ def annotations_in(
         UsageError: It is a delta version, and not of that number, or does not say on what.
         StorageError: Its index cannot be read.
     """
+    if order.made_of is not None:
+        return {MADE_OF: order.made_of}
     names = chain(files.paths, inner.names_of_files())
     if order.only or DELTA_INDEX not in names:
         return {}

@@ -67,6 +67,7 @@ class PublishOrder:
         recognises: What a recogniser proposes counts, behind all others.
         bases: The content that each earlier version of the checkpoint has here, if it has one.
         links: What is here under this name and version, and on what it stands.
+        made_of: The delta version of which the directory is a materialised copy.
         dtypes: Patterns, each with the type of the elements of those files, or ``auto``.
     """
 
@@ -92,6 +93,7 @@ class PublishOrder:
     recognises: bool = False
     bases: Mapping[Version, Digest] = field(default_factory=dict)
     links: Mapping[Digest, ChainLink] = field(default_factory=dict)
+    made_of: Digest | None = None
     dtypes: tuple[tuple[str, str], ...] = ()
 
 

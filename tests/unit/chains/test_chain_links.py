@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ckptd.chains.chain_links import ChainLink, annotations_of, link_of, made_of
-from ckptd.model.ids import Digest, Version
+from ckptd.chains.chain_links import ChainLink, annotations_of, copy_name, link_of, made_of
+from ckptd.errors import UsageError
+from ckptd.limits import CHECKPOINT_NAME_BYTES_MAX
+from ckptd.model.ids import CheckpointName, Digest, Version
 
 DIGEST = Digest("ab" * 32)
 
@@ -49,3 +51,9 @@ def test_a_materialised_copy_says_of_what_it_was_made() -> None:
     assert made_of({"chain.of": DIGEST}) == DIGEST
     assert made_of({"chain.of": "42"}) is None
     assert made_of({}) is None
+
+
+def test_copies_have_a_name_of_their_own() -> None:
+    assert copy_name(CheckpointName("run/policy")) == "run/policy.full"
+    with pytest.raises(UsageError):
+        copy_name(CheckpointName("a" * CHECKPOINT_NAME_BYTES_MAX))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.chains.chain_links import ChainLink, link_of
+from ckptd.chains.chain_links import ChainLink, link_of, made_of
 from ckptd.errors import UsageError
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.store.files.roots import Root
@@ -122,3 +122,11 @@ def test_what_would_be_published_is_refused_as_well(root: Root, inside: Path) ->
     with pytest.raises(UsageError, match="a delta on 6"):
         found_files(root, "v1", order)
     assert found_files(root, "v1", replace(order, version=Version(7))).directory == "v1"
+
+
+def test_a_copy_says_of_what_it_was_made_and_stands_on_nothing(root: Root, inside: Path) -> None:
+    full = b'{"metadata": {"total_size": 8}, "weight_map": {}}'
+    write_files(inside / "v2", {INDEX: full})
+    manifest = publish(root, "v2", made_of=DIGEST).manifest
+    assert made_of(manifest.annotations) == DIGEST
+    assert link_of(manifest.annotations, 100) is None
