@@ -55,11 +55,11 @@ class BlockCoding:
         *,
         base: Readable = b"",
         base_number: int = NO_BASE,
-    ) -> list[Readable]:
+    ) -> list[bytes]:
         """Return the same in pieces that belong one behind another, the head alone at first.
 
         Args:
-            block: The bytes; a piece refers to them if they go as they are.
+            block: The bytes.
             coder: How to code it.
             width: Bytes of an element.
             base: As many bytes of the base, for coders that need one.
@@ -69,7 +69,7 @@ class BlockCoding:
         coder, parts = self._parts(view, coder, width, memoryview(base))
         length = sum(map(len, parts))
         if coder is Coder.PLAIN or length >= len(view):
-            return [CodedHead(Coder.PLAIN, coded_bytes=len(view)).encoded(), view]
+            return [CodedHead(Coder.PLAIN, coded_bytes=len(view)).encoded(), bytes(view)]
         number = base_number if coder.needs_base else NO_BASE
         return [CodedHead(coder, width, number, length).encoded(), *parts]
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from ckptd.buffers import page_buffer
 from ckptd.coding.block_coding import BlockCoding
-from ckptd.coding.coded_block import HEAD_BYTES, NO_BASE, CodedHead, read_head
+from ckptd.coding.coded_block import NO_BASE, CodedHead, read_head
 from ckptd.coding.fitting import fit
 from ckptd.model.base_places import BasePlaces
 from ckptd.model.formats.element_types import ELEMENTS_FACT, width_at
@@ -28,7 +28,7 @@ from ckptd.net.source.unit_fits import FitKey, UnitFit
 Read: TypeAlias = Callable[[BlockPlace], memoryview | None]
 """Reads a block, which is good until the next one is read; ``None``: there is no memory for it."""
 
-_PLAIN: Final = CodedForm(Coder.PLAIN, 1, memoryview(b""))
+_PLAIN: Final = CodedForm(Coder.PLAIN, 1)
 
 
 class CodedVersion(NamedTuple):
@@ -75,8 +75,8 @@ class CodedBlocks:
         self._memory = memoryview(b"")
         self._elements = _Elements()
 
-    def coded(self, place: BlockPlace, read: Read) -> tuple[bytes, memoryview] | None:
-        """Return the head of a block and what follows it; ``None``: it goes as it is. Blocks.
+    def coded(self, place: BlockPlace, read: Read) -> tuple[bytes, ...] | None:
+        """Return the head of a block and the pieces behind it; ``None``: it goes as it is. Blocks.
 
         Args:
             place: Which block.
@@ -94,8 +94,8 @@ class CodedBlocks:
         if form is None or form.coder is Coder.PLAIN:
             return None
         number = base.number if base and form.coder.needs_base else NO_BASE
-        head = CodedHead(form.coder, form.width, number, len(form.coded))
-        return head.encoded(), form.coded
+        head = CodedHead(form.coder, form.width, number, form.coded_bytes)
+        return head.encoded(), *form.coded
 
     def _base_of(self, place: BlockPlace) -> _BaseBlock | None:
         """Return the block that a block may be coded against: of the first base that has one."""
@@ -153,11 +153,13 @@ class CodedBlocks:
         return width_at(fact, place.offset, place.offset + place.size_bytes) if fact else None
 
     def _form(self, block: memoryview, how: UnitFit, base: memoryview | None) -> CodedForm:
-        coded = self._coding.encode(block, how.coder, how.width, base=base or b"", base_number=0)
-        head = read_head(coded[:HEAD_BYTES], len(block), bases=1)
+        encoded, *coded = self._coding.pieces(
+            block, how.coder, how.width, base=base or b"", base_number=0
+        )
+        head = read_head(encoded, len(block), bases=1)
         if head.coder is Coder.PLAIN:
             return _PLAIN
-        return CodedForm(head.coder, head.width, memoryview(coded)[HEAD_BYTES:])
+        return CodedForm(head.coder, head.width, tuple(coded))
 
     def _read_base(self, base: _BaseBlock) -> memoryview | None:
         size_bytes = base.place.size_bytes

@@ -43,12 +43,17 @@ class CodedForm(NamedTuple):
     Attributes:
         coder: How it is coded; plain: it gets no shorter, and goes from its file.
         width: Bytes of an element.
-        coded: What was made of it.
+        coded: What was made of it, in pieces one behind another.
     """
 
     coder: Coder
     width: int
-    coded: memoryview
+    coded: tuple[bytes, ...] = ()
+
+    @property
+    def coded_bytes(self) -> int:
+        """How much that is."""
+        return sum(map(len, self.coded))
 
 
 class CodedForms:
@@ -120,4 +125,4 @@ class CodedForms:
 
 
 def _kept_bytes(form: CodedForm) -> int:
-    return FORM_BYTES + len(form.coded)
+    return FORM_BYTES + form.coded_bytes

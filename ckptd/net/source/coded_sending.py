@@ -32,8 +32,8 @@ class BlockCoder(Protocol):
 
     def coded(
         self, place: BlockPlace, read: Callable[[BlockPlace], memoryview | None]
-    ) -> tuple[bytes, memoryview] | None:
-        """Return the head of a block and what follows it; ``None``: it goes as it is. Blocks.
+    ) -> tuple[bytes, ...] | None:
+        """Return the head of a block and the pieces behind it; ``None``: it goes as it is. Blocks.
 
         Args:
             place: Which block.

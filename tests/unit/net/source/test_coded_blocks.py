@@ -66,14 +66,15 @@ class Receiver:
                 self.heads.append(None)
                 continue
             head = read_head(coded[0], place.size_bytes, len(bases))
-            assert head.coded_bytes == len(coded[1])
+            behind = b"".join(coded[1:])
+            assert head.coded_bytes == len(behind)
             self.heads.append(head)
             start = space.block_start(place.block)
             base = bases[head.base] if head.coder.needs_base else None
             was = b"" if base is None else base.data[start : start + place.size_bytes]
             into = memoryview(self.decoded)[start : start + place.size_bytes]
             into[:] = bytes(place.size_bytes)
-            coding.decode(head, coded[1], was, into)
+            coding.decode(head, behind, was, into)
 
     def _read(self, place: BlockPlace) -> memoryview:
         self.reads.append(place.block)

@@ -20,7 +20,7 @@ OTHERS = (
 
 
 def form(size_bytes: int = 4) -> CodedForm:
-    return CodedForm(Coder.DELTA, 2, memoryview(bytes(size_bytes)))
+    return CodedForm(Coder.DELTA, 2, (bytes(size_bytes),))
 
 
 def make(forms: CodedForms, key: FormKey, made: CodedForm | None) -> None:

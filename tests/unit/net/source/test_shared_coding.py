@@ -17,7 +17,7 @@ KEY = FormKey(b"block", b"base", frozenset({Coder.ZSTD}))
 
 def make(shared: SharedCoding) -> None:
     assert shared.forms.claim(KEY) is None
-    shared.forms.release(KEY, CodedForm(Coder.ZSTD, 1, memoryview(b"made")))
+    shared.forms.release(KEY, CodedForm(Coder.ZSTD, 1, (b"made",)))
 
 
 def is_kept(shared: SharedCoding) -> bool:
