@@ -9,6 +9,7 @@ fill the size. Sources are on hosts of their own, so it needs root.
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
 import sys
@@ -18,12 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from ckptd.buffers import page_buffer
 from ckptd.coding.block_coding import BlockCoding
 from ckptd.coding.coded_block import HEAD_BYTES, read_head
 from ckptd.coding.fitting import fit
 from ckptd.limits import MIB
 from ckptd.model.words import Coder
 from ckptd.net.coded_bases import DECODED
+from ckptd.store.files.hashing import digest_of
 from tests.benchmarks.__main__ import Line, Told
 from tests.benchmarks.fine_tuning import FAST, SLOW, name_of
 from tests.benchmarks.groups import finish, left_out, line_of, measure_on_hosts
@@ -88,17 +91,21 @@ class Stage:
         told: How many bytes, and how many turns.
         cluster: What they belong to.
         switch: Connects them.
+
+    Attributes:
+        told: How many bytes, and how many turns.
+        memory: A directory in memory.
     """
 
     def __init__(self, memory: Path, told: Told, cluster: Cluster, switch: Switch) -> None:
         self.told = told
-        self._memory, self._cluster, self._switch = memory, cluster, switch
+        self.memory, self._cluster, self._switch = memory, cluster, switch
 
     def node(
         self, name: str, *peers: Node, rate_mbit: int | None = None, sections: str = INSECURE
     ) -> Node:
         """Start one on a host of its own."""
-        root = self._memory / f"{name}-root"
+        root = self.memory / f"{name}-root"
         root.mkdir()
         addresses = [peer.address for peer in peers]
         node = self._cluster.prepare(name, peers=addresses, root=root, sections=sections)
@@ -142,45 +149,88 @@ def _coded(node: Node) -> tuple[float, float]:
     )
 
 
+class Rates(NamedTuple):
+    """What it took to send a version to a node that has another one, in processor time.
+
+    Attributes:
+        size_bytes: Of the version.
+        coded_bytes: What travels of it.
+        coding_s: At the source, beside reading and hashing.
+        decoding_s: Decoding alone, at the receiver.
+        receiving_s: All that is done at the receiver with what was taken off the connection: a
+            block of the base read and hashed, decoded, the result hashed and written.
+    """
+
+    size_bytes: int
+    coded_bytes: int
+    coding_s: float
+    decoding_s: float
+    receiving_s: float
+
+
 def kinds(stage: Stage) -> list[Line]:
     """Each kind of numbers by itself: how many times shorter; rates of one core, in GB/s."""
     lines = []
     for pair in pairs():
         if not pair.now.exists():
             return [_no_weights("kinds")]
-        times, coding, decoding = [], [], []
-        for _ in range(stage.told.rounds):
-            ratio, coded_s, decoded_s, size_bytes = _code(pair)
-            times.append(ratio)
-            coding.append(size_bytes / coded_s / GB)
-            decoding.append(size_bytes / decoded_s / GB)
-        lines += [
-            line_of("kinds", f"{pair.name}: times shorter", times, pair.to_reach, is_least=True),
-            line_of("kinds", f"{pair.name}: coding", coding, 0.8, is_least=True),
-            line_of("kinds", f"{pair.name}: decoding", decoding, 1.2, is_least=True),
-        ]
+        turns = [_code(pair, stage.memory / "received") for _ in range(stage.told.rounds)]
+        ratios = [each.size_bytes / each.coded_bytes for each in turns]
+        lines.append(
+            line_of("kinds", f"{pair.name}: times shorter", ratios, pair.to_reach, is_least=True)
+        )
+        for what, seconds, to_reach in (
+            ("coding", [each.coding_s for each in turns], 0.8),
+            ("decoding", [each.decoding_s for each in turns], 1.2),
+            (
+                "decoded, verified and written, GB/s per core",
+                [each.receiving_s for each in turns],
+                0.5,
+            ),
+        ):
+            rates = [turns[0].size_bytes / each / GB for each in seconds]
+            lines.append(line_of("kinds", f"{pair.name}: {what}", rates, to_reach, is_least=True))
     return lines
 
 
-def _code(pair: Pair) -> tuple[float, float, float, int]:
-    now, before = (memoryview(path.read_bytes()) for path in (pair.now, pair.before))
-    coding, into = BlockCoding(), memoryview(bytearray(BLOCK_BYTES))
-    size_bytes = min(len(now), len(before)) // BLOCK_BYTES * BLOCK_BYTES
-    best = fit(coding, now[BLOCK_BYTES:][:BLOCK_BYTES], before[BLOCK_BYTES:][:BLOCK_BYTES], DECODED)
-    coded_bytes, coded_ns, decoded_ns = 0, 0, 0
-    for start in range(0, size_bytes, BLOCK_BYTES):
-        block, base = (each[start : start + BLOCK_BYTES] for each in (now, before))
-        begun_ns = time.thread_time_ns()
-        coded = coding.encode(block, best.coder, best.width, base=base, base_number=0)
-        between_ns = time.thread_time_ns()
-        head = read_head(coded[:HEAD_BYTES], BLOCK_BYTES, bases=1)
-        coding.decode(head, memoryview(coded)[HEAD_BYTES:], base, into)
-        coded_ns += between_ns - begun_ns
-        decoded_ns += time.thread_time_ns() - between_ns
-        coded_bytes += len(coded)
-        assert into == block
+def _code(pair: Pair, target: Path) -> Rates:
+    """Code a version block by block, as a source does, and decode each as a receiver does."""
+    block, was, into = (page_buffer(BLOCK_BYTES) for _ in range(3))
+    coding, decoding = BlockCoding(), BlockCoding()
+    size_bytes = min(each.stat().st_size for each in (pair.now, pair.before))
+    size_bytes = size_bytes // BLOCK_BYTES * BLOCK_BYTES
+    coded_bytes, coding_ns, decoding_ns, receiving_ns = 0, 0, 0, 0
+    with pair.now.open("rb") as now, pair.before.open("rb") as before, target.open("wb") as out:
+        _read(now.fileno(), block, BLOCK_BYTES)
+        _read(before.fileno(), was, BLOCK_BYTES)
+        best = fit(coding, block, was, DECODED)
+        for start in range(0, size_bytes, BLOCK_BYTES):
+            _read(now.fileno(), block, start)
+            _read(before.fileno(), was, start)
+            begun_ns = time.thread_time_ns()
+            pieces = coding.pieces(block, best.coder, best.width, base=was, base_number=0)
+            coding_ns += time.thread_time_ns() - begun_ns
+            coded = b"".join(pieces)
+            digest = digest_of(block)
+            begun_ns = time.thread_time_ns()
+            _read(before.fileno(), was, start)
+            digest_of(was)
+            between_ns = time.thread_time_ns()
+            head = read_head(coded[:HEAD_BYTES], BLOCK_BYTES, bases=1)
+            decoding.decode(head, memoryview(coded)[HEAD_BYTES:], was, into)
+            decoding_ns += time.thread_time_ns() - between_ns
+            assert digest_of(into) == digest
+            os.pwrite(out.fileno(), into, start)
+            receiving_ns += time.thread_time_ns() - begun_ns
+            coded_bytes += len(coded)
+    target.unlink()
     assert best.coder is not Coder.PLAIN
-    return size_bytes / coded_bytes, coded_ns / 1e9, decoded_ns / 1e9, size_bytes
+    return Rates(size_bytes, coded_bytes, coding_ns / 1e9, decoding_ns / 1e9, receiving_ns / 1e9)
+
+
+def _read(fd: int, into: memoryview, offset: int) -> None:
+    if os.preadv(fd, [into], offset) != len(into):
+        raise EOFError(fd)
 
 
 def link(stage: Stage) -> list[Line]:
