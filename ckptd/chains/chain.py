@@ -5,7 +5,7 @@ A base version is always an earlier one, so a chain ends, and nothing here can g
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, NamedTuple
@@ -133,6 +133,14 @@ class Series:
             return list(contents.values())
         found = contents.get(link.base_digest)
         return [] if found is None else [found]
+
+
+def deltas_text(versions: Sequence[Version]) -> str:
+    """Say which versions are deltas on another one; empty if none is."""
+    if not versions:
+        return ""
+    are = "is a delta" if len(versions) == 1 else "are deltas"
+    return f"{runs_text(versions)} {are} on it"
 
 
 def runs_text(versions: Iterable[Version]) -> str:

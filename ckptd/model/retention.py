@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from typing import Final, TypeAlias
 
 from ckptd.errors import UsageError
@@ -95,6 +96,7 @@ class StandingVersion:
         kinds: What is here of it: published here, recovered, or both.
         copies_elsewhere: How many other nodes have all of it.
         in_the_way: What forbids to remove it, whatever the rule.
+        bases: Earlier versions of the same name that it is a delta on.
     """
 
     name: CheckpointName
@@ -105,11 +107,17 @@ class StandingVersion:
     kinds: frozenset[RemovableKind] = frozenset({RemovableKind.RECOVERED})
     copies_elsewhere: int = 0
     in_the_way: frozenset[KeptBecause] = frozenset()
+    bases: frozenset[Version] = frozenset()
 
     @property
     def key(self) -> StandingKey:
         """Which version it is."""
         return (self.name, self.version)
+
+    @property
+    def base_keys(self) -> list[StandingKey]:
+        """Which versions it is a delta on."""
+        return [(self.name, base) for base in self.bases]
 
     @property
     def size_bytes(self) -> int:
@@ -147,9 +155,13 @@ class Decided:
 
     @property
     def going(self) -> tuple[Decision, ...]:
-        """What goes: of what is old the oldest first, then what goes for want of room."""
+        """What goes: of what is old the oldest first, then what goes for want of room.
+
+        A version that others are deltas on goes behind them.
+        """
         gone = [each for each in self.decisions if each.goes]
-        return tuple(sorted(gone, key=lambda each: (each.goes is GoesBecause.ROOM, *_age(each))))
+        gone.sort(key=lambda each: (each.goes is GoesBecause.ROOM, *_age(each)))
+        return tuple(_bases_last(gone))
 
     def freed_bytes(self) -> Mapping[str, int]:
         """Return how many bytes that frees on which disk."""
@@ -168,6 +180,8 @@ def decide(
 ) -> Decided:
     """Decide what stays and what goes.
 
+    What a version that stays is a delta on stays as well, and so on down to a full version.
+
     Args:
         standing: Everything that stands here.
         rule_of: What counts for a checkpoint.
@@ -184,17 +198,12 @@ def decide(
         series = sorted(by_name[name], key=lambda each: -each.version)
         rule = rule_of(name)
         for each, kept in zip(series, _kept_by_rule(series, rule), strict=True):
-            decided = _decide(each, kept, rule)
-            decisions.append(decided)
-            if decided.goes:
-                left.subtract(each.bytes_on)
-    for index in sorted(range(len(decisions)), key=lambda index: _age(decisions[index])):
-        each = decisions[index].standing
-        if decisions[index].kept not in _WHILE_THERE_IS_ROOM:
-            continue
-        if any(left[disk] > 0 and here > 0 for disk, here in each.bytes_on.items()):
-            decisions[index] = Decision(each, goes=GoesBecause.ROOM)
-            left.subtract(each.bytes_on)
+            decisions.append(_decide(each, kept, rule))
+    _keep_bases(decisions)
+    for decision in decisions:
+        if decision.goes:
+            left.subtract(decision.standing.bytes_on)
+    _let_go_for_room(decisions, left)
     return Decided(tuple(decisions), +left)
 
 
@@ -231,6 +240,7 @@ _FIRST_SAID: Final = (
     KeptBecause.UNSEEN,
     KeptBecause.CHANGED,
     KeptBecause.SHARED,
+    KeptBecause.BASE,
     KeptBecause.READ,
     KeptBecause.RECOVERED_HERE,
     KeptBecause.RECOVERED_ELSEWHERE,
@@ -248,6 +258,78 @@ def _decide(each: StandingVersion, kept: KeptBecause | None, rule: RetentionRule
     if in_the_way is not None:
         return Decision(each, kept=in_the_way)
     return Decision(each, goes=GoesBecause.OLD) if kept is None else Decision(each, kept=kept)
+
+
+def _keep_bases(decisions: list[Decision]) -> None:
+    """Keep what versions that stay are deltas on.
+
+    Args:
+        decisions: Of each name the newest first: a base is always an earlier version.
+    """
+    needed: set[StandingKey] = set()
+    for index, decision in enumerate(decisions):
+        standing = decision.standing
+        is_needed = standing.key in needed
+        if decision.goes and is_needed:
+            decisions[index] = Decision(standing, kept=KeptBecause.BASE)
+        if decision.kept or is_needed:
+            needed.update(standing.base_keys)
+
+
+def _let_go_for_room(decisions: list[Decision], left: Counter[str]) -> None:
+    """Let the oldest go of what stays only while there is room, until nothing is short.
+
+    What others that stay are deltas on is not among it until the last of these went.
+
+    Args:
+        decisions: What was decided as if there was room enough.
+        left: How much more is to be free on which disk.
+    """
+    needing = Counter(key for each in decisions if each.kept for key in each.standing.base_keys)
+    index_of = {
+        each.standing.key: index
+        for index, each in enumerate(decisions)
+        if each.kept in _WHILE_THERE_IS_ROOM
+    }
+    ready = [(_age(decisions[at]), at) for key, at in index_of.items() if not needing[key]]
+    heapify(ready)
+    while ready:
+        _, index = heappop(ready)
+        standing = decisions[index].standing
+        if not _is_short(standing, left):
+            continue
+        decisions[index] = Decision(standing, goes=GoesBecause.ROOM)
+        left.subtract(standing.bytes_on)
+        for key in standing.base_keys:
+            needing[key] -= 1
+            if not needing[key] and key in index_of:
+                heappush(ready, (_age(decisions[index_of[key]]), index_of[key]))
+    for key, index in index_of.items():
+        if needing[key] and _is_short(decisions[index].standing, left):
+            decisions[index] = Decision(decisions[index].standing, kept=KeptBecause.BASE)
+
+
+def _is_short(standing: StandingVersion, left: Mapping[str, int]) -> bool:
+    """Tell whether removing a version would help."""
+    return any(left[disk] > 0 and here > 0 for disk, here in standing.bytes_on.items())
+
+
+def _bases_last(going: Sequence[Decision]) -> Iterator[Decision]:
+    """Yield what goes in its order, but each version behind those that are deltas on it."""
+    on: dict[StandingKey, list[Decision]] = {}
+    for each in going:
+        for key in each.standing.base_keys:
+            on.setdefault(key, []).append(each)
+    done: set[StandingKey] = set()
+    for each in going:
+        found, waiting = {}, [each]
+        while waiting:
+            at = waiting.pop()
+            if at.standing.key not in done:
+                done.add(at.standing.key)
+                found[at.standing.version] = at
+                waiting += on.get(at.standing.key, ())
+        yield from (found[version] for version in sorted(found, reverse=True))
 
 
 def _in_the_way(each: StandingVersion, rule: RetentionRule) -> KeptBecause | None:

@@ -756,6 +756,8 @@ class KeptBecause(enum.StrEnum):
     """Files of it are not what was published or recovered."""
     SHARED = "shared"
     """Another version shares its files or its directory."""
+    BASE = "base"
+    """A version that stays here is a delta on it."""
     READ = "read"
     """A reader asked for some of it a short while ago."""
     RECOVERED_HERE = "recovered_here"

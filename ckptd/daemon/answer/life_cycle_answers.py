@@ -8,6 +8,7 @@ from typing import Final
 from ckptd.control.messages.life_cycle import LetGo, LetGoRequest, LetGoRow
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.retain.named_places import NamedPlace, NamedPlaces
+from ckptd.daemon.retain.needed_bases import check_no_base
 from ckptd.model.life import LifeCause
 from ckptd.observe.logs import get_logger
 
@@ -34,6 +35,7 @@ class LifeCycleAnswers:
         found = self._standings.chosen(request.checkpoint, request.version, request.place)
         chosen = [each for each in found if not each.place.is_withdrawn]
         self._standings.check_permitted(chosen, LifeCause.WITHDRAW)
+        await check_no_base(self._catalog, chosen, LifeCause.WITHDRAW)
         answer = self._let_go(chosen, is_dry_run=request.is_dry_run)
         if not request.is_dry_run:
             for some in _batches(chosen):
@@ -47,6 +49,7 @@ class LifeCycleAnswers:
         """Forget versions; their files stay."""
         chosen = self._standings.chosen(request.checkpoint, request.version, request.place)
         self._standings.check_permitted(chosen, LifeCause.FORGET)
+        await check_no_base(self._catalog, chosen, LifeCause.FORGET)
         answer = self._let_go(chosen, is_dry_run=request.is_dry_run)
         if not request.is_dry_run:
             for some in _batches(chosen):

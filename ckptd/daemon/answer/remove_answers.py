@@ -19,7 +19,10 @@ from ckptd.control.messages.life_cycle import (
     RemoveResult,
 )
 from ckptd.daemon.retain.named_places import NamedPlaces
+from ckptd.daemon.retain.needed_bases import check_no_base
 from ckptd.daemon.retain.removing import Doomed, Removing, check_unchanged
+from ckptd.model.life import LifeCause
+from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.hash_runs import HashingProgress
 from ckptd.store.published.removing import Removed, count_strangers
 
@@ -31,11 +34,13 @@ class RemoveAnswers:
     """Answers the row of :class:`ckptd.control.routes.Api` about removing.
 
     Args:
+        catalog: What stands here.
         removing: Removes.
         standings: Finds what is meant.
     """
 
-    def __init__(self, removing: Removing, standings: NamedPlaces) -> None:
+    def __init__(self, catalog: Catalog, removing: Removing, standings: NamedPlaces) -> None:
+        self._catalog = catalog
         self._removing = removing
         self._standings = standings
 
@@ -44,6 +49,7 @@ class RemoveAnswers:
         checkpoint, version = request.checkpoint, request.version
         chosen = self._standings.chosen(checkpoint, version, request.place)
         self._standings.check_one_content(chosen)
+        await check_no_base(self._catalog, chosen, LifeCause.REMOVE)
         shared = await self._removing.check(chosen)
         doomed: list[Doomed] = []
         async with aclosing(self._removing.examine(chosen, shared, doomed)) as examining:
@@ -55,6 +61,7 @@ class RemoveAnswers:
         if request.is_dry_run:
             rows = await asyncio.to_thread(_foreseen_rows, doomed, overwrite=request.overwrite)
             doomed = []
+        await check_no_base(self._catalog, chosen, LifeCause.REMOVE)  # by now
         for each in doomed:
             removed: list[Removed] = []
             work = self._removing.remove(each, removed, with_foreign=request.overwrite)

@@ -145,7 +145,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
             retention.leases,
             PublishedCopies(parts, now, measuring.note_publish),
         ),
-        RemoveAnswers(retention.removing, retention.standings),
+        RemoveAnswers(parts.storage.catalog, retention.removing, retention.standings),
         ActivateAnswers(parts.storage, retention.standings, recovering.activating),
         VerifyAnswers(parts, keeping.reads, recovering.repairing, now),
         PeerAnswers(parts, recovering, keeping.moments, minimal_sets, proofs),

@@ -16,11 +16,12 @@ from ckptd.daemon.copying.layouts import ClassLayout, NamedContent, VersionLayou
 from ckptd.daemon.copying.pauses import Pauses
 from ckptd.daemon.copying.seen import CopyingSeen
 from ckptd.daemon.copying.viewing import Viewing
+from ckptd.daemon.retain.letting_go import LetGo
 from ckptd.daemon.retain.reasons import why_kept
 from ckptd.daemon.retain.retaining import Retaining
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, NodeId
-from ckptd.model.words import Criticality, GivenBackBecause
+from ckptd.model.words import Criticality, GivenBackBecause, KeptBecause
 from ckptd.observe.logs import get_logger
 from ckptd.store.published.catalog import Catalog
 
@@ -86,7 +87,11 @@ class GivingBack:
         chosen = self._survey.copy_of(going.digest)
         if chosen is None:
             return False
-        done = await self._letting_go.let_go(chosen, lambda: self._have_enough(going, view))
+        why = self._survey.more_about(KeptBecause.BASE, chosen)
+        if why and going.why is GivenBackBecause.OLD:
+            done = LetGo(KeptBecause.BASE, why)  # what is newer is of no use without it
+        else:
+            done = await self._letting_go.let_go(chosen, lambda: self._have_enough(going, view))
         facts = {"checkpoint": going.checkpoint, "version": going.version}
         key = (going.checkpoint, going.version)
         if done.kept is not None:

@@ -85,7 +85,7 @@ class LettingGo:
         """
         kept = self._survey.what_came_between(chosen)
         if kept is not None or not self._is_as_it_was(chosen):
-            return _stays(kept)
+            return self._stays(kept, chosen)
         try:
             try:
                 shared = await self._removing.check(chosen.places)
@@ -134,7 +134,7 @@ class LettingGo:
         try:
             kept = await self._what_forbids(chosen, have_enough)
             if kept is not None or not self._is_as_it_was(chosen):
-                return _stays(kept)
+                return self._stays(kept, chosen)
             await self._records.begin_removal(numbers)
             is_begun = True
         finally:
@@ -192,6 +192,12 @@ class LettingGo:
                 return
             await self._advertising.wait_change(offered.revision)
 
+    def _stays(self, kept: KeptBecause | None, chosen: Surveyed) -> LetGo:
+        """Return that a version stays; without a reason: it is not what was decided on any more."""
+        if kept is None:
+            return LetGo(KeptBecause.REFUSED, CHANGED)
+        return LetGo(kept, self._survey.more_about(kept, chosen))
+
     async def _examine(self, places: Sequence[NamedPlace], shared: Container[int]) -> list[Doomed]:
         """Look at every file of some places, as :meth:`Removing.examine` does."""
         doomed: list[Doomed] = []
@@ -210,11 +216,6 @@ class LettingGo:
                 async for _ in removing:
                     pass
         return sum(each.size_bytes for each in removed)
-
-
-def _stays(kept: KeptBecause | None) -> LetGo:
-    """Return that a version stays; without a reason: it is not what was decided on any more."""
-    return LetGo(KeptBecause.REFUSED, CHANGED) if kept is None else LetGo(kept)
 
 
 def _looks(place: Place) -> tuple[object, ...]:

@@ -142,8 +142,10 @@ class Retaining:
             yield Outcome(chosen, goes=goes, freed_bytes=chosen.standing.size_bytes)
         for each in view.decided.decisions:
             if each.kept is not None and name in {None, each.standing.name}:
+                surveyed = view.surveyed[each.standing.key]
                 why = self._deciding.why_failed(each.standing.key)
-                yield Outcome(view.surveyed[each.standing.key], kept=each.kept, why=why)
+                why = why or self.survey.more_about(each.kept, surveyed)
+                yield Outcome(surveyed, kept=each.kept, why=why)
 
     async def _round(self) -> None:
         """Remove a few versions; all other work goes first unless room is short."""

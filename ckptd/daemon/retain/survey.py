@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from ckptd.chains.chain import deltas_text
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.retain.leases import Leases
@@ -20,6 +21,7 @@ from ckptd.model.retention import StandingVersion
 from ckptd.model.shards import job_of
 from ckptd.model.words import KeptBecause, PlaceState, RemovableKind
 from ckptd.store.files.roots import Root
+from ckptd.store.published.held_chains import series_by_name
 from ckptd.store.published.places import HeldVersion, Place
 from ckptd.store.records.retention_records import ReadDirectory
 
@@ -55,6 +57,11 @@ class Surveyed:
     def text(self) -> str:
         """The version as a person writes it."""
         return f"{self.standing.name}@{self.standing.version}"
+
+    @property
+    def is_copy(self) -> bool:
+        """It is about copies of it, and not about what a job has."""
+        return all(each.is_copy for each in self.held)
 
     @property
     def digests(self) -> list[Digest]:
@@ -115,11 +122,36 @@ class Survey:
             found.append(self._surveyed(name, version, tuple(together), disks, used))
         here = {held.holding.digest for held in self._catalog.versions()}
         self._parts = {key: seen for key, seen in self._parts.items() if key[1] in here}
-        return found
+        unseen = self._latest_unseen(disks)
+        return [_with_unseen_behind(each, unseen) for each in found]
 
     def what_came_between(self, surveyed: Surveyed) -> KeptBecause | None:
         """Return what is in the way of removing a version by now that may pass; the rest stays."""
-        return min(self._in_use(surveyed.held, self._used_here()), default=None)
+        found = self._in_use(surveyed.held, self._used_here())
+        if not surveyed.is_copy and self.deltas_on(surveyed):
+            found |= {KeptBecause.BASE}
+        return min(found, default=None)
+
+    def deltas_on(self, surveyed: Surveyed) -> tuple[Version, ...]:
+        """Return the later versions that stand here and need a version, by deltas on deltas too.
+
+        Those of which there are only copies count for copies alone.
+        """
+        digests = frozenset(surveyed.digests)
+        names = {each.holding.checkpoint for each in surveyed.held}
+        known = [each for each in self._catalog.versions() if each.holding.checkpoint in names]
+        copied = {each.holding.digest for each in known if each.is_copy and not surveyed.is_copy}
+        found = {
+            each.version
+            for series in series_by_name(self._catalog, known).values()
+            for each in series.standing_on(digests)
+            if each.digest not in copied
+        }
+        return tuple(sorted(found))
+
+    def more_about(self, kept: KeptBecause, surveyed: Surveyed) -> str:
+        """Say more about why a version stays, a sentence for people; often empty."""
+        return deltas_text(self.deltas_on(surveyed)) if kept is KeptBecause.BASE else ""
 
     def copy_of(self, digest: Digest) -> Surveyed | None:
         """Return a version as it stands here as a copy; ``None``: it does not."""
@@ -174,8 +206,36 @@ class Survey:
             kinds=frozenset(kinds),
             copies_elsewhere=min(map(self.copies, together)),
             in_the_way=frozenset(self._states(places, disks)) | self._in_use(together, used),
+            bases=self._bases(together),
         )
         return Surveyed(standing, together)
+
+    def _latest_unseen(self, disks: Container[str]) -> dict[CheckpointName, Version]:
+        """Return the latest version of each name or job of which nobody knows what it stands on."""
+        found: dict[CheckpointName, Version] = {}
+        for held in self._catalog.versions():
+            if any(place.is_unseen and place.root in disks for place in held.places):
+                name, version = job_of(held.holding.checkpoint), held.holding.version
+                found[name] = max(version, found.get(name, version))
+        return found
+
+    def _bases(self, together: tuple[HeldVersion, ...]) -> frozenset[Version]:
+        """Return the versions that stand here and that some contents are deltas on.
+
+        Of what stands here only as a copy retention decides nothing, so what that stands on counts.
+        """
+        found: set[Version] = set()
+        waiting = list(together)
+        while waiting:
+            holding = waiting.pop().holding
+            link = self._catalog.link(holding.digest)
+            if link is None:
+                continue
+            for base in self._catalog.find(holding.checkpoint, link.base):
+                if link.base_digest in {None, base.holding.digest}:
+                    found.add(link.base)
+                    waiting += [base] if base.is_copy else []
+        return frozenset(found)
 
     @staticmethod
     def _states(places: list[Place], disks: dict[str, str]) -> Iterator[KeptBecause]:
@@ -240,6 +300,15 @@ class Survey:
                 seen = self._parts[key] = (count, now_s)
             is_growing |= now_s - seen[1] < still_s
         return is_growing
+
+
+def _with_unseen_behind(surveyed: Surveyed, unseen: Mapping[CheckpointName, Version]) -> Surveyed:
+    """Return a version as it was seen; one that is earlier than an unseen one may be its base."""
+    standing = surveyed.standing
+    if unseen.get(standing.name, standing.version) <= standing.version:
+        return surveyed
+    in_the_way = standing.in_the_way | {KeptBecause.UNSEEN}
+    return replace(surveyed, standing=replace(standing, in_the_way=in_the_way))
 
 
 def with_some_places(held: HeldVersion, *, are_copies: bool) -> HeldVersion | None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckptd.chains.chain import KnownVersion, Series, runs_text
+from ckptd.chains.chain import KnownVersion, Series, deltas_text, runs_text
 from ckptd.chains.chain_links import ChainLink
 from ckptd.model.ids import Digest, Version
 
@@ -149,3 +149,11 @@ def test_chains_and_what_stands_on_a_version_agree(drawn: tuple[list[int], list[
 )
 def test_versions_are_said_in_runs(versions: list[int], text: str) -> None:
     assert runs_text(map(Version, versions)) == text
+
+
+@pytest.mark.parametrize(
+    ("versions", "text"),
+    [([], ""), ([43], "43 is a delta on it"), ([43, 44, 45, 46], "43 to 46 are deltas on it")],
+)
+def test_what_stands_on_a_version_is_said(versions: list[int], text: str) -> None:
+    assert deltas_text(list(map(Version, versions))) == text

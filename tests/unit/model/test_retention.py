@@ -33,6 +33,7 @@ GUARDS = [
     KeptBecause.UNSEEN,
     KeptBecause.CHANGED,
     KeptBecause.SHARED,
+    KeptBecause.BASE,
     KeptBecause.READ,
     KeptBecause.RECOVERED_HERE,
     KeptBecause.RECOVERED_ELSEWHERE,
@@ -288,3 +289,112 @@ def test_who_waits_is_another_one_for_each_version() -> None:
         if is_to_wait(Digest(f"{digest:064x}"), node, set(nodes) - {node}, 1)
     )
     assert min(waits.values()) > 50
+
+
+def delta(version: int, *bases: int, **fields: object) -> StandingVersion:
+    return replace(standing(version), bases=frozenset(map(Version, bases)), **fields)  # type: ignore[arg-type]
+
+
+def chain(first: int, last: int) -> list[StandingVersion]:
+    """Return a full version and deltas on it, each on the one before."""
+    return [standing(first), *(delta(number, number - 1) for number in range(first + 1, last + 1))]
+
+
+def test_what_a_version_that_stays_is_a_delta_on_stays_down_to_a_full_one() -> None:
+    decided = by(RetentionRule(newest=2), standing(1), *chain(2, 6))
+    assert going(decided) == {1: GoesBecause.OLD}
+    base = KeptBecause.BASE
+    assert kept(decided) == {
+        6: KeptBecause.NEWEST,
+        5: KeptBecause.NEWEST,
+        4: base,
+        3: base,
+        2: base,
+    }
+
+
+def test_a_chain_on_which_nothing_stands_any_more_goes_the_latest_first() -> None:
+    decided = by(RetentionRule(newest=1), *chain(1, 3), *chain(4, 5))
+    assert [each.standing.version for each in decided.going] == [3, 2, 1]
+    assert kept(decided) == {5: KeptBecause.NEWEST, 4: KeptBecause.BASE}
+
+
+@pytest.mark.parametrize("guard", [KeptBecause.READ, KeptBecause.ACTIVE, KeptBecause.WITHDRAWN])
+def test_what_stands_on_a_version_keeps_it_whatever_keeps_that(guard: KeptBecause) -> None:
+    read = delta(3, 2, in_the_way=frozenset({guard}))
+    decided = by(RetentionRule(newest=1), *chain(1, 2), read, delta(4, 3), standing(5))
+    assert going(decided) == {4: GoesBecause.OLD}
+    assert kept(decided) == {
+        5: KeptBecause.NEWEST,
+        3: guard,
+        2: KeptBecause.BASE,
+        1: KeptBecause.BASE,
+    }
+
+
+def test_a_base_of_another_checkpoint_is_none() -> None:
+    decided = by(RetentionRule(newest=1), replace(standing(1), name=OPT), standing(1), delta(2, 1))
+    assert going(decided) == {}
+    decided = by(RetentionRule(newest=1), replace(standing(3), name=OPT), standing(1), standing(2))
+    assert going(decided) == {1: GoesBecause.OLD}
+
+
+def test_a_base_that_is_not_here_is_in_nobodys_way() -> None:
+    decided = by(RetentionRule(newest=1), standing(1), delta(3, 2))
+    assert going(decided) == {1: GoesBecause.OLD}
+
+
+def test_for_room_the_end_of_a_chain_goes_first_and_no_base_that_is_needed() -> None:
+    versions = [*chain(1, 4), standing(5)]
+    for short, gone in ((1, [4]), (20, [4, 3]), (35, [4, 3, 2, 1]), (1000, [4, 3, 2, 1])):
+        decided = by(RetentionRule(), *versions, short=short)
+        assert [each.standing.version for each in decided.going] == gone
+    decided = by(RetentionRule(), *chain(1, 4), short=1000)
+    assert going(decided) == {}
+    assert kept(decided)[1] is KeptBecause.BASE
+    assert decided.short_bytes == {"disk": 1000}
+    assert kept(by(RetentionRule(), *chain(1, 4)))[1] is KeptBecause.ROOM
+
+
+def test_a_base_on_a_disk_that_is_short_stays_while_its_delta_stays_on_another_one() -> None:
+    base = replace(standing(1), bytes_on={"full": 10})
+    versions = [base, delta(2, 1), standing(3)]
+    decided = decide(versions, lambda _: RetentionRule(), {"full": 5})
+    assert going(decided) == {}
+    assert kept(decided) == {
+        3: KeptBecause.NEWEST,
+        2: KeptBecause.ROOM,
+        1: KeptBecause.BASE,
+    }
+
+
+@given(
+    st.dictionaries(
+        st.integers(1, 12),
+        st.tuples(st.integers(0, 11), st.integers(0, 8), st.booleans()),
+        min_size=1,
+    ),
+    st.sampled_from(
+        [RetentionRule(), RetentionRule(newest=2), RetentionRule(newest=1, every_s=9999)]
+    ),
+    st.integers(0, 150),
+)
+def test_whatever_goes_nothing_that_stays_lacks_its_base(
+    drawn: dict[int, tuple[int, int, bool]], rule: RetentionRule, short: int
+) -> None:
+    versions = [
+        standing(
+            number,
+            hour,
+            bases=frozenset({Version(base)} if base in drawn and base < number else ()),
+            in_the_way=frozenset({KeptBecause.READ} if is_read else ()),
+        )
+        for number, (base, hour, is_read) in drawn.items()
+    ]
+    decided = by(rule, *versions, short=short)
+    gone: set[int] = set()
+    for each in decided.going:
+        gone.add(each.standing.version)
+        left = [version for version in versions if version.version not in gone]
+        assert not any(version.bases & gone for version in left)
+    assert gone.isdisjoint(kept(decided))

@@ -245,3 +245,16 @@ async def test_what_a_peer_fetches_stays_until_that_stands_still(
         }
         clock.now_s, giving.now = 61.0, 61 * SECOND
         assert await giving.give_back(1)
+
+
+async def test_an_old_version_stays_while_a_delta_on_it_is_here(nodes: RetainingNodes) -> None:
+    giving = await fleet(nodes, "b", "c")
+    (base,) = giving.node.catalog.find(NAME, Version(1))
+    for node in nodes.by_id.values():
+        await node.save_delta(2, 1, base.holding.digest, as_copy=True)
+    nodes.spread()
+    assert not await giving.give_back(1, GivenBackBecause.OLD)
+    assert giving.seen.problems == {(NAME, 1): "2 is a delta on it"}
+    assert giving.node.offered == [1, 2]
+    giving.now = 60 * SECOND
+    assert await giving.give_back(1), "as many others have it as are asked"

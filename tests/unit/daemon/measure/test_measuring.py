@@ -135,8 +135,8 @@ GOES = ("old", "room")
 COPIED = ("missing", "grows", "zones")
 GIVEN_BACK = ("surplus", "old")
 KEPT = (
-    "newest", "every", "room", "active", "kind", "withdrawn", "unseen", "changed", "shared", "read",
-    "recovered_here", "recovered_elsewhere", "copies", "refused",
+    "newest", "every", "room", "active", "kind", "withdrawn", "unseen", "changed", "shared", "base",
+    "read", "recovered_here", "recovered_elsewhere", "copies", "refused",
 )  # fmt: skip
 SAVED_STATES = ("taken", "due", "waits", "not taken")
 NOT_TAKEN = (

@@ -15,12 +15,14 @@ from ckptd.config.sections import CheckpointRetention, RetentionSection
 from ckptd.daemon.retain import removing
 from ckptd.daemon.retain.deciding import rules_of
 from ckptd.daemon.retain.outcomes import Outcome
+from ckptd.daemon.retain.reasons import reason_of
 from ckptd.errors import StorageError
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import CheckpointName, NodeId, Version
+from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
 from ckptd.model.retention import FreeRoom, RetentionRule
 from ckptd.model.words import GoesBecause, KeptBecause, RemovableKind
 from ckptd.store.files.roots import Root
+from ckptd.store.published import catalog
 from ckptd.store.records.active_records import ActiveVersion
 from ckptd.store.records.retention_records import ReadDirectory
 from tests.support.retaining import NAME, RetainingNode, RetainingNodes
@@ -28,6 +30,7 @@ from tests.support.stores import publish
 
 TWO = RetentionSection(newest=2)
 NOBODY = RetentionSection()
+RULE = RetentionRule(newest=2)
 
 
 @pytest.fixture
@@ -574,3 +577,118 @@ async def test_who_never_shows_a_block_keeps_a_version_off_offer_for_a_bounded_t
     node.silent.add(NodeId("z"))
     assert kept(await node.collect())[Version(1)] is KeptBecause.COPIES
     assert node.offered == [1, 2, 3, 4]
+
+
+async def chain(nodes: RetainingNodes, section: RetentionSection = TWO) -> RetainingNode:
+    """Return a node with a full version 1, deltas 2 to 4 on it, and full versions 5 and 6.
+
+    An archive has them, too.
+    """
+    node, archive = await nodes.add("a", section), await nodes.add("z", NOBODY)
+    for each in (node, archive):
+        digest = await each.save(1)
+        for version in range(2, 5):
+            digest = await each.save_delta(version, version - 1, digest)
+        for version in (5, 6):
+            await each.save(version)
+    nodes.spread()
+    return node
+
+
+async def test_a_chain_that_nothing_needs_goes_the_latest_first(nodes: RetainingNodes) -> None:
+    node = await chain(nodes)
+    assert gone(await node.collect()) == [4, 3, 2, 1]
+    assert node.on_disk == [5, 6]
+
+
+async def test_what_a_version_in_use_is_a_delta_on_stays_and_it_is_said_why(
+    nodes: RetainingNodes,
+) -> None:
+    node = await chain(nodes)
+    await node.retention.leases.take(ReadDirectory("data", f"{NAME}/3"))
+    outcomes = await node.collect()
+    assert gone(outcomes) == [4]
+    assert node.on_disk == [1, 2, 3, 5, 6]
+    said = {each.surveyed.standing.version: reason_of(each, RULE) for each in outcomes}
+    assert (said[Version(1)], said[Version(2)]) == ("2, 3 are deltas on it", "3 is a delta on it")
+
+
+async def test_a_delta_that_comes_while_others_are_asked_keeps_its_base(
+    nodes: RetainingNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await two(nodes, RetentionSection(newest=1))
+    (base,) = node.catalog.find(NAME, Version(3))
+
+    async def come_between(*_: object) -> None:
+        if node.asked == [NodeId("z")] * 3:
+            await node.save_delta(5, 3, base.holding.digest)
+
+    monkeypatch.setattr(nodes, "when_asked", come_between)
+    outcomes = await node.collect()
+    assert node.asked[:3] == [NodeId("z")] * 3
+    assert 3 not in gone(outcomes)
+    assert kept(outcomes)[3] is KeptBecause.BASE
+    assert 3 in node.offered
+
+
+async def test_a_delta_that_cannot_go_keeps_its_base(
+    nodes: RetainingNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await chain(nodes)
+
+    async def come_between(*_: object) -> None:
+        await node.retention.leases.take(ReadDirectory("data", f"{NAME}/4"))
+
+    monkeypatch.setattr(nodes, "when_asked", come_between)
+    outcomes = await node.collect()
+    assert gone(outcomes) == []
+    assert kept(outcomes)[4] is KeptBecause.READ
+    assert {kept(outcomes)[version] for version in (1, 2, 3)} == {KeptBecause.BASE}
+    assert node.on_disk == [1, 2, 3, 4, 5, 6]
+
+
+async def test_what_may_be_the_base_of_an_unseen_version_stays(
+    nodes: RetainingNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await two(nodes)
+    digest = await node.save_delta(5, 1, None)
+    monkeypatch.setattr(catalog, "SEEN_AT_ONCE_BYTES", 0)
+    await node.open()
+    for held in node.catalog.versions():
+        if held.holding.digest != digest:
+            await node.catalog.see(held.holding.digest)
+    nodes.spread()
+    outcomes = await node.collect()
+    assert gone(outcomes) == []
+    assert kept(outcomes)[1] is KeptBecause.UNSEEN
+    await node.catalog.see(digest)
+    assert gone(await node.collect()) == [2, 3]
+    assert node.on_disk == [1, 4, 5]
+
+
+async def test_a_delta_on_other_content_keeps_nothing(nodes: RetainingNodes) -> None:
+    node = await two(nodes)
+    await node.save_delta(5, 2, Digest("ab" * 32))
+    assert gone(await node.collect()) == [1, 2, 3]
+
+
+async def test_a_delta_of_which_only_a_copy_is_here_keeps_only_copies(
+    nodes: RetainingNodes,
+) -> None:
+    node = await two(nodes)
+    (base,) = node.catalog.find(NAME, Version(1))
+    delta = await node.save_delta(7, 1, base.holding.digest, as_copy=True)
+    await node.save_delta(8, 7, delta)
+    assert gone(await node.collect(is_dry_run=True)) == [2, 3]
+    outcomes = await node.collect()
+    assert gone(outcomes) == [2, 3]
+    assert kept(outcomes)[1] is KeptBecause.BASE
+    (place,) = node.catalog.find(NAME, Version(8))[0].places
+    await node.catalog.forget_all([place.number])
+    survey = node.retaining.survey
+    (surveyed,) = [each for each in await survey.look() if each.standing.version == 1]
+    assert survey.deltas_on(surveyed) == ()
+    await node.save(1, as_copy=True)
+    copy = survey.copy_of(base.holding.digest)
+    assert copy is not None
+    assert survey.deltas_on(copy) == (7,)
