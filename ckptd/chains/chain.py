@@ -97,12 +97,17 @@ class Series:
             return None
         members = [member]
         while member.link is not None:
-            bases = self._bases(member.link)
-            if len(bases) != 1:
+            base = self.base(member.link)
+            if base is None:
                 return Chain(tuple(members), member.link.base, member.link.base_digest)
-            member = bases[0]
+            member = base
             members.append(member)
         return Chain(tuple(members))
+
+    def base(self, link: ChainLink) -> KnownVersion | None:
+        """Return what a delta version stands on; ``None`` if that is not known."""
+        bases = self._bases(link)
+        return bases[0] if len(bases) == 1 else None
 
     def standing_on(self, digests: Container[Digest]) -> tuple[KnownVersion, ...]:
         """Return the delta versions that need any of some contents, the earliest first.

@@ -287,3 +287,28 @@ class TestRemoving:
         assert not receiver.holders()
         self.remove(source)
         assert not source.path("100").exists()
+
+
+class TestDeltas:
+    def test_what_a_version_that_was_recovered_is_a_delta_on_is_not_let_go_over_a_restart(
+        self, source: Node, receiver: Node
+    ) -> None:
+        said = {"version": "000101", "base_version": "000100", "delta_encoding": "xor"}
+        make_checkpoint(source.path("101"), seed=101, files=FILES)
+        index = source.path("101") / "model.safetensors.index.json"
+        index.write_bytes(msgspec.json.encode({"metadata": said, "weight_map": {}}))
+        source.publish(source.path("101"), version=101, deferred=())
+        assert receiver.recover(version=101, to=receiver.path("101")).result is Result.COMPLETE
+        (row,) = [each for each in receiver.client.checkpoints() if each.version == 101]
+        assert row.chain is not None
+        assert (row.chain.base, row.chain.lacking) == (100, 100)
+        base_digest = row.chain.base_digest
+        assert receiver.recover(version=100, to=receiver.path("100")).result is Result.COMPLETE
+        receiver.restart()
+        forget = LetGoRequest(checkpoint=NAME, version=100)
+        with pytest.raises(Conflict, match="101 is a delta on it"):
+            receiver.client.forget(forget)
+        rows = {each.version: each for each in receiver.client.checkpoints()}
+        assert (rows[100].digest, rows[101].chain and rows[101].chain.full) == (base_digest, 100)
+        receiver.client.forget(LetGoRequest(checkpoint=NAME, version=101))
+        receiver.client.forget(forget)

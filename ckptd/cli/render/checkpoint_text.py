@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from ckptd.cli.render.chain_text import chain_text
 from ckptd.cli.render.job_text import JobVersion, jobs_among
 from ckptd.cli.render.text import bare_name_counts, printable, table
 from ckptd.control.messages.checkpoints import CheckpointRow, PlaceRow
@@ -55,7 +56,7 @@ def _lines(
     )
     found = [header]
     for line, each in zip(lines, shown, strict=True):
-        more = each.notes() if isinstance(each, JobVersion) else _place_lines(each, width)
+        more = each.notes() if isinstance(each, JobVersion) else _more_lines(each, width)
         found += [line, *more]
     return found
 
@@ -144,6 +145,11 @@ def _held(row: CheckpointRow) -> str:
         best = min((place.state for place in row.places), key=_BEST_FIRST.index)
         return "by choice" if best is PlaceState.CHOSEN else best.value
     return "peers" if row.is_complete else "in part"
+
+
+def _more_lines(row: CheckpointRow, width: int | None) -> list[str]:
+    chain = [] if row.chain is None else [f"  {chain_text(row.chain)}"]
+    return [*chain, *_place_lines(row, width)]
 
 
 def _place_lines(row: CheckpointRow, width: int | None) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from ckptd.cli.render.chain_text import chain_text
 from ckptd.cli.render.text import (
     bare_name_counts,
     printable,
@@ -52,6 +53,8 @@ def manifest_lines(view: ManifestView, width: int | None = None) -> list[str]:
     lines = [
         f"{name}, {where}: {format_size(view.bytes)}, {view.units} units{beside}",
         f"digest {printable(view.digest)}",
+        *([] if view.chain is None else [chain_text(view.chain)]),
+        *([f"full version, made of {printable(view.made_of)}"] if view.made_of else []),
         *_phase_lines(view.phases),
         "",
     ]

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from ckptd.control.messages.chains import ChainView
 from ckptd.control.messages.manifests import SaidOfUnits, UnitRow
 from ckptd.control.messages.minimal_sets import MinimalSetView
 from ckptd.control.messages.rivals import RivalRow
@@ -72,6 +73,7 @@ class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
         placed_by: Of a shard: nodes whose last recovery of its job placed this version, sorted.
         proven_at_s: By node, for each of ``nodes`` that showed a block of it within a day, which
             was drawn at random: when that was, in Unix time.
+        chain: What it stands on; ``None``: it is no delta, or its manifest is not here.
     """
 
     checkpoint: str
@@ -91,6 +93,7 @@ class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
     minimal_set: MinimalSetView | None = None
     placed_by: tuple[str, ...] = ()
     proven_at_s: dict[str, float] = {}
+    chain: ChainView | None = None
 
 
 class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from ckptd.control.messages.chains import ChainView
+
 UNITS_IN_ANSWER_MAX: Final = 1000
 """Units that are listed one by one in one answer, or in one message of a stream."""
 
@@ -157,6 +159,8 @@ class ManifestView(msgspec.Struct, frozen=True, kw_only=True):
         listed: Of the units that were asked for, at most 1000, in urgency order.
         listed_total: How many there are.
         next_start: With which ``start`` to ask for more; ``None`` if there are no more.
+        chain: What it stands on; ``None``: it is no delta.
+        made_of: Of a materialised copy the delta version that it was made of; empty: it is none.
     """
 
     checkpoint: str
@@ -173,3 +177,5 @@ class ManifestView(msgspec.Struct, frozen=True, kw_only=True):
     listed: tuple[UnitRow, ...] = ()
     listed_total: int = 0
     next_start: int | None = None
+    chain: ChainView | None = None
+    made_of: str = ""

@@ -6,12 +6,16 @@ import asyncio
 from collections import defaultdict
 from typing import Final
 
+from msgspec import structs
+
+from ckptd.chains.chain_links import link_of, made_of
 from ckptd.control.messages.manifests import (
     UNITS_IN_ANSWER_MAX,
     ManifestRequest,
     ManifestView,
     UnitRow,
 )
+from ckptd.daemon.answer.chain_views import ChainViews
 from ckptd.daemon.answer.found_manifests import FoundManifests
 from ckptd.daemon.answer.said_rows import fold_rows, phase_rows, unit_row
 from ckptd.daemon.parts import Storage
@@ -65,7 +69,11 @@ class ManifestAnswers:
         if space is None:
             raise NotFound(f"manifest of {checkpoint}@{version}", f"cannot be had: {problem}")
         is_here = self._catalog.held(digest) is not None
-        return await asyncio.to_thread(_view, space, request, digest, is_here=is_here)
+        view = await asyncio.to_thread(_view, space, request, digest, is_here=is_here)
+        annotations = space.manifest.annotations
+        link = link_of(annotations, version)
+        chain = None if link is None else ChainViews(self._catalog).of(checkpoint, link)
+        return structs.replace(view, chain=chain, made_of=made_of(annotations) or "")
 
     def _chosen(
         self, checkpoint: CheckpointName, wanted: Version | None, prefix: str

@@ -13,6 +13,7 @@ from ckptd.control.messages.checkpoints import CheckpointRow, PlaceRow
 from ckptd.control.messages.peers import BadBlockRow, PathRow, PeerRow, PeerView
 from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.core.report.views import PeerSnapshot
+from ckptd.daemon.answer.chain_views import ChainViews
 from ckptd.daemon.answer.minimal_sets import MinimalSets
 from ckptd.daemon.audit.proofs import Proofs
 from ckptd.daemon.keep.place_moments import PlaceMoments
@@ -70,6 +71,7 @@ class PeerAnswers:
         places = _Places(self._roots, self._catalog, self._moments)
         rows = _checkpoint_rows(self._node, self._catalog, self._peering, places)
         rows = list(_with_placing(rows, self._placed()))
+        chains = ChainViews(self._catalog)
         first = self._minimal_sets.of_each(Digest(row.digest) for row in rows)
         return [
             replace(
@@ -77,6 +79,7 @@ class PeerAnswers:
                 minimal_set=first.get(Digest(row.digest)),
                 critical_bytes=self._minimal_sets.critical_bytes(Digest(row.digest)),
                 proven_at_s=self._proven_at_s(row),
+                chain=chains.held(CheckpointName(row.checkpoint), Digest(row.digest)),
             )
             for row in rows
         ]
