@@ -28,6 +28,7 @@ from ckptd.copies.giving_back import interval_of, is_surplus
 from ckptd.copies.holders import Holders, find_holders
 from ckptd.copies.kept import is_replaced, kept_of
 from ckptd.copies.memory import Memory
+from ckptd.copies.needed_bases import NeededBases
 from ckptd.copies.ordering import Rankings
 from ckptd.copies.shortfalls import shortfalls
 from ckptd.model.ids import CheckpointName, Digest, NodeId
@@ -173,7 +174,10 @@ class Decider:
                 if copy and is_surplus(holders, name.company, view, self._memory, now):
                     yield _given_back(copy, GivenBackBecause.SURPLUS)
             whole = [each for each in name.kept if each.is_whole]
+            needed = NeededBases(name.kept, name.older)
             for holders in name.older:
+                if holders.version in needed:
+                    continue
                 copy = own.get(holders.version.digest)
                 newer = [each for each in whole if each.version.version > holders.version.version]
                 if copy is None or len({each.version.version for each in newer}) < name.keep:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from ckptd.copies.counts import CopyRule
 from ckptd.copies.zones import Zone
@@ -57,6 +57,18 @@ class Claim:
     held_bytes: int = 0
 
 
+class BaseVersion(NamedTuple):
+    """What a delta version stands on: an earlier version of the same name.
+
+    Attributes:
+        version: Which one.
+        digest: Which content; ``None``: nobody said.
+    """
+
+    version: Version
+    digest: Digest | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class FleetVersion:
     """A version that somebody has, or a rival of one.
@@ -68,6 +80,7 @@ class FleetVersion:
         sizes_bytes: The bytes of the required units of each class, without those of others; a
             class that is missing here has none, and is asked for by nobody.
         claims: Who says that it has some of it; at most one claim of each node.
+        base: What it is a delta on; ``None``: it is a full version.
     """
 
     checkpoint: CheckpointName
@@ -75,6 +88,7 @@ class FleetVersion:
     digest: Digest
     sizes_bytes: Mapping[Criticality, int]
     claims: tuple[Claim, ...]
+    base: BaseVersion | None = None
 
     def size_down_to(self, least: Criticality) -> int:
         """Return how many bytes those units have that are as urgent as a class, or more."""

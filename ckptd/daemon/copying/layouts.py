@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, NamedTuple
 
+from ckptd.chains.chain_links import link_of
+from ckptd.copies.fleet import BaseVersion
 from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.copying.pauses import Pauses
 from ckptd.daemon.parts import Storage
@@ -40,11 +42,13 @@ class ClassLayout:
         blocks: Their blocks, by class; a class without any is not there.
         sizes_bytes: Their bytes, likewise.
         is_trusted: Somebody whose signatures count signed the version.
+        base: What it is a delta on; ``None``: it is a full version.
     """
 
     blocks: Mapping[Criticality, BlockSet]
     sizes_bytes: Mapping[Criticality, int]
     is_trusted: bool = False
+    base: BaseVersion | None = None
 
     @classmethod
     def of(cls, space: AddressSpace, *, is_trusted: bool) -> ClassLayout:
@@ -55,7 +59,9 @@ class ClassLayout:
                 sizes[unit.criticality] = sizes.get(unit.criticality, 0) + unit.size_bytes
         optional = space.optional_blocks()
         blocks = {each: space.of_criticality(each) - optional for each in sizes}
-        return cls(blocks, sizes, is_trusted=is_trusted)
+        link = link_of(space.manifest.annotations, space.manifest.version)
+        base = None if link is None else BaseVersion(link.base, link.base_digest)
+        return cls(blocks, sizes, is_trusted=is_trusted, base=base)
 
     def least_of(self, blocks: BlockSet) -> Criticality | None:
         """Return the least urgent class of which some blocks have everything, and of all before it.

@@ -291,7 +291,12 @@ class Viewing:
         if claimed.own_bytes and self._own not in claimed.by_node:
             claims.append(Claim(self._own, None, is_proven=True, held_bytes=claimed.own_bytes))
         return FleetVersion(
-            facts.checkpoint, facts.version, facts.digest, layout.sizes_bytes, tuple(claims)
+            facts.checkpoint,
+            facts.version,
+            facts.digest,
+            layout.sizes_bytes,
+            tuple(claims),
+            layout.base,
         )
 
 

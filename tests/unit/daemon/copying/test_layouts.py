@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from msgspec import structs
 
+from ckptd.copies.fleet import BaseVersion
 from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.copying.layouts import ClassLayout, NamedContent, VersionLayouts
 from ckptd.daemon.parts import Storage
@@ -63,6 +65,15 @@ def test_the_required_units_of_each_class_are_told_apart(root: Root) -> None:
         "cnd": DEFERRED,
         "cndo": DEFERRED,
     }
+
+
+def test_what_a_version_is_a_delta_on_is_known_by_its_layout(root: Root) -> None:
+    space = space_of(root)
+    assert ClassLayout.of(space, is_trusted=False).base is None
+    said = {"chain.base": "41", "chain.base-digest": "ab" * 32}
+    delta = AddressSpace(structs.replace(space.manifest, version=42, annotations=said))
+    base = BaseVersion(Version(41), Digest("ab" * 32))
+    assert ClassLayout.of(delta, is_trusted=False).base == base
 
 
 def test_a_class_without_units_is_no_class_and_hinders_nobody(root: Root) -> None:

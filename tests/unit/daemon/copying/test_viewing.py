@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -11,7 +12,7 @@ import pytest
 
 from ckptd.config import Config
 from ckptd.config.copy_values import CopiesSection
-from ckptd.copies.fleet import FleetView, Room
+from ckptd.copies.fleet import BaseVersion, FleetView, Room
 from ckptd.daemon.copying.layouts import ClassLayout, NamedContent, VersionLayouts, named
 from ckptd.daemon.copying.viewing import Proofs, Viewing
 from ckptd.daemon.recover.recovering import Recovering
@@ -157,6 +158,14 @@ async def test_what_is_claimed_counts_as_the_classes_that_are_whole(fleet: Fleet
         B: (CRITICAL, False, 10),
         C: (None, True, 20),
     }
+
+
+async def test_what_a_version_is_a_delta_on_is_seen(fleet: Fleet) -> None:
+    base, delta = holding(1), holding(2)
+    fleet.hear(A, base, delta)
+    on = BaseVersion(Version(1), base.digest)
+    fleet.layouts = {named(delta): replace(LAYOUT, base=on)}
+    assert {each.version: each.base for each in fleet.look().versions} == {1: None, 2: on}
 
 
 async def test_only_listed_names_are_seen_and_of_them_who_keeps_copies(fleet: Fleet) -> None:
