@@ -5,6 +5,7 @@ Which of them end which orders is the table in :data:`ckptd.core.effects.ENDS`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -467,6 +468,8 @@ class StagingPrepared:
         zeros: Those of the verified ones that consist of zeros, which need not come.
         nearby: Blocks that are not here, and that lie elsewhere on this node's disks as far as is
             known: at another place, in another version, in a file that is to be replaced.
+        factors: How many times as fast as they were seen last sources are expected to be, where
+            that differs: blocks may come coded, or did.
     """
 
     recovery: RecoveryId
@@ -474,6 +477,7 @@ class StagingPrepared:
     local: BlockSet = field(default_factory=BlockSet)
     zeros: BlockSet = field(default_factory=BlockSet)
     nearby: BlockSet = field(default_factory=BlockSet)
+    factors: Mapping[PathId, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

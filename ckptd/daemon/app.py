@@ -190,7 +190,9 @@ class Daemon:
         self._recovering.connect(self._measuring.note, self._measuring.note_end)
         self._rate_memory = RateMemory(
             parts.storage.links,
-            learned=lambda: self._recovering.scheduler.learned_rates(now=runtime.now()),
+            learned=lambda: self._recovering.coded.as_plain(
+                self._recovering.scheduler.learned_rates(now=runtime.now())
+            ),
             paths=self._recovering.peering,
             report=runtime.report,
             now=runtime.now,

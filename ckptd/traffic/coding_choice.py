@@ -160,10 +160,14 @@ class CodingChoice:
         elif self._plain.is_known and self._coded.is_known and source.codes:
             self._decide(now=now, is_new=not was_known)
 
+    @property
+    def is_chosen(self) -> bool:
+        """Coded blocks are faster, as far as is known."""
+        return self._is_coded and self._source.codes
+
     def explained(self) -> str:
         """Return how blocks are asked for, and why, for people."""
-        is_coded = self._is_coded and self._source.codes
-        return f"{'coded' if is_coded else 'not coded'}: {self.why}"
+        return f"{'coded' if self.is_chosen else 'not coded'}: {self.why}"
 
     def is_coded(self, size_bytes: int, *, now: int) -> bool:
         """Return whether a range of so many bytes is to be asked for coded."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ckptd.control.messages.plans import PlanRequest
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.limits import MIB
@@ -53,6 +54,8 @@ def test_a_neighbouring_version_travels_as_a_difference(cluster: Cluster) -> Non
     assert sent_bytes < plain_bytes / 4
     (part,) = receiver.client.explain(results[1].recovery).peers
     assert part.coding.startswith(("coded: coded came ", "not coded: "))
+    (row,) = receiver.client.plan(PlanRequest(checkpoint="m", version=2)).sources
+    assert row.coding.startswith("coded as last time, ") is part.coding.startswith("coded: ")
     assert sum(samples(source, "sent_bytes_total").values()) < 2 * SIZE - plain_bytes / 2
 
 

@@ -33,6 +33,7 @@ REACHED = (
     "phased, one slow",
     "coded",
     "coded, busy",
+    "coded, foreseen",
 )
 
 MISSED = ("… where some sources have a part",)

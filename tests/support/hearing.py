@@ -13,6 +13,7 @@ from ckptd.core.events import DiscoverySettled, Event, HoldingsArrived, PeerLost
 from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.answer.proven_versions import ProvenVersions
 from ckptd.daemon.parts import Storage
+from ckptd.daemon.recover.coded_asking import CodedAsking
 from ckptd.daemon.recover.manifests import VerifiedManifest
 from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.recoveries import RecoveryBook
@@ -66,6 +67,7 @@ class Hearing:
                 placed=dict,
                 terms=SimpleNamespace(size_problem=lambda _: ""),
                 staging=SimpleNamespace(could_free=lambda _: ""),
+                coded=CodedAsking(lambda *_: False, lambda: 0, is_on=True),
             ),
         )
         self.proven = ProvenVersions(self.recovering, catalog)

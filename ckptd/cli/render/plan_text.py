@@ -14,6 +14,7 @@ from ckptd.model.ids import shortened
 from ckptd.model.quantities import format_duration, format_size
 
 _UNKNOWN = "not known yet"
+_CODING_SHOWN_MAX = 2
 _TRUST_MAX = 8
 """What the control API says that trust is at most."""
 
@@ -55,9 +56,17 @@ def plan_lines(plan: Plan) -> list[str]:
         ("critical", _critical(plan)),
         ("complete", _predicted(plan.predicted_complete_s)),
     ]
+    facts += [("", f"counting on {path}: {how}") for path, how in _coding(plan)]
     if plan.prediction_remark:
         facts.append(("", plan.prediction_remark))
     return [*aligned(facts), *_source_lines(plan.sources)]
+
+
+def _coding(plan: Plan) -> list[tuple[str, str]]:
+    """Say from whom blocks are expected to come coded; of many, of the first ones."""
+    found = [(source.path, source.coding) for source in plan.sources if source.coding]
+    more = len(found) - _CODING_SHOWN_MAX
+    return found[:_CODING_SHOWN_MAX] + ([(f"{more} more", "coded as well")] if more > 0 else [])
 
 
 def _which(other: PassedOverRow) -> str:

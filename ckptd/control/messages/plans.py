@@ -57,6 +57,8 @@ class PlanSource(msgspec.Struct, frozen=True, kw_only=True):
         rate_from: What measured that: a recovery or ``doctor``.
         proven_at_s: When a block of it, drawn at random, came last and was right, in Unix time;
             ``None``: none did within a day, or nobody asked for one.
+        coding: How its blocks are expected to come where they came coded last; else empty. The
+            prediction counts on it, ``rate_bytes_per_s`` is what was seen.
     """
 
     node: str
@@ -69,6 +71,7 @@ class PlanSource(msgspec.Struct, frozen=True, kw_only=True):
     rate_age_s: float | None = None
     rate_from: RateOrigin | None = None
     proven_at_s: float | None = None
+    coding: str = ""
 
 
 class ClassBytes(msgspec.Struct, frozen=True, kw_only=True):

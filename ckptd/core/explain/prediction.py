@@ -9,7 +9,7 @@ missing. What was known long ago counts for less, and it says so.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -61,6 +61,12 @@ class Supply:
     rate_bytes_per_s: float
     latency_ns: int = 0
     age_ns: int = 0
+
+    def times(self, factor: float) -> Supply:
+        """Return the same from a source that is so many times as fast."""
+        if factor == 1.0:
+            return self
+        return replace(self, rate_bytes_per_s=self.rate_bytes_per_s * factor)
 
 
 @dataclass(frozen=True, slots=True)

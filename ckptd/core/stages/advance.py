@@ -9,6 +9,7 @@ allows now. So it does not matter in which order facts arrive.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, assert_never
 
@@ -67,6 +68,7 @@ from ckptd.core.state.recovery import Ending, Recovery
 from ckptd.core.state.step import NodeHandler, RecoveryHandler, Step
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockSet, union
+from ckptd.model.ids import PathId
 from ckptd.model.words import FailureCause, LocalOrder, Result, Stage
 
 _HELD_UP_MIN_NS = 20 * MS
@@ -128,7 +130,7 @@ def on_staging_prepared(step: Step, recovery: Recovery, event: StagingPrepared) 
     count_sources(step)
     step.note_room_everywhere()
     note_milestones(step, recovery)
-    _predict(step, recovery)
+    _predict(step, recovery, event.factors)
 
 
 def _check_own(recovery: Recovery, verified: BlockSet) -> None:
@@ -374,10 +376,15 @@ def _place(step: Step, recovery: Recovery) -> None:
         step.order(PlaceVersion(recovery.id, recovery.coverage.unclaimed | unchosen, unchosen))
 
 
-def _predict(step: Step, recovery: Recovery) -> None:
+def _predict(step: Step, recovery: Recovery, factors: Mapping[PathId, float]) -> None:
     """Say when a recovery will be how far, to be held against what comes of it.
 
     On demand nobody knows what will be read.
+
+    Args:
+        step: The step.
+        recovery: Which.
+        factors: How many times as fast as they were seen last sources will be.
     """
     if recovery.request.is_on_demand:
         return
@@ -385,6 +392,7 @@ def _predict(step: Step, recovery: Recovery) -> None:
         recovery.content.space, recovery.content.class_ends, recovery.coverage.unclaimed
     )
     supplies = supplies_of(step.state, recovery.content.digest, now=step.now)
+    supplies = [supply.times(factors.get(supply.path, 1.0)) for supply in supplies]
     prediction = predict(needs, supplies)
     elapsed_ns = step.now - recovery.started_ns
     if prediction.critical_ns is not None:

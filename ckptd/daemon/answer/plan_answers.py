@@ -68,6 +68,7 @@ class PlanAnswers:
         self._jobs = JobPlans(recovering, storage, proven)
         self._scheduler = recovering.scheduler
         self._now = recovering.runtime.now
+        self._coded = recovering.coded
         self._book = recovering.book
         self._catalog = storage.catalog
         self._manifests = recovering.manifests
@@ -83,6 +84,7 @@ class PlanAnswers:
         planned = await self._planned(request)
         if isinstance(planned, Plan):
             return planned
+        planned = self._with_coding(planned)
         figures = await asyncio.to_thread(figures_of, planned.content)
         plan = plan_of(
             planned,
@@ -166,6 +168,19 @@ class PlanAnswers:
             is_there=place is not None,
             is_whole=is_whole,
         )
+
+    def _with_coding(self, planned: PlannedVersion) -> PlannedVersion:
+        """Count on sources as they come where blocks of them came coded last."""
+        checkpoint, content = planned.checkpoint, planned.content
+        bases = self._own.bases_of(checkpoint, planned.version, planned.digest)
+        factors = self._coded.factors(checkpoint, bases)
+        supplies = [supply.times(factors.get(supply.path, 1.0)) for supply in content.supplies]
+        expected = {
+            supply.path: outcome.sentence()
+            for supply in supplies
+            if (outcome := self._coded.expected(supply.path, checkpoint, bases)) is not None
+        }
+        return replace(planned, content=replace(content, supplies=supplies), coding=expected)
 
     def _is_job(self, name: CheckpointName) -> bool:
         """Return whether shards of a job of that name are here or at a peer."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from msgspec import structs
@@ -18,7 +18,7 @@ from ckptd.daemon.answer.plan_figures import PlanFigures, PlannedContent
 from ckptd.daemon.host.memory_limits import memory_limit
 from ckptd.limits import SECOND
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
+from ckptd.model.ids import CheckpointName, Digest, NodeId, PathId, Version
 from ckptd.store.files.roots import Root
 
 ProvenAt: TypeAlias = Callable[[NodeId, Digest], float | None]
@@ -61,6 +61,7 @@ class PlannedVersion:
         is_there: It is what is there, or some of it.
         is_whole: All that is wanted of it is there.
         shards: Of a job: which shards, as a person writes it.
+        coding: Of sources whose blocks are expected to come coded: what is expected.
     """
 
     checkpoint: CheckpointName
@@ -80,6 +81,7 @@ class PlannedVersion:
     is_there: bool
     is_whole: bool
     shards: str = ""
+    coding: Mapping[PathId, str] = field(default_factory=dict)
 
 
 def plan_of(
@@ -118,6 +120,7 @@ def plan_of(
             structs.replace(
                 _source(holder, holding, has_bytes, now=now),
                 proven_at_s=proven_at_s(holder.source.node, holding.digest),
+                coding=planned.coding.get(holder.source.path, ""),
             )
             for (holder, holding), has_bytes in zip(
                 planned.sources, figures.offered_bytes, strict=True

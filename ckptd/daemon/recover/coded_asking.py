@@ -6,17 +6,21 @@ Bases are versions of the same checkpoint that stand here and that the source sa
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final, NamedTuple
 
+from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.daemon.recover.recoveries import OpenRecovery
-from ckptd.model.ids import Digest, PathId
+from ckptd.model.ids import CheckpointName, Digest, PathId
+from ckptd.model.words import RateOrigin
 from ckptd.net.coded_bases import CodedAsk
 from ckptd.net.lane.lane import AskedRange
 from ckptd.net.loaded_coding import can_code
 from ckptd.observe.metrics import MetricRow, counter
 from ckptd.traffic.coding_choice import BodyNote, CodingChoice, CodingSource
+from ckptd.traffic.coding_outcomes import CameRange, CodedOutcome, CodingOutcomes
 
 _SOURCES_MAX: Final = 4096
 """Sources of which is remembered what was measured; then all of it is measured again."""
@@ -61,6 +65,7 @@ class CodedAsking:
         self._is_loaded = False
         self._lock = threading.Lock()
         self._sources: dict[PathId, CodingSource] = {}
+        self._outcomes = CodingOutcomes()
         self.came = CodedBytes()
 
     def ask(self, source: PathId, asked: AskedRange, recovery: OpenRecovery) -> CodedAsk | None:
@@ -109,6 +114,46 @@ class CodedAsking:
             return ""
         return f"not coded: {_SWITCHED_OFF if not self._is_wanted else _NOT_LOADED}"
 
+    def factors(self, checkpoint: CheckpointName, bases: Collection[Digest]) -> dict[PathId, float]:
+        """Return how many times as fast as is known of them sources will be, where that differs.
+
+        Args:
+            checkpoint: Of what blocks will come.
+            bases: Versions that stand here and of which they may be differences.
+        """
+        with self._lock:
+            with_base = self._with_base(self._outcomes.shown_gains(), bases)
+            return self._outcomes.factors(checkpoint, with_base)
+
+    def expected(
+        self, source: PathId, checkpoint: CheckpointName, bases: Collection[Digest]
+    ) -> CodedOutcome | None:
+        """Return how blocks of a source came coded the last time; ``None``: they did not.
+
+        Args:
+            source: From whom blocks will come.
+            checkpoint: Of what.
+            bases: Versions that stand here and of which they may be differences.
+        """
+        with self._lock:
+            has_base = bool(self._with_base({source}, bases))
+            return self._outcomes.expected(source, checkpoint, has_base=has_base)
+
+    def as_plain(self, learned: Mapping[PathId, LearnedRate]) -> dict[PathId, LearnedRate]:
+        """Return how fast sources would have been without coding, which nobody remembers long."""
+        with self._lock:
+            gains = self._outcomes.shown_gains()
+        return {
+            path: replace(rate, bytes_per_s=rate.bytes_per_s / gains.get(path, 1.0))
+            if rate.origin is RateOrigin.RECOVERY
+            else rate
+            for path, rate in learned.items()
+        }
+
+    def _with_base(self, sources: Iterable[PathId], bases: Collection[Digest]) -> set[PathId]:
+        """Return those of some sources that say that they have one of some versions."""
+        return {source for source in sources if any(self._has(source, base) for base in bases)}
+
     def _choice(self, recovery: OpenRecovery, source: PathId) -> CodingChoice:
         choice = recovery.coding.get(source)
         if choice is None:
@@ -121,7 +166,21 @@ class CodedAsking:
     def _note(self, source: PathId, recovery: OpenRecovery, body: BodyNote) -> None:
         with self._lock:
             choice = self._choice(recovery, source)
-            choice.note(body, now=self._now())
+            now = self._now()
+            choice.note(body, now=now)
+            self._outcomes.note(
+                source,
+                recovery.record.checkpoint,
+                CameRange(
+                    body.is_coded,
+                    body.plain_bytes,
+                    body.sent_bytes,
+                    body.elapsed_ns,
+                    now,
+                    has_base=bool(self._with_base({source}, recovery.base_digests)),
+                    is_chosen=choice.is_chosen,
+                ),
+            )
             is_wanted = choice.may_be_coded and not self._is_loaded
             if body.is_coded:
                 plain, sent = self.came

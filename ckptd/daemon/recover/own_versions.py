@@ -69,6 +69,28 @@ class OwnVersions:
         """Return what stands here of some checkpoints as far as is known, on offer or not."""
         return tuple(held for name in checkpoints for held in self._catalog.standing(name))
 
+    def bases_of(
+        self, checkpoint: CheckpointName, version: Version, digest: Digest | None
+    ) -> tuple[Digest, ...]:
+        """Return versions on offer here of which blocks of another may be differences.
+
+        Args:
+            checkpoint: Its checkpoint, or its job.
+            version: Its number.
+            digest: Its identity; ``None``: it is of a job.
+        """
+        return tuple(
+            found.digest
+            for held in (self._catalog.versions() if self._has_bases else ())
+            for found in (held.holding,)
+            if held.is_offered
+            and (
+                found.checkpoint == checkpoint and found.digest != digest
+                if digest is not None
+                else is_shard_of(found.checkpoint, checkpoint) and found.version != version
+            )
+        )
+
     def family(self, job: CheckpointName) -> tuple[CheckpointName, ...]:
         """Return the shards of a job of which something stands here."""
         names = {held.holding.checkpoint for held in self._catalog.versions()}

@@ -167,6 +167,11 @@ class OpenRecovery:
             reader.set()
 
     @property
+    def base_digests(self) -> tuple[Digest, ...]:
+        """Versions that stand here and of which its blocks may be differences."""
+        return tuple(base.digest for bases in self.bases.values() for base in bases)
+
+    @property
     def joined_members(self) -> Mapping[Digest, VerifiedManifest]:
         """The shards that are joined, by their identity; none if it is for no job."""
         return {} if self.joined is None else self.joined.members

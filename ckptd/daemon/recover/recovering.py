@@ -155,6 +155,9 @@ class Recovering:
             coded=self.coded,
         )
         self.peering.on_left = self.fetching.cut
+        self.staging.factors = lambda recovery: self.coded.factors(
+            recovery.record.checkpoint, recovery.base_digests
+        )
         self.staging.report = self.runtime.report
         self.asking = Asking(self.snapshots, self.peering.peers, parts.transport.inquirer)
         self.repairing = Repairing(parts.storage, self.book, self.begin, parts.wall_clock)

@@ -48,7 +48,7 @@ from ckptd.daemon.serve.advertising import Advertising, Incoming
 from ckptd.errors import CkptdError, Conflict, OutOfSpace, Shortage
 from ckptd.model.attributes import Attributes
 from ckptd.model.encoded.decoding import encoding_of
-from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.ids import CheckpointName, Digest, PathId, Version
 from ckptd.model.manifest import Manifest
 from ckptd.model.words import PlaceMode
 from ckptd.observe.logs import get_logger
@@ -101,6 +101,7 @@ class StagingOrders:
         report: Hears of what happens on the way to the end of an order; set before the first one.
         could_free: Says what retention would free for whoever finds no room; empty: nothing is
             to be said.
+        factors: Says how many times as fast as they were seen last sources will be.
         disk_calls: How long threads have been in the disk.
         warm: Knows what stays in the page cache.
         repaired_units: How many files were put right where their version stood.
@@ -132,6 +133,7 @@ class StagingOrders:
         self._wall_clock = wall_clock
         self.report: Callable[[Event], None] = lambda _: None
         self.could_free: Callable[[Root], str] = lambda _: ""
+        self.factors: Callable[[OpenRecovery], Mapping[PathId, float]] = lambda _: {}
         self.disk_calls = DiskCalls()
         self.repaired_units = 0
         self._disk = ready_threads(_DISK_THREADS, "disk")
@@ -228,7 +230,8 @@ class StagingOrders:
                 effect.recovery, Refusal.of(with_room(error, self.could_free, recovery.root))
             )
         nearby = staging.nearby.blocks
-        return StagingPrepared(effect.recovery, verified, staging.local, staging.zeros, nearby)
+        found = (verified, staging.local, staging.zeros, nearby)
+        return StagingPrepared(effect.recovery, *found, factors=self.factors(recovery))
 
     def _writing_of(self, recovery: OpenRecovery) -> Writing:
         """Return how a recovery writes; a copy for others takes no memory from what a job loads."""

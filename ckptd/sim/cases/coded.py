@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 from typing import Final
 
 from ckptd.limits import GIB, MIB, MS, RANGE_BYTES_MAX, SECOND
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import NodeId, RecoveryId
 from ckptd.sim.cases.case import RECEIVER, Case, Measure, lay_out, took_s
 from ckptd.sim.check.summary import Report
 from ckptd.sim.cluster import Cluster
@@ -18,6 +20,8 @@ from ckptd.traffic.coding_choice import AGAIN_MIN_NS, PROBE_BYTES_MAX
 GBIT: Final = 10**9 // 8
 SHARE: Final = 1 / 17
 """Of bf16 weights one step of fine-tuning apart."""
+_APART_NS: Final = 600 * SECOND
+"""When the next recovery begins: the one before is over."""
 _PROBES: Final = 2
 """So often it is asked for: the first one is not counted, the second one is …"""
 _AGAIN_S: Final = AGAIN_MIN_NS / SECOND
@@ -48,6 +52,40 @@ def busy(seed: int) -> Case:
     processors = Processors(cores=0.4, coding_cores=4)
     scenario = neighbours("coded, busy", seed, 16 * GIB, 100 * GBIT, processors)
     return _compared(scenario, 1.02)
+
+
+def foreseen(seed: int) -> Case:
+    """Once blocks came coded it is predicted how soon the next version is here, and others are."""
+    versions = [lay_out(4 * GIB).alike(f"~{number}", ahead=number) for number in range(4)]
+    for before, version in pairwise(versions):
+        version.shares[before.digest] = SHARE
+    others = [lay_out(GIB, name=name) for name in ("llama/b", "llama/c")]
+    scenario = neighbours("foreseen", seed, 4 * GIB, GBIT, Processors(cores=4, coding_cores=4))
+    source, receiver = scenario.nodes
+    holds = tuple(InitialHolding(version) for version in (*versions, *others))
+    order = (versions[1], versions[2], others[0], versions[3], others[1])
+    wishes = tuple(
+        Wish(RECEIVER, version, at_ns=number * _APART_NS) for number, version in enumerate(order)
+    )
+    nodes = (replace(source, holds=holds), replace(receiver, holds=holds[:1]))
+    scenario = replace(scenario, nodes=nodes, wishes=wishes)
+
+    def measure(cluster: Cluster, report: Report) -> list[Measure]:
+        del report
+        ends = cluster.nodes[RECEIVER].ends
+
+        def off_by(number: int) -> float:
+            final = ends[RecoveryId(f"{RECEIVER}.{number}")][1].final
+            return math.inf if final.predicted_ns is None else final.predicted_ns / final.elapsed_ns
+
+        return [
+            Measure("the next version: predicted / time", off_by(3), 1.5),
+            Measure("… time / predicted", 1 / off_by(3), 1.5),
+            Measure("what has no base: predicted / time", off_by(4), 1.3),
+            Measure("… time / predicted", 1 / off_by(4), 1.3),
+        ]
+
+    return Case(scenario, measure)
 
 
 def draw_neighbours(seed: int) -> Case:

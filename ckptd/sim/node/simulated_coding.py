@@ -18,6 +18,7 @@ from ckptd.sim.world.layouts import JoinedVersion, SavedVersion
 from ckptd.sim.world.processors import Body, Processors, coded_body
 from ckptd.sim.world.virtual_time import World
 from ckptd.traffic.coding_choice import BodyNote, CodingChoice, CodingSource
+from ckptd.traffic.coding_outcomes import CameRange, CodingOutcomes
 from ckptd.wire.coding_fields import BASES_MAX
 
 
@@ -49,6 +50,7 @@ class SimulatedCoding:
         self._places = places
         self._sources: dict[PathId, CodingSource] = {}
         self._choices: dict[tuple[RecoveryId, PathId], CodingChoice] = {}
+        self._outcomes = CodingOutcomes()
         self.coded_bytes = self.sent_bytes = 0
         self.lost: dict[tuple[Digest, int], None] = {}
 
@@ -69,15 +71,11 @@ class SimulatedCoding:
             return None
         first, end = order.blocks
         units = range(version.space.unit_of(first), version.space.unit_of(end - 1) + 1)
-        near = [
-            other
-            for other, _ in self._places.values()
-            if other.digest in version.shares
-            and not any((other.digest, unit) in self.lost for unit in units)
-            and server.claims_version(other.digest)
-        ]
-        near.sort(key=lambda other: abs(other.version - version.version))
-        return tuple(other.digest for other in near[:BASES_MAX])
+        return tuple(
+            digest
+            for digest in self._near(server, version)
+            if not any((digest, unit) in self.lost for unit in units)
+        )
 
     def note(self, request: RangeRequest, server: Server, *, began_ns: int) -> None:
         """Learn how a range came.
@@ -100,7 +98,38 @@ class SimulatedCoding:
                 sent_bytes=body.size_bytes,
                 elapsed_ns=self._world.now - began_ns,
             )
-            self._choice(request.order).note(note, now=self._world.now)
+            choice, order = self._choice(request.order), request.order
+            choice.note(note, now=self._world.now)
+            version = request.staging.known_version()
+            came = CameRange(
+                is_coded,
+                body.plain_bytes,
+                body.size_bytes,
+                note.elapsed_ns,
+                self._world.now,
+                has_base=bool(self._near(server, version)),
+                is_chosen=choice.is_chosen,
+            )
+            self._outcomes.note(order.source, version.checkpoint, came)
+
+    def factors(
+        self, version: SavedVersion, servers: Mapping[PathId, Server]
+    ) -> dict[PathId, float]:
+        """Return how many times as fast as they were seen last sources of a version will be."""
+        with_base = {
+            path for path in self._outcomes.shown_gains() if self._near(servers[path], version)
+        }
+        return self._outcomes.factors(version.checkpoint, with_base)
+
+    def _near(self, server: Server, version: SavedVersion) -> tuple[Digest, ...]:
+        """Return the versions that both ends say they have, the nearest first."""
+        near = [
+            other
+            for other, _ in self._places.values()
+            if other.digest in version.shares and server.claims_version(other.digest)
+        ]
+        near.sort(key=lambda other: abs(other.version - version.version))
+        return tuple(other.digest for other in near[:BASES_MAX])
 
     def lost_among(self, request: RangeRequest, start: int, end: int) -> int | None:
         """Return the first block of some whose base is not here any more, or not what it was."""

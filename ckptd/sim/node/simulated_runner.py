@@ -352,7 +352,9 @@ class SimulatedRunner:
             self._serve(staging)
             here = staging.committed
             nearby = self._around.shelf.believed(order.digest) - here
-            self._report(StagingPrepared(order.recovery, here, local, zeros, nearby))
+            factors = self.coding.factors(version, self._around.servers)
+            found = (here, local, zeros, nearby)
+            self._report(StagingPrepared(order.recovery, *found, factors=factors))
 
         version = staging.known_version()
         zeros = version.zeros - order.unchosen

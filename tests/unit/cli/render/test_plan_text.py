@@ -40,6 +40,14 @@ def test_where_peers_are_audited_a_plan_says_when_they_showed_what_they_have() -
     ]
 
 
+def test_a_plan_says_from_whom_it_counts_on_coded_blocks() -> None:
+    how = "coded as last time, 4.0 times as fast, 16.0 times shorter"
+    coded, other = (replace(source, coding=how) for source in PLAN.sources)
+    lines = plan_lines(replace(PLAN, sources=(coded, other, other, other)))
+    text = " ".join(" ".join(lines).split())
+    assert f"counting on node-b: {how} counting on node-c: {how} counting on 2 more" in text
+
+
 def test_a_plan_for_a_job_says_which_shards_and_what_newer_versions_lack() -> None:
     over = PassedOverRow(version=120, digest="", why="shard 3/8 is missing: nobody has it")
     lines = plan_lines(replace(PLAN, digest=None, shards="2-3/8", passed_over=(over,)))

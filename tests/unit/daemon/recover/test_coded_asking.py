@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.daemon.recover import coded_asking
 from ckptd.daemon.recover.coded_asking import CodedAsking
 from ckptd.daemon.recover.recoveries import OpenRecovery
@@ -14,6 +15,7 @@ from ckptd.limits import MIB, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import Digest, PathId, RecoveryId
 from ckptd.model.space import AddressSpace
+from ckptd.model.words import RateOrigin
 from ckptd.net.lane.lane import AskedRange
 from ckptd.store.files.roots import Root
 from ckptd.traffic.coding_choice import MEASURED_BYTES_MIN, BodyNote
@@ -77,3 +79,30 @@ def test_who_cannot_load_what_decodes_asks_nobody_and_says_so(
     assert asking.ask(SOURCE, ASKED, recovery) is None
     assert asking.why(SOURCE, recovery) == asking.why_off
     assert asking.why_off == "not coded: what decodes cannot be loaded here"
+
+
+def test_what_came_coded_is_expected_so_again_and_remembered_as_if_it_were_plain(
+    root: Root,
+) -> None:
+    recovery = OpenRecovery(journaled(RecoveryId("r-1"), root=root.name), root, "", 0)
+    recovery.bases = {NEW: cast("Any", (SimpleNamespace(digest=OLD),))}
+    moments = iter(range(10 * SECOND, 100 * SECOND, SECOND))
+    asking = CodedAsking(lambda _, digest: digest == OLD, lambda: next(moments), is_on=True)
+    note = asking.note_of(SOURCE, recovery)
+    assert note is not None
+    size = MEASURED_BYTES_MIN
+    for is_coded, sent_bytes, times in ((False, size, 1), (True, size // 8, 4)):
+        for _ in range(times):
+            note(BodyNote(is_coded, True, size, sent_bytes, SECOND // (4 if is_coded else 1)))
+    name = recovery.record.checkpoint
+    assert asking.factors(name, recovery.base_digests) == {}
+    assert asking.factors(name, (OTHER,)) == {SOURCE: 1 / 4}
+    expected = asking.expected(SOURCE, name, (OLD,))
+    assert expected is not None
+    assert (expected.gain, expected.share) == (4.0, 1 / 8)
+    assert asking.expected(SOURCE, name, ()) is None
+    rates = {
+        PathId(f"{SOURCE}{end}"): LearnedRate(8e6, None, 0, origin)
+        for end, origin in (("", RateOrigin.RECOVERY), (" via x", RateOrigin.DOCTOR))
+    }
+    assert [rate.bytes_per_s for rate in asking.as_plain(rates).values()] == [2e6, 8e6]
