@@ -66,6 +66,12 @@ def test_every_path_exists(document: Path) -> None:
     assert [place for place in places if not place.exists()] == []
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=path_of)
+def test_nothing_of_a_merge_was_left_in_it(document: Path) -> None:
+    marks = re.findall(r"^(?:<{7}|={7}|>{7})(?: .*)?$", document.read_text(), re.MULTILINE)
+    assert marks == []
+
+
 def commands(document: Path) -> Iterator[str]:
     for block in BLOCK.findall(document.read_text()):
         for typed in TYPED.findall(block):

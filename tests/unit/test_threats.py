@@ -28,7 +28,7 @@ def all_tests() -> set[str]:
 
 
 def test_all_threats_are_there_in_order() -> None:
-    assert [number for number, *_ in THREATS] == [f"T{number}" for number in range(1, 53)]
+    assert [number for number, *_ in THREATS] == [f"T{number}" for number in range(1, 54)]
 
 
 def test_all_faults_of_configuration_adversaries_process_disk_and_network_are_there() -> None:
