@@ -706,6 +706,8 @@ class MaterialiseStage(enum.StrEnum):
 
     WAITING = "waiting"
     """Another one is being made."""
+    FETCHING = "fetching"
+    """Versions come that are not here."""
     COMPARING = "comparing"
     """What stands at the target is hashed: it may be that copy."""
     APPLYING = "applying"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
-from ckptd.control.messages.life_cycle import LetGoRequest
 from ckptd.control.messages.materialising import MaterialiseRequest, MaterialiseResult
 from ckptd.errors import CkptdError, ExitCode
 from ckptd.model.words import Result
-from tests.support.cluster import Cluster, Node
-from tests.support.delta_versions import OVERWRITE, Training, assert_same, tensors_in, write_chain
+from tests.support.cluster import Cluster, Node, eventually
+from tests.support.delta_versions import (
+    OVERWRITE,
+    Training,
+    assert_same,
+    tensors_in,
+    write_chain,
+    write_delta,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -25,13 +29,21 @@ def publish(node: Node, length: int, training: Training) -> None:
         node.publish(path, NAME, int(path.name), critical=(), deferred=())
 
 
-def materialise(node: Node, version: int, **how: object) -> MaterialiseResult:
+def materialise(
+    node: Node,
+    version: int,
+    *,
+    to: str = "made",
+    publish: bool = False,
+    is_dry_run: bool = False,
+) -> MaterialiseResult:
     """Make a full version, and return how that ended."""
     request = MaterialiseRequest(
         checkpoint=NAME,
         version=version,
-        to=str(node.path("made")),
-        **how,  # type: ignore[arg-type]
+        to=str(node.path(to)),
+        publish=publish,
+        is_dry_run=is_dry_run,
     )
     *_, result = node.client.materialise(request)
     assert isinstance(result, MaterialiseResult)
@@ -58,12 +70,13 @@ def test_a_full_version_is_made_of_what_stands_here(
     arguments = ["materialise", f"{NAME}@2", "--to", str(node.path("made"))]
     assert ckptctl([*arguments, "--socket", socket]) == ExitCode.FAILED
     assert "has what was made of policy@3" in capsys.readouterr().err
-    # A base that went since: nothing is made of what is left.
-    node.client.forget(LetGoRequest(checkpoint=NAME, version=1))
-    shutil.rmtree(node.path("made"))
-    with pytest.raises(CkptdError, match="stands on policy@1, which is not here"):
-        materialise(node, 3)
-    assert not node.path("made").exists()
+    # Without one of the deltas nothing is made of what is left.
+    for version in (0, 2, 3):
+        node.publish(node.path(str(version)), "gap", version, critical=(), deferred=())
+    request = MaterialiseRequest(checkpoint="gap", version=3, to=str(node.path("other")))
+    with pytest.raises(CkptdError, match="stands on gap@1, which neither this node nor a peer has"):
+        list(node.client.materialise(request))
+    assert not node.path("other").exists()
 
 
 def test_what_two_nodes_make_and_publish_is_one_version_that_a_third_takes(
@@ -87,3 +100,36 @@ def test_what_two_nodes_make_and_publish_is_one_version_that_a_third_takes(
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     with pytest.raises(CkptdError, match="changed since"):
         materialise(first, 2, publish=True)
+
+
+def test_what_is_missing_is_fetched_by_the_fastest_way(cluster: Cluster) -> None:
+    first, training = cluster.node("a"), Training()
+    publish(first, 3, training)
+    second = cluster.node("b", peers=[first.address])
+    foreseen = materialise(second, 3, is_dry_run=True)
+    assert [row.is_fetched for row in foreseen.chain] == [True] * 4
+    assert [way.text.split(":")[0] for way in foreseen.ways] == [
+        "from 0 in full and 3 deltas on it"
+    ]
+    made = materialise(second, 3, publish=True)
+    assert_same(tensors_in(second.path("made")), training.tensors)
+    assert made.chain == foreseen.chain
+    # What that made a later one takes as it is.
+    third = cluster.node("c", peers=[first.address, second.address])
+    taken = materialise(third, 3, publish=True)
+    assert [(row.checkpoint, row.is_fetched) for row in taken.chain] == [(f"{NAME}.full", True)]
+    assert len(taken.ways) == 2
+    assert taken.published_digest == made.published_digest
+    assert_same(tensors_in(third.path("made")), training.tensors)
+    assert {row.checkpoint for row in third.client.checkpoints() if "c" in row.nodes} == {
+        f"{NAME}.full"
+    }
+    assert materialise(third, 3).is_standing
+    # From a copy that is here only what came since is fetched and applied.
+    before = training.step()
+    delta = write_delta(first.path("4"), before, training.tensors, 4, 3)
+    first.publish(delta, NAME, 4, critical=(), deferred=())
+    eventually(lambda: "a" in third.holders(4), "the new delta is known")
+    made = materialise(third, 4, to="newer")
+    assert [(row.version, row.is_fetched) for row in made.chain] == [(3, False), (4, True)]
+    assert_same(tensors_in(third.path("newer")), training.tensors)

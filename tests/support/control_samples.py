@@ -30,6 +30,7 @@ from ckptd.control.messages.materialising import (
     ChainRow,
     MaterialiseProgress,
     MaterialiseResult,
+    WayRow,
 )
 from ckptd.control.messages.peers import BadBlockRow, PathRow, PeerRow, PeerView
 from ckptd.control.messages.plans import ClassBytes, PassedOverRow, Plan, PlanSource
@@ -433,9 +434,38 @@ MATERIALISED = MaterialiseResult(
     digest=DIGEST,
     directory="/data/llama-100",
     chain=(
-        ChainRow(version=98, digest="98" * 32, size_bytes=2 * GIB, is_delta=False),
-        ChainRow(version=99, digest="99" * 32, size_bytes=30 * MIB, is_delta=True),
-        ChainRow(version=100, digest=DIGEST, size_bytes=20 * MIB, is_delta=True),
+        ChainRow(
+            checkpoint="llama/rank-0",
+            version=98,
+            digest="98" * 32,
+            size_bytes=2 * GIB,
+            is_delta=False,
+            is_fetched=False,
+        ),
+        ChainRow(
+            checkpoint="llama/rank-0",
+            version=99,
+            digest="99" * 32,
+            size_bytes=30 * MIB,
+            is_delta=True,
+            is_fetched=True,
+        ),
+        ChainRow(
+            checkpoint="llama/rank-0",
+            version=100,
+            digest=DIGEST,
+            size_bytes=20 * MIB,
+            is_delta=True,
+            is_fetched=False,
+        ),
+    ),
+    ways=(
+        WayRow(
+            text="from 98 that is here and 2 deltas on it: 2 GiB to write, about 7.0s",
+            predicted_s=7.0,
+            fetch_bytes=30 * MIB,
+            apply_bytes=4 * GIB,
+        ),
     ),
     size_bytes=2 * GIB,
     files=9,

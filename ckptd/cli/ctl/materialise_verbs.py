@@ -19,6 +19,9 @@ apply them in turn and write new files. Each tensor that changed is summed up
 and compared with what the last delta of it says. The directory appears as a
 whole or not at all; a copy that stands there already is hashed, and nothing is
 applied to it again.
+What is not here is recovered first, to its usual place, by the fastest way: the
+chain from what is here, from another full version, or what a peer has made and
+published. --dry-run lists the ways.
 Weights in other forms, which no delta is about, are left out.
 
 examples:

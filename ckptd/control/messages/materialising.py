@@ -49,16 +49,36 @@ class ChainRow(msgspec.Struct, frozen=True, kw_only=True):
     """A version of the chain.
 
     Attributes:
+        checkpoint: Name of its checkpoint: another one if it is a copy that was published.
         version: Which version.
         digest: Digest of its manifest.
         size_bytes: Its length.
         is_delta: It is a delta on the one before it; else it is the full one.
+        is_fetched: It was not here, and was fetched, or would be.
     """
 
+    checkpoint: str
     version: int
     digest: str
     size_bytes: int
     is_delta: bool
+    is_fetched: bool
+
+
+class WayRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A way to the full version.
+
+    Attributes:
+        text: A sentence for people, without a full stop.
+        predicted_s: How long it takes, by what earlier ones took.
+        fetch_bytes: What has to be fetched for it.
+        apply_bytes: Bytes of tensors to which differences are applied, as far as is known.
+    """
+
+    text: str
+    predicted_s: float
+    fetch_bytes: int
+    apply_bytes: int
 
 
 class MaterialiseResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="result"):
@@ -70,8 +90,9 @@ class MaterialiseResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="ty
         digest: Digest of the manifest of the delta version.
         directory: Where the copy stands, or would.
         chain: Of what it was made: the full version, then each delta in turn.
-        size_bytes: Its length.
-        files: How many files it has.
+        ways: All ways to it that were known, the fastest first: that was taken.
+        size_bytes: Its length; in a dry run that of the full version, if something is not here.
+        files: How many files it has; then 0.
         left_out: Names of that full version that it does not have: weights in other forms, links,
             empty directories.
         is_standing: It stood there already, and its files were found to be what was made.
@@ -86,6 +107,7 @@ class MaterialiseResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="ty
     digest: str
     directory: str
     chain: tuple[ChainRow, ...]
+    ways: tuple[WayRow, ...]
     size_bytes: int
     files: int
     left_out: tuple[str, ...]

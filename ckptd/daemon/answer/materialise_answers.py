@@ -1,13 +1,11 @@
-"""Makes full versions of chains, as somebody asks for it: one at a time, in a thread of its own."""
+"""Makes full versions of chains, as somebody asks for it."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ckptd.chains.chain_links import copy_name
 from ckptd.control.messages.materialising import (
@@ -16,76 +14,73 @@ from ckptd.control.messages.materialising import (
     MaterialiseProgress,
     MaterialiseRequest,
     MaterialiseResult,
+    WayRow,
 )
-from ckptd.daemon.answer.held_chain import HeldChain, HeldChains
+from ckptd.daemon.answer.chain_fetching import ChainFetching, Wanted
+from ckptd.daemon.answer.chain_planning import ChainPlan, ChainPlans, ChosenWay, Content
+from ckptd.daemon.answer.copy_making import CopyMaking, Made
+from ckptd.daemon.answer.held_chain import HeldChains
 from ckptd.daemon.answer.published_copies import PublishedCopies
+from ckptd.daemon.answer.recovery_answers import RecoveryAnswers
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recoveries import is_taken, new_recovery_id
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.retain.leases import Leases
-from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
 from ckptd.model.ids import Digest, parse_checkpoint_name, parse_digest_prefix, parse_version
 from ckptd.model.words import MaterialiseStage
 from ckptd.observe.logs import get_logger
-from ckptd.store.materialising.chain_files import ChainVersion, chain_files
+from ckptd.store.materialising.chain_files import ChainFiles
 from ckptd.store.materialising.made_note import MadeNote
-from ckptd.store.materialising.making import CopyTarget, make_copy, standing_copy
-from ckptd.store.materialising.verified_blocks import VerifiedBlocks
-from ckptd.store.trees.finishing import Finishing
-
-_PROGRESS_S: Final = 1.0
-"""How often a stream reports progress."""
+from ckptd.store.materialising.making import CopyTarget
 
 _log = get_logger()
 
 
-@dataclass(slots=True)
-class _Progress:
-    """How far one is. Its thread writes it, the event loop reads it.
-
-    Attributes:
-        stage: What it does.
-        done_bytes: How much of that is done.
-        total_bytes: How much there is to do; 0: not known yet.
-        is_stopped: Nobody wants it any more.
-    """
-
-    stage: MaterialiseStage = MaterialiseStage.WAITING
-    done_bytes: int = 0
-    total_bytes: int = 0
-    is_stopped: bool = False
-
-    def begin(self, stage: MaterialiseStage, total_bytes: int) -> None:
-        self.stage, self.done_bytes, self.total_bytes = stage, 0, total_bytes
-
-    def note(self, size_bytes: int) -> None:
-        if self.is_stopped:
-            raise CkptdError("materialising", "was cancelled")
-        self.done_bytes += size_bytes
-
-    def message(self) -> MaterialiseProgress:
-        return MaterialiseProgress(
-            stage=self.stage, bytes_done=self.done_bytes, bytes_total=self.total_bytes
-        )
-
-
-class _Made(NamedTuple):
-    """A copy at its target.
+class _Amounts(NamedTuple):
+    """What a copy consists of.
 
     Attributes:
         size_bytes: Its length.
-        files: How many files it has.
+        files: How many files it has; 0: not known yet.
         left_out: What of the full version it does not have.
-        note: What it consists of; ``None``: it was not made.
-        is_standing: It stood there before.
     """
 
     size_bytes: int
-    files: int
-    left_out: tuple[str, ...]
+    files: int = 0
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What came of one request so far.
+
+    Attributes:
+        target: Where the copy belongs.
+        plan: The ways to it.
+        is_dry_run: Nothing is done.
+        began_ns: When it was asked for.
+        amounts: What it consists of.
+        note: What was made, or stood there; ``None``: nothing, or it was fetched as it is.
+        fetched: What was fetched for it.
+        is_standing: It stood there before.
+        published_digest: Of its manifest; empty: it is not published.
+    """
+
+    target: CopyTarget
+    plan: ChainPlan
+    is_dry_run: bool
+    began_ns: int
+    amounts: _Amounts = field(default_factory=lambda: _Amounts(0))
     note: MadeNote | None = None
+    fetched: tuple[Content, ...] = ()
     is_standing: bool = False
+    published_digest: str = ""
+
+    @property
+    def way(self) -> ChosenWay:
+        """The fastest way."""
+        return self.plan.ways[0]
 
 
 class MaterialiseAnswers:
@@ -94,25 +89,68 @@ class MaterialiseAnswers:
     Args:
         storage: Where versions are.
         recovering: All recoveries.
+        recoveries: Begins those that bring what is missing.
         leases: Keeps what is read.
         copies: Publishes what is made.
     """
 
     def __init__(
-        self, storage: Storage, recovering: Recovering, leases: Leases, copies: PublishedCopies
+        self,
+        storage: Storage,
+        recovering: Recovering,
+        recoveries: RecoveryAnswers,
+        leases: Leases,
+        copies: PublishedCopies,
     ) -> None:
-        self._copies = copies
+        self._catalog = storage.catalog
         self._roots = storage.roots
-        self._chains = HeldChains(storage, leases)
         self._recovering = recovering
         self._now = recovering.runtime.now
-        # One at a time: each keeps many blocks in memory, and all write to the same disks.
-        self._threads = ThreadPoolExecutor(1, "materialise")
+        self._plans = ChainPlans(storage, recovering)
+        self._fetching = ChainFetching(recovering, recoveries)
+        self._chains = HeldChains(storage, leases)
+        self._making = CopyMaking()
+        self._copies = copies
 
     async def materialise(
         self, request: MaterialiseRequest
     ) -> AsyncGenerator[MaterialiseEvent, None]:
         """Make a full version; yield progress once a second, and last one result."""
+        answer = await self._begin(request)
+        if request.publish:
+            self._copies.check(answer.target)
+        async with aclosing(self._steps(answer)) as steps:
+            async for progress in steps:
+                yield progress
+        if request.publish and answer.note is not None and not answer.is_dry_run:
+            async with aclosing(self._publish(answer, answer.note)) as publishing:
+                async for progress in publishing:
+                    yield progress
+        published = copy_name(answer.target.checkpoint) if request.publish else ""
+        yield MaterialiseResult(
+            checkpoint=answer.target.checkpoint,
+            version=answer.target.version,
+            digest=answer.target.of,
+            directory=answer.target.root.absolute(answer.target.directory),
+            chain=tuple(_rows(answer)),
+            ways=tuple(_way_rows(answer.plan)),
+            size_bytes=answer.amounts.size_bytes,
+            files=answer.amounts.files,
+            left_out=answer.amounts.left_out,
+            is_standing=answer.is_standing,
+            is_dry_run=answer.is_dry_run,
+            duration_s=round((self._now() - answer.began_ns) / SECOND, 3),
+            published=published,
+            published_digest=answer.published_digest,
+        )
+
+    async def _begin(self, request: MaterialiseRequest) -> _Answer:
+        """Return what is asked for.
+
+        Raises:
+            Conflict: A recovery is on its way to the target.
+            CkptdError: There is no way to it; see :meth:`ChainPlans.plan`.
+        """
         began_ns = self._now()
         checkpoint = parse_checkpoint_name(request.checkpoint)
         version = parse_version(request.version)
@@ -121,120 +159,168 @@ class MaterialiseAnswers:
         rival = self._recovering.book.overlapping(root, directory)
         if rival is not None:
             raise is_taken(root.absolute(directory), rival)
-        chain = await self._chains.find(checkpoint, version, prefix)
-        await self._chains.take(chain)
+        plan = await self._plans.plan(checkpoint, version, prefix)
         owner = self._recovering.terms.by_root[root.name].owner
-        target = CopyTarget(
-            root, directory, new_recovery_id(), checkpoint, version, chain.digest, owner
-        )
-        if request.publish:
-            self._copies.check(target)
-        is_dry_run = request.is_dry_run
-        found: list[_Made] = []
-        with self._chains.reading(chain):
-            making = self._make(chain, target, found, is_dry_run=is_dry_run)
-            async with aclosing(making) as events:
+        staging, digest = new_recovery_id(), plan.wanted.digest
+        target = CopyTarget(root, directory, staging, checkpoint, version, digest, owner)
+        return _Answer(target, plan, request.is_dry_run, began_ns)
+
+    async def _steps(self, answer: _Answer) -> AsyncGenerator[MaterialiseProgress, None]:
+        """Do what has to be done for a copy to stand at its target; yield progress."""
+        copy = await self._recovered_copy(answer.target)
+        if copy is not None:  # its recovery looks whether it is still right
+            answer.is_standing = True
+            async with aclosing(self._fetch_copy(answer, copy)) as events:
                 async for progress in events:
                     yield progress
-        (made,) = found
-        if not (is_dry_run or made.is_standing):
-            _log.info(
-                "version.materialised",
-                checkpoint=checkpoint,
-                version=version,
-                digest=chain.digest,
-                deltas=len(chain.versions) - 1,
-                directory=root.absolute(directory),
-            )
-        published: list[Digest] = []
-        if request.publish and made.note is not None and not is_dry_run:
-            async with aclosing(self._copies.publish(target, made.note, published)) as hashing:
-                async for each in hashing:
-                    yield MaterialiseProgress(
-                        stage=MaterialiseStage.PUBLISHING,
-                        bytes_done=each.bytes_done,
-                        bytes_total=each.bytes_total,
-                    )
-        yield MaterialiseResult(
-            checkpoint=checkpoint,
-            version=version,
-            digest=chain.digest,
-            directory=root.absolute(directory),
-            chain=tuple(_rows(chain)),
-            size_bytes=made.size_bytes,
-            files=made.files,
-            left_out=made.left_out,
-            is_standing=made.is_standing,
-            is_dry_run=is_dry_run,
-            duration_s=round((self._now() - began_ns) / SECOND, 3),
-            published=copy_name(checkpoint) if request.publish else "",
-            published_digest=published[0] if published else "",
+            return
+        standing = Made[MadeNote | None]()
+        async with aclosing(self._making.standing(answer.target, standing)) as events:
+            async for progress in events:
+                yield progress
+        if standing.result is not None:
+            answer.is_standing = True
+            _take(answer, standing.result)
+            return
+        way = answer.way
+        answer.amounts = _Amounts(way.start.size_bytes)
+        if answer.is_dry_run and way.missing:
+            return
+        if way.is_fetched_as_it_is:
+            async with aclosing(self._fetch_copy(answer, way.start)) as events:
+                async for progress in events:
+                    yield progress
+            return
+        await self._chains.take(way.contents)
+        with self._chains.reading(way.contents):
+            async with aclosing(
+                self._fetch(answer, [Wanted(each) for each in way.missing])
+            ) as events:
+                async for progress in events:
+                    yield progress
+        await self._chains.take(way.contents)
+        with self._chains.reading(way.contents):
+            async with aclosing(self._make(answer)) as events:
+                async for progress in events:
+                    yield progress
+
+    async def _recovered_copy(self, target: CopyTarget) -> Content | None:
+        """Return the copy that a recovery placed at a target; ``None``: none did."""
+        found = self._catalog.at(target.root.name, target.directory)
+        if found is None or found[1].is_published:
+            return None
+        holding = found[0].holding
+        content = Content(
+            holding.checkpoint, holding.version, holding.digest, holding.size_bytes, is_here=True
+        )
+        is_it = await self._plans.is_copy_of(content, target.checkpoint, target.version, target.of)
+        return content if is_it else None
+
+    async def _fetch_copy(
+        self, answer: _Answer, copy: Content
+    ) -> AsyncGenerator[MaterialiseProgress, None]:
+        """Bring a copy that a peer made to the target itself."""
+        answer.amounts = _Amounts(copy.size_bytes)
+        if answer.is_dry_run:
+            return
+        to = answer.target.root.absolute(answer.target.directory)
+        async with aclosing(self._fetch(answer, [Wanted(copy, to)])) as events:
+            async for progress in events:
+                yield progress
+        manifest = await self._catalog.manifest(copy.digest)
+        answer.amounts = _Amounts(copy.size_bytes, len(manifest.units))
+        answer.published_digest = copy.digest
+
+    async def _fetch(
+        self, answer: _Answer, wanted: list[Wanted]
+    ) -> AsyncGenerator[MaterialiseProgress, None]:
+        """Bring versions."""
+        if not wanted:
+            return
+        began_ns, total_bytes = self._now(), 0
+        async with aclosing(self._fetching.fetch(wanted)) as fetching:
+            async for done_bytes, total_bytes in fetching:
+                yield MaterialiseProgress(
+                    stage=MaterialiseStage.FETCHING, bytes_done=done_bytes, bytes_total=total_bytes
+                )
+        if not answer.is_standing:
+            took_s = (self._now() - began_ns) / SECOND
+            self._plans.note_fetched(total_bytes, len(wanted), took_s)
+            answer.fetched = tuple(each.content for each in wanted)
+
+    async def _make(self, answer: _Answer) -> AsyncGenerator[MaterialiseProgress, None]:
+        """Apply what stands here now."""
+        target, contents = answer.target, answer.way.contents
+        versions = await self._chains.open(contents)
+        files = Made[ChainFiles]()
+        async with aclosing(self._making.files(versions, files)) as events:
+            async for progress in events:
+                yield progress
+        size_bytes = files.result.size_bytes
+        self._recovering.terms.check_size(answer.plan.wanted.name, size_bytes)
+        if answer.is_dry_run:
+            answer.amounts = _Amounts(size_bytes, len(files.result.files), files.result.left_out)
+            return
+        terms = self._recovering.terms.by_root[target.root.name]
+        finishings = await self._chains.finishings(versions, terms)
+        made, began_ns = Made[MadeNote](), self._now()
+        async with aclosing(self._making.make(target, files.result, finishings, made)) as events:
+            async for progress in events:
+                yield progress
+        _take(answer, made.result)
+        took_s = (self._now() - began_ns) / SECOND
+        deltas = len(contents) - 1
+        self._plans.note_made(size_bytes, files.result.apply_bytes, deltas, took_s)
+        _log.info(
+            "version.materialised",
+            checkpoint=target.checkpoint,
+            version=target.version,
+            digest=target.of,
+            deltas=deltas,
+            directory=target.root.absolute(target.directory),
         )
 
-    async def _make(
-        self, chain: HeldChain, target: CopyTarget, made: list[_Made], *, is_dry_run: bool
+    async def _publish(
+        self, answer: _Answer, note: MadeNote
     ) -> AsyncGenerator[MaterialiseProgress, None]:
-        """Make a copy, or find that it stands there; yield progress.
-
-        Args:
-            chain: Of what.
-            target: Where.
-            made: Takes what stands there then.
-            is_dry_run: Only see what would.
-        """
-        versions = await self._chains.open(chain)
-        finishings = await self._finishings(versions, target)
-        progress = _Progress()
-
-        def work() -> _Made:
-            progress.begin(MaterialiseStage.COMPARING, 0)
-            standing = standing_copy(target, progress.note)
-            if standing is not None:
-                return _made(standing, is_standing=True)
-            files = chain_files(versions, VerifiedBlocks())
-            self._recovering.terms.check_size(chain.name, files.size_bytes)
-            if is_dry_run:
-                return _Made(files.size_bytes, len(files.files), files.left_out)
-            progress.begin(MaterialiseStage.APPLYING, files.size_bytes)
-            return _made(make_copy(target, files, finishings, progress.note))
-
-        running = self._threads.submit(work)
-        working = asyncio.wrap_future(running)
-        try:
-            while not working.done():
-                await asyncio.wait({working}, timeout=_PROGRESS_S)
-                yield progress.message()
-        finally:
-            progress.is_stopped = True
-            if not running.cancel():  # else it had not begun
-                await asyncio.wait({working})  # what it reads may be removed from then on
-                working.exception()  # nobody may be left to hear of it
-        made.append(working.result())
-
-    async def _finishings(
-        self, versions: list[ChainVersion], target: CopyTarget
-    ) -> list[Finishing]:
-        """Return what files of each version get last, as what is recovered does."""
-        terms = self._recovering.terms.by_root[target.root.name]
-        return [
-            Finishing(
-                each.served.space.manifest, await self._chains.attributes(each.served), *terms
-            )
-            for each in versions
-        ]
+        published: list[Digest] = []
+        async with aclosing(self._copies.publish(answer.target, note, published)) as hashing:
+            async for each in hashing:
+                yield MaterialiseProgress(
+                    stage=MaterialiseStage.PUBLISHING,
+                    bytes_done=each.bytes_done,
+                    bytes_total=each.bytes_total,
+                )
+        answer.published_digest = published[0]
 
 
-def _made(note: MadeNote, *, is_standing: bool = False) -> _Made:
-    return _Made(note.size_bytes, len(note.files), note.left_out, note, is_standing)
+def _take(answer: _Answer, note: MadeNote) -> None:
+    answer.note = note
+    answer.amounts = _Amounts(note.size_bytes, len(note.files), note.left_out)
 
 
-def _rows(chain: HeldChain) -> list[ChainRow]:
+def _rows(answer: _Answer) -> list[ChainRow]:
+    fetched = answer.way.missing if answer.is_dry_run else answer.fetched
     return [
         ChainRow(
-            version=held.holding.version,
-            digest=held.holding.digest,
-            size_bytes=held.holding.size_bytes,
+            checkpoint=content.checkpoint,
+            version=content.version,
+            digest=content.digest,
+            size_bytes=content.size_bytes,
             is_delta=number > 0,
+            is_fetched=content in fetched,
         )
-        for number, held in enumerate(chain.versions)
+        for number, content in enumerate(answer.way.contents)
+    ]
+
+
+def _way_rows(plan: ChainPlan) -> list[WayRow]:
+    return [
+        WayRow(
+            text=way.planned.text,
+            predicted_s=round(way.planned.predicted_s, 3),
+            fetch_bytes=way.planned.fetch_bytes,
+            apply_bytes=way.planned.apply_bytes,
+        )
+        for way in plan.ways
     ]

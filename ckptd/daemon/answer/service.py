@@ -142,6 +142,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         MaterialiseAnswers(
             parts.storage,
             recovering,
+            recoveries,
             retention.leases,
             PublishedCopies(parts, now, measuring.note_publish),
         ),

@@ -100,6 +100,15 @@ class ChainFiles:
         """Length of all files."""
         return sum(file.source.size_bytes for file in self.files.values())
 
+    @property
+    def apply_bytes(self) -> int:
+        """Length of the tensors to which deltas are applied, each as often as one is."""
+        return sum(
+            len(self.changes.get(tensor.name, ())) * (tensor.end - tensor.start)
+            for file in self.files.values()
+            for tensor in file.tensors
+        )
+
 
 def chain_files(versions: Sequence[ChainVersion], blocks: VerifiedBlocks) -> ChainFiles:
     """Find out what a chain makes. Blocks.
