@@ -362,8 +362,9 @@ def _words(value: object) -> str:  # noqa: PLR0911 (one for each kind)
         case {"newest": newest, "every_s": every_s, "copies": copies, "remove": remove}:
             every = "off" if every_s is None else _duration(every_s)
             return f"newest {newest or 'off'}, every {every}, copies {copies}, remove {remove}"
-        case {"critical": critical, "normal": normal, "deferred": deferred, "keep": keep}:
-            return f"critical {critical}, normal {normal}, deferred {deferred}, keep {keep}"
+        case {"critical": critical, "normal": normal, "deferred": deferred, "keep": keep, **more}:
+            counts = f"critical {critical}, normal {normal}, deferred {deferred}, keep {keep}"
+            return f"{counts}, compress" if more.get("compress") else counts
         case dict() if any(isinstance(each, tuple) for each in value.values()):
             return "; ".join(f"{key}: {', '.join(each)}" for key, each in value.items())
         case dict() if any(isinstance(each, dict) for each in value.values()):

@@ -17,7 +17,7 @@ from ckptd.errors import UsageError
 from ckptd.limits import DAY_S, KEEPS_CHARACTERS_MAX, KEEPS_MAX, SECOND
 from ckptd.model.ids import CheckpointName, NodeId
 from ckptd.model.quantities import parse_duration, parse_size
-from ckptd.model.toml_text import text
+from ckptd.model.toml_text import flag, text
 
 GRACE_S_MAX: Final = 7 * DAY_S
 
@@ -96,6 +96,7 @@ class CheckpointCopies(msgspec.Struct, frozen=True, kw_only=True):
     normal: int
     deferred: int
     keep: int
+    compress: bool = False
 
 
 class CopiesSection(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +110,7 @@ class CopiesSection(msgspec.Struct, frozen=True, kw_only=True):
         normal: … the normal ones.
         deferred: … the deferred ones.
         keep: Of so many of the newest whole versions of each checkpoint.
+        compress: Units of copies are kept compressed here where that makes them shorter.
         grace_s: So long a holder that is lost counts, and one that is chosen may do nothing.
         pair: How the first holder is found, ``+n/2``; ``None``: as the others.
         checkpoints: For what the counts are others, by pattern.
@@ -124,6 +126,7 @@ class CopiesSection(msgspec.Struct, frozen=True, kw_only=True):
     normal: Annotated[int, Key(_further_count)] = 2
     deferred: Annotated[int, Key(_further_count)] = 1
     keep: Annotated[int, Key(_kept_newest)] = 2
+    compress: Annotated[bool, Key(flag)] = False
     grace_s: Annotated[float, Key(text(_grace))] = msgspec.field(default=600.0, name="grace")
     pair: Annotated[str | None, Key(text(_pair))] = None
     checkpoints: Mapping[str, CheckpointCopies] = {}
@@ -151,6 +154,15 @@ class CopiesSection(msgspec.Struct, frozen=True, kw_only=True):
             if fnmatchcase(name, each):
                 return copy_rule(special)
         return copy_rule(self)
+
+    def compresses(self, name: CheckpointName) -> bool:
+        """Tell whether copies of a checkpoint are kept compressed here."""
+        if not self.lists(name):
+            return False
+        for each, special in self.checkpoints.items():
+            if fnmatchcase(name, each):
+                return special.compress
+        return self.compress
 
     def counts_of(self, name: CheckpointName) -> CopyCounts | None:
         """Return how many copies are asked for; ``None`` if this node does not list it."""

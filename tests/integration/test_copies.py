@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from http.client import HTTPConnection
+
 import pytest
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
-from ckptd.limits import KIB
+from ckptd.control.messages.copies import CopiesRequest
+from ckptd.limits import KIB, MIB
 from tests.support.cluster import (
     NAME,
     Cluster,
@@ -14,6 +17,7 @@ from tests.support.cluster import (
     make_checkpoint,
     tree_digest,
 )
+from tests.support.compressing import half_random
 from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration
@@ -39,13 +43,13 @@ rack-3 = ["d"]
 """
 
 
-def fleet(cluster: Cluster, *names: str) -> dict[str, Node]:
+def fleet(cluster: Cluster, *names: str, sections: str = SECTIONS) -> dict[str, Node]:
     """Prepare nodes that all know each other and keep copies; none of them is started."""
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     nodes: dict[str, Node] = {}
     for name in names:
         peers = [f"127.0.0.1:{port}" for other, port in ports.items() if other != name]
-        nodes[name] = cluster.prepare(name, peers=peers, sections=SECTIONS)
+        nodes[name] = cluster.prepare(name, peers=peers, sections=sections)
     for name, node in nodes.items():
         node.data_port = ports[name]
         copies = cluster.directory / name / "copies"
@@ -124,3 +128,33 @@ def test_a_copy_serves_the_job_and_stands_in_its_way_in_nothing(cluster: Cluster
     for version in (2, 3):
         copy = cluster.directory / "c" / "copies" / NAME / f"{version}"
         assert tree_digest(copy) == tree_digest(holder.path(NAME, f"{version}"))
+
+
+def test_a_copy_that_is_kept_compressed_is_the_version_to_everybody(cluster: Cluster) -> None:
+    sections = SECTIONS.replace("keep = 2", "keep = 2\ncompress = true", 1)
+    nodes = fleet(cluster, "a", "c", sections=sections)
+    source, holder = nodes["a"], nodes["c"]
+    start(source, holder)
+    directory, content = source.path(NAME, "1"), half_random(2 * MIB)
+    directory.mkdir(parents=True)
+    (directory / "config.json").write_bytes(b"{}")
+    (directory / "model").write_bytes(content)
+    digest = source.publish(directory, NAME, 1, critical=("config.json",), deferred=()).digest
+    eventually(lambda: holder.events("copies.compressed"), "it is compressed")
+    source.kill()
+    copy = cluster.directory / "c" / "copies" / NAME / "1"
+    assert (copy / "model.zst").stat().st_size < len(content) // 2
+    eventually(lambda: holder.client.copies(CopiesRequest()).saved_bytes > MIB, "it is shown")
+    connection = HTTPConnection("127.0.0.1", holder.data_port)
+    whole = b"{}" + content
+    for first, last in ((0, len(whole) - 1), (MIB - 5, MIB + 5), (len(whole) - 3, len(whole) - 1)):
+        connection.request(
+            "GET", f"/v1/checkpoints/{digest}", headers={"Range": f"bytes={first}-{last}"}
+        )
+        answer = connection.getresponse()
+        assert answer.status == 206
+        assert answer.read() == whole[first : last + 1]
+    connection.close()
+    done = holder.recover(version=1)
+    assert (done.bytes_received, done.bytes_reused) == (0, done.bytes_total)
+    assert tree_digest(holder.path(NAME, "1")) == tree_digest(directory)

@@ -99,6 +99,7 @@ COPIES = CopiesView(
     root="copies",
     quota_bytes=2 * TIB,
     used_bytes=300 * GIB,
+    saved_bytes=70 * GIB,
     is_full=False,
     is_settled=True,
     age_s=2.5,

@@ -36,7 +36,7 @@ def test_all_faults_of_configuration_adversaries_process_disk_and_network_are_th
         *(f"C{number}" for number in range(1, 11)),
         *(f"A{number}" for number in (1, 2, *range(5, 12), 13, 14)),
         *("X4", "X8", "X9", "X10", "X11", "X12", "X13", "X14", "X15"),
-        *(f"D{number}" for number in range(12, 53)),
+        *(f"D{number}" for number in range(12, 54)),
         *(f"N{number}" for number in range(1, 15)),
     ]
 

@@ -171,8 +171,10 @@ def _facts(view: CopiesView) -> Iterator[str]:
     room = format_size(view.used_bytes)
     if view.quota_bytes is not None:
         room += f" of {format_size(view.quota_bytes)}"
+    saved = f", {format_size(view.saved_bytes)} less for being compressed"
     full = "; this node is full and takes no more" if view.is_full else ""
-    yield f"copies here: {room} in root {printable(view.root or '-')}{full}"
+    where = f"{printable(view.root or '-')}{saved if view.saved_bytes else ''}"
+    yield f"copies here: {room} in root {where}{full}"
     yield from _members(view)
 
 

@@ -138,6 +138,7 @@ class CopiesView(msgspec.Struct, frozen=True, kw_only=True):
         left_out: How many more there are.
         conflicts: Versions of which nobody knows which of several contents is meant, so that no
             copies are made or counted, as ``NAME@VERSION``.
+        saved_bytes: How much less they take because units are kept compressed.
     """
 
     names: tuple[str, ...]
@@ -158,6 +159,7 @@ class CopiesView(msgspec.Struct, frozen=True, kw_only=True):
     versions: tuple[CopiedVersion, ...]
     left_out: int = 0
     conflicts: tuple[str, ...] = ()
+    saved_bytes: int = 0
 
 
 def exit_code_of_copies(view: CopiesView) -> ExitCode:

@@ -43,6 +43,7 @@ class CopiesSeen(NamedTuple):
         at_ns: When that was.
         conflicts: Versions of which it is not known which of several contents is meant.
         troubles: Why what was decided did not succeed here, by version.
+        saved_bytes: How much less room copies take here because units are kept compressed.
     """
 
     view: FleetView
@@ -50,6 +51,7 @@ class CopiesSeen(NamedTuple):
     at_ns: int
     conflicts: Collection[tuple[CheckpointName, Version]] = ()
     troubles: Mapping[tuple[CheckpointName, Version], str] = MappingProxyType({})
+    saved_bytes: int = 0
 
 
 class CopiesAnswers:
@@ -139,6 +141,7 @@ class KnownCopies:
             root=self._section.root,
             quota_bytes=self._section.quota_bytes,
             used_bytes=0 if seen is None else seen.view.room.used_bytes,
+            saved_bytes=0 if seen is None else seen.saved_bytes,
             is_full=seen is not None and seen.decided.is_full,
             is_settled=seen is not None and seen.view.all_asked,
             age_s=age_s,

@@ -171,4 +171,11 @@ def _seen(seen: CopyingSeen) -> CopiesSeen | None:
     """Return what was seen of copies last, for answers; ``None``: nothing was looked at yet."""
     if seen.view is None:
         return None
-    return CopiesSeen(seen.view, seen.decided, seen.decided_at_ns, seen.conflicts, seen.problems)
+    return CopiesSeen(
+        seen.view,
+        seen.decided,
+        seen.decided_at_ns,
+        seen.conflicts,
+        seen.problems,
+        saved_bytes=seen.saved_bytes,
+    )

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from ckptd.copies.decided import Decided
 from ckptd.copies.deciding import Decider
 from ckptd.copies.fleet import FleetView, Room
+from ckptd.daemon.copying.compressing import Compressing
 from ckptd.daemon.copying.giving_back import GivingBack
 from ckptd.daemon.copying.layouts import VersionLayouts
 from ckptd.daemon.copying.pulling import Pulling
@@ -102,6 +103,14 @@ class Copying:
             self.seen,
             self._now,
         )
+        self._compressing = Compressing(
+            self._section,
+            self._catalog,
+            self._roots,
+            book=recovering.book,
+            seen=self.seen,
+            now=self._now,
+        )
         self._problem = ""
         self._to_give_back = asyncio.Event()
 
@@ -121,6 +130,7 @@ class Copying:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._layouts.run(), name="layouts of versions")
             tasks.create_task(self._give_back(), name="copies that go")
+            tasks.create_task(self._compressing.run(), name="copies that are compressed")
             tasks.create_task(self._decide_again_and_again(), name="copies")
 
     async def _decide_again_and_again(self) -> None:
@@ -146,6 +156,7 @@ class Copying:
         view = self._viewing.look(room, now=now)
         decided = await self._decide(view, now)
         self.seen.note(view, decided, self._viewing.conflicts, now)
+        self.seen.saved_bytes = self._viewing.saved_bytes()
         self._advertising.note_keeping(self._section.names, is_full=decided.is_full)
         await self._pulling.follow(decided.pulls, view, now=now)
         if decided.give_back:

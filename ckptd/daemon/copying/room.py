@@ -10,11 +10,16 @@ from ckptd.store.published.places import HeldVersion, Place
 
 
 def copy_bytes(held: HeldVersion, place: Place) -> int:
-    """Return how many bytes a copy takes of the quota."""
+    """Return how many bytes a copy has."""
     holding = held.holding
     if not holding.block_count or not place.absent:
         return holding.size_bytes
     return -(-holding.size_bytes * len(place.blocks) // holding.block_count)
+
+
+def room_bytes(held: HeldVersion, place: Place) -> int:
+    """Return how many bytes a copy takes of the quota: fewer if units are kept compressed."""
+    return max(copy_bytes(held, place) - place.saved_bytes, 0)
 
 
 def with_less(room: Room, bytes_taken: int) -> Room:

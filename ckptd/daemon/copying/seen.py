@@ -32,6 +32,8 @@ class CopyingSeen:
         failed: Tries that failed.
         given_back: Copies that were given back, by reason.
         given_back_bytes: How much that freed.
+        compressed_bytes: How long units were that were compressed.
+        saved_bytes: How much less room copies take because units are kept compressed.
     """
 
     is_on: bool = False
@@ -47,6 +49,8 @@ class CopyingSeen:
     failed: int = 0
     given_back: Counter[str] = field(default_factory=Counter)
     given_back_bytes: int = 0
+    compressed_bytes: int = 0
+    saved_bytes: int = 0
 
     def note(
         self,
@@ -94,6 +98,16 @@ COPY_METRICS: Final[Sequence[MetricRow[CopyingSeen]]] = (
         "copies_given_back_bytes",
         "Bytes of files that this freed.",
         lambda seen: seen.given_back_bytes,
+    ),
+    counter(
+        "copies_compressed_bytes",
+        "Bytes of units of copies that were compressed where they stand.",
+        lambda seen: seen.compressed_bytes,
+    ),
+    gauge(
+        "copies_saved_bytes",
+        "How much less room copies take because units are kept compressed.",
+        lambda seen: seen.saved_bytes,
     ),
     gauge("copies_under_way", "Copies that are being made.", lambda seen: seen.under_way),
     gauge(

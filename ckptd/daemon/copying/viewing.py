@@ -19,7 +19,7 @@ from ckptd.copies.zones import Zone
 from ckptd.daemon.copying.contents import Content, content_to_copy
 from ckptd.daemon.copying.fleet_memory import FleetMemory, Keepers
 from ckptd.daemon.copying.layouts import NamedContent, VersionLayouts, named
-from ckptd.daemon.copying.room import copy_bytes
+from ckptd.daemon.copying.room import room_bytes
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.settings.own_identity import known_zone
@@ -143,9 +143,14 @@ class Viewing:
                         holding.digest,
                         holding.checkpoint,
                         holding.version,
-                        copy_bytes(held, place),
+                        room_bytes(held, place),
                         is_copy=held.is_copy,
                     )
+
+    def saved_bytes(self) -> int:
+        """Return how much less room copies take because units are kept compressed."""
+        places = (place for held in self._catalog.versions() for place in held.places)
+        return sum(place.saved_bytes for place in places if place.is_copy)
 
     def is_proven(self, node: NodeId, digest: Digest, now: int) -> bool:
         """Return whether a node showed that it has what it claims of a version."""

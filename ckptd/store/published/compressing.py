@@ -11,6 +11,7 @@ All calls block; none belongs on the event loop.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -89,24 +90,27 @@ def compress_unit(
             check_unchanged(source, recorded.fingerprint, root.absolute(path))
             if not _is_worth(source, of_unit, stored_bytes):
                 return None
-            made = inside(hashed.directory, COMPRESSING)
-            target = root.open_file(made, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o600)
-            try:
-                made_bytes = _compress(source, of_unit, target, note)
-                is_short = _is_shorter(made_bytes, stored_bytes)
-                if is_short:
-                    _finish(target, facts)
-                    _check(target, of_unit, note)
-                    check_unchanged(source, recorded.fingerprint, root.absolute(path))
-                    _rename(root, made, compressed(path))
-                else:
-                    names.remove_file(made)
-                after = fingerprint_of(os.fstat(target))
-            finally:
-                os.close(target)
+            with _new_file(root, made := inside(hashed.directory, COMPRESSING)) as target:
+                if not _is_shorter(_compress(source, of_unit, target, note), stored_bytes):
+                    return None
+                _finish(target, facts)
+                _check(target, of_unit, note)
+                check_unchanged(source, recorded.fingerprint, root.absolute(path))
+                _rename(root, made, compressed(path))
+                return UnitFile(fingerprint_of(os.fstat(target)), plain_bytes=of_unit.size_bytes)
         finally:
             os.close(source)
-    return UnitFile(after, plain_bytes=of_unit.size_bytes) if is_short else None
+
+
+@contextlib.contextmanager
+def _new_file(root: Root, path: str) -> Iterator[int]:
+    """Lend an empty file, which is removed in the end unless it got another name."""
+    fd = root.open_file(path, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o600)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+        root.remove_tree(path)
 
 
 def clean(root: Root, hashed: HashedDirectory) -> int:

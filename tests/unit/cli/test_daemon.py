@@ -50,6 +50,7 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         quota = "2TiB"
         [copies.checkpoints."evals/*"]
         critical = 2
+        compress = true
         [copies.zones]
         "row-1/rack-7" = ["node-a", "node-b*"]
         "row-2" = ["node-c"]
@@ -67,6 +68,7 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     rows = [re.sub(r"  +(default|\S+\.toml)$", "", line) for line in lines]
+    evals = "critical 2, normal 2, deferred 1, keep 2"
     assert rows == [
         f"{path}: valid",
         "  node.id                         node-a",
@@ -137,9 +139,10 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         "  copies.normal                   2",
         "  copies.deferred                 1",
         "  copies.keep                     2",
+        "  copies.compress                 false",
         "  copies.grace                    600s",
         "  copies.pair                     off",
-        "  copies.checkpoints              evals/*: critical 2, normal 2, deferred 1, keep 2",
+        f"  copies.checkpoints              evals/*: {evals}, compress",
         "  copies.zones                    row-1/rack-7: node-a, node-b*; row-2: node-c",
         "  log.level                       info",
         "  log.format                      auto",
@@ -448,6 +451,7 @@ def test_json_has_the_values_as_the_daemon_uses_them(
                 "normal": 2,
                 "deferred": 1,
                 "keep": 2,
+                "compress": False,
                 "grace_s": 600.0,
                 "pair": None,
                 "checkpoints": {},

@@ -43,7 +43,7 @@ def fleet(whole: int, short: int, *, left_out: int = 0) -> CopiesView:
 def test_what_is_short_is_shown_with_why() -> None:
     assert copies_lines(COPIES, COLUMNS) == [
         "1 version of 1 name: 0 whole, 1 under-replicated",
-        "copies here: 300 GiB of 2 TiB in root copies",
+        "copies here: 300 GiB of 2 TiB in root copies, 70 GiB less for being compressed",
         "2 nodes keep copies; silent: node-d (for 3m00s)",
         "1 zone; this node is in row-1/rack-7; zone not known of node-d",
         "",

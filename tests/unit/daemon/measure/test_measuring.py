@@ -214,6 +214,7 @@ def copying_seen() -> CopyingSeen:
     seen.begun.update(numbered(206, COPIED))
     seen.given_back.update(numbered(216, GIVEN_BACK))
     seen.given_back_bytes = 200
+    seen.compressed_bytes, seen.saved_bytes = 218, 219
     return seen
 
 
@@ -496,6 +497,8 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         "ckptd_copies_failed_total 205.0",
         *labelled("copies_given_back_total", "why", numbered(216, GIVEN_BACK)),
         "ckptd_copies_given_back_bytes_total 200.0",
+        "ckptd_copies_compressed_bytes_total 218.0",
+        "ckptd_copies_saved_bytes 219.0",
         "ckptd_copies_under_way 203.0",
         "ckptd_copies_held_bytes 201.0",
         "ckptd_copies_quota_bytes 202.0",
