@@ -39,6 +39,7 @@ def test_another_type_begins_where_it_says() -> None:
 
 def test_of_a_block_with_both_what_is_in_its_middle_counts() -> None:
     assert width_at(f"BF16 F32@{MIB}", MIB - 200 * KIB, MIB + 56 * KIB) == 2
+    assert width_at(f"BF16 F32@{MIB}", MIB - KIB, MIB + KIB) == 4
     assert width_at(f"BF16 F32@{MIB}", MIB - 56 * KIB, MIB + 200 * KIB) == 4
 
 
@@ -46,7 +47,11 @@ def test_a_few_elements_of_another_type_are_left_out() -> None:
     norms = [(at, at + 16 * KIB, "F32") for at in range(MIB, 9 * MIB, MIB)]
     weights = [(at + 16 * KIB, at + MIB, "BF16") for at in range(MIB, 9 * MIB, MIB)]
     assert said(*sorted(norms + weights)) == "BF16"
-    assert said(*((at, at + KIB, "BF16") for at in range(0, 64 * KIB, KIB))) == "BF16"
+    assert said((0, 64 * KIB, "F32"), (64 * KIB, MIB, "BF16")) == f"F32 BF16@{64 * KIB}"
+
+
+def test_the_only_type_of_a_unit_is_said_however_few_there_are() -> None:
+    assert said(*((at, at + KIB, "BF16") for at in range(0, 8 * KIB, KIB))) == "BF16"
 
 
 def test_what_is_not_known_is_not_said_or_said_to_be_so() -> None:

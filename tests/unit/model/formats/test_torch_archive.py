@@ -109,10 +109,13 @@ def test_storages_without_a_type_or_with_two_are_not_known() -> None:
             storage("no class", "3"),
             storage(FloatStorage, 4),
             _Stored("module", FloatStorage, "5"),
+            _Stored("storage", FloatStorage),
+            _Stored(),
+            _Stored("storage", FloatStorage, "6"),
         ),
-        [LONG] * 6,
+        [LONG] * 7,
     )
-    assert [part.dtype for part in read(content)] == ["BF16", "", "", ""]
+    assert [part.dtype for part in read(content)] == ["BF16", "", "", "", "F32"]
 
 
 def test_short_storages_are_not_looked_at() -> None:
@@ -161,6 +164,17 @@ def test_what_is_no_such_archive_is_refused(spoil: Callable[[bytes], bytes]) -> 
     assert len(read(content)) == 1
     with pytest.raises(InvalidFormat):
         read(spoil(content))
+
+
+def test_what_has_no_end_is_refused_for_that() -> None:
+    content = archive(pickled(storage(FloatStorage, "0")), [LONG])
+    with pytest.raises(InvalidFormat, match="is no archive, or has a comment"):
+        read(changed(0, b"PK\5\7")(content))
+    long_numbers = bytearray(content)
+    at = content.rindex(b"PK\1\2")
+    long_numbers[at + 20 : at + 28] = b"\xff" * 8  # and nothing says them
+    with pytest.raises(InvalidFormat, match="not stored as it is"):
+        read(bytes(long_numbers))
 
 
 def test_what_is_packed_or_too_long_to_look_at_is_refused() -> None:
