@@ -67,6 +67,26 @@ async def compressed_off_loop(body: bytes | memoryview) -> bytes | None:
     return await asyncio.to_thread(compressed, body)
 
 
+class _Content:
+    """Takes what zstd makes of a body, and never more than its frame says.
+
+    It is no part of who decodes: what decodes keeps its target alive, and the collector does not
+    see that, so a target that keeps what decodes would stay for good, with its windows. Nor does
+    it raise: zstandard forgets the 128 KiB that it just gave to a target that does.
+    """
+
+    def __init__(self, into: BytesIO) -> None:
+        self._into = into
+        self.left_bytes = 0
+
+    def write(self, decoded: bytes) -> int:
+        """Take what a slice became; what is too much is only counted."""
+        self.left_bytes -= len(decoded)
+        if self.left_bytes >= 0:
+            self._into.write(decoded)
+        return len(decoded)
+
+
 class Decoder:
     """Reads a body in zstd as it comes.
 
@@ -85,19 +105,8 @@ class Decoder:
         self._bytes_max = bytes_max
         self._grow = grow
         self._head = b""
-        self._left_bytes = 0
+        self._content = _Content(into)
         self._writer: zstandard.ZstdDecompressionWriter | None = None
-
-    def write(self, decoded: bytes) -> int:
-        """Take what zstd made of a slice; no more than the frame said.
-
-        Raises:
-            ProtocolViolation: It is more.
-        """
-        self._left_bytes -= len(decoded)
-        if self._left_bytes < 0:
-            raise self._violation("has more content than it says")
-        return self._into.write(decoded)
 
     async def feed(self, part: bytes) -> None:
         """Decode what came.
@@ -119,6 +128,8 @@ class Decoder:
                 self._writer.write(coded[start : start + _SLICE_BYTES])
             except zstandard.ZstdError as error:
                 raise self._violation(f"is not zstd: {error}") from error
+            if self._content.left_bytes < 0:
+                raise self._violation("has more content than it says")
             written = self._into.tell()
             if written - turn_begin >= _TURN_BYTES:
                 self._grow(written - grown)
@@ -132,7 +143,7 @@ class Decoder:
         Raises:
             ProtocolViolation: It is not.
         """
-        if self._writer is None or self._left_bytes:
+        if self._writer is None or self._content.left_bytes:
             raise self._violation("has less content than it says")
 
     def _begin(self, head: bytes) -> zstandard.ZstdDecompressionWriter:
@@ -148,10 +159,10 @@ class Decoder:
             )
         if frame.window_size > WINDOW_BYTES_MAX or frame.dict_id:
             raise self._violation("asks for a window or a dictionary that is not allowed")
-        self._left_bytes = frame.content_size
+        self._content.left_bytes = frame.content_size
         decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES_MAX)
         # Of a stream it needs write() alone.
-        return decompressor.stream_writer(self, closefd=False)  # type: ignore[arg-type]
+        return decompressor.stream_writer(self._content, closefd=False)  # type: ignore[arg-type]
 
     def _violation(self, problem: str) -> ProtocolViolation:
         return ProtocolViolation(self._subject, problem)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import mmap
 import time
 import tracemalloc
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from ckptd.limits import MIB
 from tests.fuzz.mutating import Mutator
 from tests.fuzz.targets import Target
 
 ALLOCATION_SHARE_MAX: Final = 128
 """Bytes of memory for each byte of input: an integer of one byte becomes an object in a list,
 and what is accepted is read a second time."""
+KEPT_BYTES_MAX: Final = 256 * MIB
+"""What a process may have more than at its start. Tracing does not see what libraries in C take,
+and what a target keeps of each input is little of it."""
+_KEPT_SAMPLE: Final = 10_000
 _ALLOCATION_SAMPLE: Final = 100
 """One input of so many is measured; tracing makes it several times as slow."""
 
@@ -86,6 +93,7 @@ def fuzz(target: Target, executions: int, seed: int) -> Tally:
     mutator = Mutator(target, seed)
     tally = Tally()
     seen: set[tuple[int, ...]] = set()
+    resident_bytes = _resident_bytes()
     for number in range(executions):
         data = mutator.draw()
         start_ns = time.thread_time_ns()
@@ -99,9 +107,17 @@ def fuzz(target: Target, executions: int, seed: int) -> Tally:
         tally.accepted += not place
         if number % _ALLOCATION_SAMPLE == 0:
             tally.allocated_bytes = max(tally.allocated_bytes, allocated(target, data))
+        if number % _KEPT_SAMPLE == 0:
+            kept_bytes = _resident_bytes() - resident_bytes
+            if kept_bytes > KEPT_BYTES_MAX:
+                raise Finding(target, data, f"kept {kept_bytes} bytes of {number} inputs")
     tally.executions = executions
     tally.places = len(seen)
     return tally
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
 def _again_ns(target: Target, data: bytes) -> int:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import random
+import weakref
+from contextlib import suppress
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -55,6 +59,20 @@ async def test_what_was_coded_is_read_again(size_bytes: int, part_bytes: int) ->
     coded = await compressed_off_loop(body)
     assert coded is not None
     assert await decode(coded, size_bytes, part_bytes) == body
+
+
+@pytest.mark.parametrize("length", [None, 1 * KIB])
+async def test_what_decoded_goes_with_its_last_reference(length: int | None) -> None:
+    """The collector does not see what decodes: in a cycle it would stay, with its windows."""
+    coded = compressed(NAMES)
+    assert coded is not None
+    reading = decoder()
+    await reading.feed(coded[:length])
+    with suppress(ProtocolViolation):
+        reading.end()
+    gone = weakref.ref(reading)
+    del reading
+    assert gone() is None
 
 
 async def test_a_head_may_come_byte_by_byte() -> None:
@@ -120,6 +138,25 @@ async def test_what_a_frame_claims_is_refused_before_any_of_it_is_read() -> None
         with pytest.raises(ProtocolViolation, match=why):
             await decoder(into, limit).feed(REFUSED[name][:18])
         assert into.tell() == 0
+
+
+def mapped_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
+
+
+@pytest.mark.parametrize("coded", REFUSED.values(), ids=REFUSED)
+async def test_no_memory_is_lost_with_a_body_that_is_refused(coded: bytes) -> None:
+    limit = 8 * MIB if coded is REFUSED["window"] else MIB
+
+    async def refuse(times: int) -> None:
+        for _ in range(times):
+            with suppress(ProtocolViolation):
+                await decode(coded, limit)
+
+    await refuse(10)
+    before = mapped_bytes()
+    await refuse(100)
+    assert mapped_bytes() - before < 100 * 64 * KIB
 
 
 async def test_no_byte_is_kept_beyond_what_a_frame_claims() -> None:
