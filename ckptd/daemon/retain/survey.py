@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ckptd.chains.chain import deltas_text
+from ckptd.chains.chain import Series, deltas_text
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.retain.leases import Leases
@@ -96,6 +96,7 @@ class Survey:
         self._leases = leases
         self._clock = clock
         self._parts: dict[tuple[NodeId, Digest], tuple[int, float]] = {}
+        self._known_chains: tuple[int, Mapping[CheckpointName, Series]] | None = None
 
     def disk_of(self, root: Root) -> str:
         """Return the name of the disk on which a root is: that of the first root there."""
@@ -138,16 +139,27 @@ class Survey:
         Those of which there are only copies count for copies alone.
         """
         digests = frozenset(surveyed.digests)
-        names = {each.holding.checkpoint for each in surveyed.held}
-        known = [each for each in self._catalog.versions() if each.holding.checkpoint in names]
-        copied = {each.holding.digest for each in known if each.is_copy and not surveyed.is_copy}
+        chains = self._chains()
         found = {
             each.version
-            for series in series_by_name(self._catalog, known).values()
-            for each in series.standing_on(digests)
-            if each.digest not in copied
+            for name in {each.holding.checkpoint for each in surveyed.held}
+            if name in chains
+            for each in chains[name].standing_on(digests)
+            if surveyed.is_copy or not self._is_copied(each.digest)
         }
         return tuple(sorted(found))
+
+    def _chains(self) -> Mapping[CheckpointName, Series]:
+        """Return the chains of everything that stands here, once for each change of the catalog."""
+        count = self._catalog.change_count
+        if self._known_chains is None or self._known_chains[0] != count:
+            chains = series_by_name(self._catalog, self._catalog.versions())
+            self._known_chains = (count, chains)
+        return self._known_chains[1]
+
+    def _is_copied(self, digest: Digest) -> bool:
+        held = self._catalog.held(digest)
+        return held is not None and held.is_copy
 
     def more_about(self, kept: KeptBecause, surveyed: Surveyed) -> str:
         """Say more about why a version stays, a sentence for people; often empty."""
