@@ -3,8 +3,8 @@
 Coding pays where the link is slower than both ends code, and only who measures knows that: it
 depends on the link, on how busy the processors of both ends are, and on how much neighbouring
 versions differ. So a source is asked for plain blocks first, then for coded ones; from then on in
-the way that brought more bytes of the version in the same time. The other way is measured again
-now and then.
+the way that brought more bytes of the version in the same time, also for the versions of that
+checkpoint that follow. The other way is measured again now and then, with short ranges.
 """
 
 from __future__ import annotations
@@ -29,9 +29,14 @@ AGAIN_MAX_NS: Final = 160 * SECOND
 CODING_BYTES_PER_S: Final = 300_000_000
 """A connection brings hardly more than this of coded blocks (docs/decisions/064): over one that is
 faster it is not tried, for the trial itself costs a fifth of a second."""
+_NOT_MEASURED: Final = "not measured yet"
 _NOT_SAID: Final = "the source has not said that it codes"
-_KEPT: Final = 0.7
-"""Of what was measured before, with each range."""
+_HALF_BYTES: Final = 16 * MIB
+"""When so much more came, what was measured before counts half: a short range says little."""
+_BEST_KEPT: Final = 0.9
+"""Of the best rate, with each range."""
+_CHECKPOINTS_MAX: Final = 256
+"""Of so many is remembered, for each source, which way was better; then all is measured again."""
 
 
 class BodyNote(NamedTuple):
@@ -66,13 +71,28 @@ class Way:
 
     Attributes:
         bytes: How much came, since it is measured.
-        rate: Bytes of the version in a second, over one connection.
-        share: Bytes on the way for each of them.
+        counted_bytes: Of that, with less weight the longer ago it came: bytes of the version, …
+        counted_sent_bytes: … as many as they were on their way, …
+        counted_ns: … and the time that they took.
+        best_rate: The best of late: while the other way is measured, or something else takes the
+            link or the processors for a moment, the rate is less than it can be.
     """
 
     bytes: int = 0
-    rate: float = 0.0
-    share: float = 1.0
+    counted_bytes: float = 0.0
+    counted_sent_bytes: float = 0.0
+    counted_ns: float = 0.0
+    best_rate: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Bytes of the version in a second, over one connection."""
+        return self.counted_bytes * SECOND / max(self.counted_ns, 1.0)
+
+    @property
+    def share(self) -> float:
+        """Bytes on the way for each of them."""
+        return self.counted_sent_bytes / max(self.counted_bytes, 1.0)
 
     @property
     def is_known(self) -> bool:
@@ -81,12 +101,14 @@ class Way:
 
     def note(self, body: BodyNote) -> None:
         """Take in how a range came."""
-        rate = body.plain_bytes * SECOND / max(body.elapsed_ns, 1)
-        share = body.sent_bytes / max(body.plain_bytes, 1)
-        kept = _KEPT if self.bytes else 0.0
-        self.rate = kept * self.rate + (1 - kept) * rate
-        self.share = kept * self.share + (1 - kept) * share
+        kept = 0.5 ** (body.plain_bytes / _HALF_BYTES) if self.bytes else 0.0
+        self.counted_bytes = kept * self.counted_bytes + body.plain_bytes
+        self.counted_sent_bytes = kept * self.counted_sent_bytes + body.sent_bytes
+        self.counted_ns = kept * self.counted_ns + body.elapsed_ns
         self.bytes += body.plain_bytes
+        if body.plain_bytes >= MEASURED_BYTES_MIN:  # most of a short one waited in buffers
+            rate = body.plain_bytes * SECOND / max(body.elapsed_ns, 1)
+            self.best_rate = max(_BEST_KEPT * self.best_rate, rate)
 
     def measure_again(self) -> None:
         """Go by it no more until enough came once more."""
@@ -94,8 +116,46 @@ class Way:
 
 
 @dataclass(slots=True)
+class CodedCheckpoint:
+    """What is known of a checkpoint from a source, whatever the version.
+
+    Attributes:
+        coded: How blocks come coded.
+        is_coded: They are asked for so.
+        next_ns: When the other way is measured again; ``None``: not known yet.
+        again_ns: How long after that once more.
+        probe_left: How much may be asked for in the other way before it is known.
+        is_patient: Only ranges are taken for that which are no longer: the other way was known
+            before, and costs time if it is as bad as it was. Fast links have longer ones, until
+            little is left; when none came for once more as long, one of any length is taken.
+    """
+
+    coded: Way = field(default_factory=Way)
+    is_coded: bool = False
+    next_ns: int | None = None
+    again_ns: int = AGAIN_MIN_NS
+    probe_left: int = PROBE_BYTES_MAX
+    is_patient: bool = False
+
+    def try_other(self, size_bytes: int) -> bool:
+        """Return whether a range is to be asked for in the other way, to measure that."""
+        if self.probe_left <= 0 or (self.is_patient and size_bytes > self.probe_left):
+            return False
+        self.probe_left -= size_bytes
+        return True
+
+    def measure_again(self, plain: Way, *, now: int) -> None:
+        """Measure the other way once more."""
+        other = plain if self.is_coded else self.coded
+        self.next_ns = now + self.again_ns
+        self.probe_left = PROBE_BYTES_MAX
+        self.is_patient = other.is_known
+        other.measure_again()
+
+
+@dataclass(slots=True)
 class CodingSource:
-    """What is known of a source, whatever the version.
+    """What is known of a source, whatever the checkpoint.
 
     Attributes:
         plain: How blocks come as they are.
@@ -103,12 +163,20 @@ class CodingSource:
         refused_ns: When it refused to, though it had said so.
         is_warm: A coded range came already. The first one is not counted: both ends load what they
             code with.
+        checkpoints: What is known of each checkpoint.
     """
 
     plain: Way = field(default_factory=Way)
     codes: bool = False
     refused_ns: int | None = None
     is_warm: bool = False
+    checkpoints: dict[str, CodedCheckpoint] = field(default_factory=dict)
+
+    def of(self, checkpoint: str) -> CodedCheckpoint:
+        """Return what is known of a checkpoint."""
+        if checkpoint not in self.checkpoints and len(self.checkpoints) >= _CHECKPOINTS_MAX:
+            self.checkpoints.clear()
+        return self.checkpoints.setdefault(checkpoint, CodedCheckpoint())
 
 
 class CodingChoice:
@@ -116,26 +184,29 @@ class CodingChoice:
 
     Args:
         source: What is known of the source.
+        checkpoint: What the version is of.
 
     Attributes:
         why: Why it is as it is, for people.
     """
 
-    def __init__(self, source: CodingSource) -> None:
+    def __init__(self, source: CodingSource, checkpoint: str = "") -> None:
         self._source = source
         self._plain = source.plain
-        self._coded = Way()
-        self._is_coded = False
-        self._again_ns = AGAIN_MIN_NS
-        self._probe_left = PROBE_BYTES_MAX
-        self._next_ns: int | None = None
+        self._known = source.of(checkpoint)
         self.why = _NOT_SAID
+        if source.codes:
+            self.why = self._compared() if self._are_known else _NOT_MEASURED
 
     @property
     def may_be_coded(self) -> bool:
         """The source codes, and its plain blocks come no faster than anybody codes."""
         plain = self._plain
-        return self._source.codes and plain.is_known and plain.rate < CODING_BYTES_PER_S
+        return self._source.codes and plain.is_known and plain.best_rate < CODING_BYTES_PER_S
+
+    @property
+    def _are_known(self) -> bool:
+        return self._plain.is_known and self._known.coded.is_known
 
     def note(self, body: BodyNote, *, now: int) -> None:
         """Learn how a range came."""
@@ -147,23 +218,23 @@ class CodingChoice:
         is_pausing = source.refused_ns is not None and now < source.refused_ns + AGAIN_MAX_NS
         source.codes = body.is_offered and not is_pausing
         if source.codes and self.why == _NOT_SAID:
-            self.why = "not measured yet"
-        if body.is_coded and not self._source.is_warm:
-            self._source.is_warm = True
-            self._probe_left = PROBE_BYTES_MAX
+            self.why = _NOT_MEASURED
+        if body.is_coded and not source.is_warm:
+            source.is_warm = True
+            self._known.probe_left = PROBE_BYTES_MAX
             return
-        way = self._coded if body.is_coded else self._plain
+        way = self._known.coded if body.is_coded else self._plain
         was_known = way.is_known
         way.note(body)
         if not body.is_offered:
             self.why = _NOT_SAID
-        elif self._plain.is_known and self._coded.is_known and source.codes:
+        elif self._are_known and source.codes:
             self._decide(now=now, is_new=not was_known)
 
     @property
     def is_chosen(self) -> bool:
         """Coded blocks are faster, as far as is known."""
-        return self._is_coded and self._source.codes
+        return self._known.is_coded and self._source.codes
 
     def explained(self) -> str:
         """Return how blocks are asked for, and why, for people."""
@@ -171,45 +242,47 @@ class CodingChoice:
 
     def is_coded(self, size_bytes: int, *, now: int) -> bool:
         """Return whether a range of so many bytes is to be asked for coded."""
+        known, plain = self._known, self._plain
         if not self._source.codes:
             return False
-        if self._next_ns is not None and now >= self._next_ns:
-            self._next_ns = now + self._again_ns
-            (self._plain if self._is_coded else self._coded).measure_again()
-            self._probe_left = PROBE_BYTES_MAX
-        if self._plain.is_known and self._coded.is_known:
-            return self._is_coded
-        if not self._plain.is_known and not self._is_coded:
+        if known.next_ns is not None and now >= known.next_ns:
+            known.measure_again(plain, now=now)
+        if self._are_known:
+            return known.is_coded
+        if not plain.is_known and not known.is_coded:
             return False  # the usual way, which is measured first
-        if not self._is_coded and self._plain.rate >= CODING_BYTES_PER_S:
-            self.why = _too_fast(self._plain.rate)
+        if not known.is_coded and plain.best_rate >= CODING_BYTES_PER_S:
+            self.why = _too_fast(plain.best_rate)
             return False
-        if self._probe_left <= 0:
-            return self._is_coded
-        if self._next_ns is None:  # if nothing comes of it
-            self._next_ns = now + self._again_ns
-        self._probe_left -= size_bytes
-        return not self._is_coded
+        if not known.try_other(size_bytes):
+            return known.is_coded
+        if known.next_ns is None:  # if nothing comes of it
+            known.next_ns = now + known.again_ns
+        return not known.is_coded
 
     def _decide(self, *, now: int, is_new: bool) -> None:
-        plain, coded = self._plain, self._coded
-        before = self._is_coded
+        known, plain, coded = self._known, self._plain, self._known.coded
+        before = known.is_coded
         if coded.share > SHARE_MAX:
-            self._is_coded = False
-            self.why = "it does not get shorter"
-        elif self._is_coded:
-            self._is_coded = coded.rate * BETTER >= plain.rate
+            known.is_coded = False
+        elif known.is_coded:
+            known.is_coded = coded.rate * BETTER >= plain.rate
         else:
-            self._is_coded = coded.rate >= plain.rate * BETTER
-        if coded.share <= SHARE_MAX:
-            ratio = coded.rate / max(plain.rate, 1.0)
-            self.why = f"coded came {ratio:.1f} times as fast, {1 / coded.share:.1f} times shorter"
-        if self._is_coded is not before:
-            self._again_ns = AGAIN_MIN_NS
+            known.is_coded = coded.rate >= plain.rate * BETTER
+        self.why = self._compared()
+        if known.is_coded is not before:
+            known.again_ns = AGAIN_MIN_NS
         elif is_new:
-            self._again_ns = min(2 * self._again_ns, AGAIN_MAX_NS)
-        if is_new or self._next_ns is None:
-            self._next_ns = now + self._again_ns
+            known.again_ns = min(2 * known.again_ns, AGAIN_MAX_NS)
+        if is_new or known.next_ns is None:
+            known.next_ns = now + known.again_ns
+
+    def _compared(self) -> str:
+        plain, coded = self._plain, self._known.coded
+        if coded.share > SHARE_MAX:
+            return "it does not get shorter"
+        ratio = coded.rate / max(plain.rate, 1.0)
+        return f"coded came {ratio:.1f} times as fast, {1 / coded.share:.1f} times shorter"
 
 
 def _too_fast(bytes_per_s: float) -> str:

@@ -160,7 +160,7 @@ class CodedAsking:
             if len(self._sources) >= _SOURCES_MAX:
                 self._sources.clear()
             known = self._sources.setdefault(source, CodingSource())
-            choice = recovery.coding[source] = CodingChoice(known)
+            choice = recovery.coding[source] = CodingChoice(known, recovery.record.checkpoint)
         return choice
 
     def _note(self, source: PathId, recovery: OpenRecovery, body: BodyNote) -> None:

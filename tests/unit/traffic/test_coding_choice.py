@@ -108,8 +108,57 @@ def test_a_link_that_becomes_slow_is_coded_when_it_is_measured_again() -> None:
 
 def test_what_is_known_of_a_source_counts_for_the_next_version() -> None:
     source = CodingSource(codes=True, is_warm=True)
-    assert ways(CodingChoice(source), 3, plain=100 * MIB, coded=600 * MIB) == [False, True, True]
-    assert ways(CodingChoice(source), 3, plain=100 * MIB, coded=600 * MIB) == [True, True, True]
+    rates = partial(ways, plain=100 * MIB, coded=600 * MIB)
+    assert rates(CodingChoice(source, "a"), 3) == [False, True, True]
+    again = CodingChoice(source, "a")
+    assert again.explained() == "coded: coded came 6.0 times as fast, 10.0 times shorter"
+    assert rates(again, 3) == [True, True, True]
+    assert CodingChoice(source, "b").explained() == "not coded: not measured yet"
+    assert rates(CodingChoice(source, "b"), 2) == [True, True]
+
+
+def test_what_is_worse_is_not_tried_again_for_each_version() -> None:
+    source = CodingSource(codes=True, is_warm=True)
+    tried = [
+        ways(CodingChoice(source, "a"), 2, plain=100 * MIB, coded=50 * MIB, start=turn * SECOND)
+        for turn in range(8)
+    ]
+    assert tried == [[False, True], *[[False, False]] * 7]
+
+
+def test_what_is_known_of_checkpoints_is_bounded() -> None:
+    source = CodingSource(codes=True)
+    for number in range(1000):
+        source.of(f"checkpoint-{number}")
+        assert len(source.checkpoints) <= 256
+
+
+def test_a_moment_in_which_a_fast_link_is_slow_is_no_reason_to_try() -> None:
+    choice = offered()
+    ways(choice, 4, plain=900 * MIB, coded=100 * MIB)
+    slow = ways(choice, 4, plain=90 * MIB, coded=100 * MIB, start=SECOND)
+    assert slow == [False] * 4
+    assert "faster than coding" in choice.why
+
+
+def test_a_short_range_says_little() -> None:
+    choice = offered()
+    ways(choice, 1, plain=200 * MIB, coded=300 * MIB)
+    choice.note(BodyNote(False, True, MIB // 4, MIB // 4, SECOND // 50), now=SECOND)
+    assert choice.is_coded(RANGE, now=SECOND)
+    choice.note(BodyNote(True, True, RANGE, RANGE // 9, RANGE * SECOND // (160 * MIB)), now=SECOND)
+    assert choice.why == "coded came 1.2 times as fast, 9.0 times shorter"
+
+
+def test_what_is_known_is_measured_again_with_short_ranges_unless_none_come() -> None:
+    choice = offered()
+    ways(choice, 3, plain=100 * MIB, coded=600 * MIB)
+    later, much_later = SECOND + AGAIN_MIN_NS, SECOND + 5 * AGAIN_MIN_NS
+    assert choice.is_coded(4 * RANGE, now=later), "a long one would cost too much"
+    assert not choice.is_coded(RANGE, now=later)
+    assert choice.is_coded(4 * RANGE, now=later)
+    assert not choice.is_coded(4 * RANGE, now=much_later), "of the short one nothing came"
+    assert choice.is_coded(4 * RANGE, now=much_later)
 
 
 def test_the_first_coded_range_is_not_counted() -> None:
