@@ -33,7 +33,9 @@ from ckptd.net.lane.coded_bodies import CodedBodies
 from ckptd.net.lane.lane import AskedRange, RangeOrder, SocketLane
 from ckptd.net.source.coded_blocks import CodedBlocks
 from ckptd.net.source.coding_memory import CodingMemory
+from ckptd.net.throttle import Throttles
 from ckptd.store.files.hashing import digest_of
+from ckptd.traffic.buckets import Ceilings
 from ckptd.traffic.coding_choice import BodyNote
 from ckptd.traffic.workload import Workload
 from ckptd.wire.body_parts import LAST_PART, PART_END, part_line
@@ -120,8 +122,9 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Versions:
 class Receiver:
     """A lane that asks for all blocks of a version at once, coded."""
 
-    def __init__(self, content: FileContent) -> None:
+    def __init__(self, content: FileContent, throttles: Throttles | None = None) -> None:
         self.content = content
+        self.throttles = throttles
         self.sink = MemorySink(content.space)
         self.reports: list[Event] = []
         self.troubles: list[str] = []
@@ -144,6 +147,7 @@ class Receiver:
             pool=BufferPool(16 * MIB),
             report=self.note,
             peer=peer,
+            throttles=self.throttles,
             note_trouble=self.troubles.append,
         )
         for number in range(ranges):
@@ -215,6 +219,25 @@ async def test_what_both_ends_have_travels_as_a_difference(versions: Versions) -
     assert sent_bytes < len(versions.now.data) / 8
     assert receiver.received_bytes == len(versions.now.data), "the scheduler counts plain bytes"
     assert mine.reads == theirs.reads == [0, 1, 2]
+
+
+async def test_limits_of_the_link_count_what_is_sent_and_those_of_the_disk_what_is_written(
+    versions: Versions,
+) -> None:
+    throttles, mine, theirs = Throttles.create(), versions.base, versions.base
+    for throttle in (throttles.ingress, throttles.disk_write):
+        throttle.change(Ceilings(total=1024 * MIB))
+    receiver = Receiver(versions.now, throttles)
+    versions.now.bases = {theirs.digest: theirs}
+    async with serving(versions.now, coding_cores=1000.0) as node:
+        node.server.throttle.change(Ceilings(total=1024 * MIB))
+        assert await receiver.fetch(node.address, (mine,)) is RangeOutcome.DELIVERED
+    (note,) = receiver.notes
+    assert note.sent_bytes < note.plain_bytes / 8
+    for throttle in (node.server.throttle, throttles.ingress):
+        assert throttle.moved_bytes[Urgency.NORMAL] == pytest.approx(note.sent_bytes, rel=0.01)
+    assert throttles.disk_write.moved_bytes[Urgency.NORMAL] == note.plain_bytes
+    assert receiver.received_bytes == note.plain_bytes
 
 
 async def test_without_a_base_planes_travel_and_without_time_plain_blocks(
