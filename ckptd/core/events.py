@@ -543,12 +543,14 @@ class RangeEnded:
         retry_after_ns: With ``BUSY`` and ``TURNED_AWAY``: how long the source wants to be left
             alone.
         refusal: With ``STORE_FAILED``: why.
+        is_coded: With ``DELIVERED``: its blocks came coded.
     """
 
     transfer: TransferId
     outcome: RangeOutcome
     retry_after_ns: int = 0
     refusal: Refusal | None = None
+    is_coded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,10 @@ class LaneOptions:
             more (aria2: 1 to a server by default, at most 16; Syncthing 2: 3 to a device).
         busy_bytes_per_s: An only source that brings so much on one lane gets a second one at once:
             a lane's thread, which hashes and writes, is busy with 1.1 GB/s.
+        coded_bytes_per_s: Sources that bring so much on each lane in coded blocks get further ones
+            at once: what codes at one end of a lane and decodes at the other are busy with
+            three times as much …
+        coded_max: … while this node has fewer in all: each takes one of its processors.
         trial_ns: What comes is measured so long before and after the number is changed.
         trial_gain: A lane is kept if its source delivers this many times what it does without;
             rates sway by a tenth.
@@ -67,6 +71,8 @@ class LaneOptions:
     ranges_per_lane: int = 2
     per_source_max: int = 4
     busy_bytes_per_s: int = 200 * MIB
+    coded_bytes_per_s: int = 100 * MIB
+    coded_max: int = 4
     trial_ns: int = 1 * SECOND
     trial_gain: float = 1.15
     trial_left_ns: int = 5 * SECOND

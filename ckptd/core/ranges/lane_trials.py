@@ -8,7 +8,8 @@ others, here or at the source, does not pay. Now and then one less is tried in t
 a second of luck should not leave a lane behind. Nothing is cut off: a lane that goes gets no more
 work.
 
-An only source that is fast gets a second lane at once, and it is tried later whether that pays.
+An only source that is fast gets a second lane at once, and one whose blocks come coded further ones
+until all processors decode; it is tried later whether that pays.
 
 While others recover the same version, or the source works for others as well, nothing is tried:
 a node that opens more lanes would get a greater part of the same.
@@ -98,15 +99,53 @@ def begin_with_two(step: Step, recovery: Recovery, lane: Lane) -> None:
         and not link.load_bytes
         and _is_fit(step, recovery, lane.source, bundle)
     ):
-        trial = step.state.trial = Trial(
-            recovery.id,
-            lane.source,
-            bundle,
-            is_fewer=False,
-            recoveries=len(step.state.recoveries),
-            is_head_start=True,
-        )
-        _change(step, trial)
+        _begin_at_once(step, recovery, lane.source, bundle)
+
+
+def widen_for_coding(step: Step, recovery: Recovery, lane: Lane) -> None:
+    """Open one lane more to a source whose blocks come coded, where those are what takes the time.
+
+    A lane is a thread at both ends, so several code and decode as fast as there are processors; a
+    link that is full of plain blocks is far from full of these. Once a trial showed that one less
+    brings as much, only trials say how many there are.
+    """
+    bundle = recovery.work.bundles[lane.source]
+    options, link = step.options, lane.link
+    owed_max = link.outstanding_bytes * _OWED_ELSEWHERE_SHARE
+    if (
+        step.state.trial is None
+        and _may_widen(options)
+        and bundle.coded_width <= bundle.width < options.lanes.per_source_max
+        and _lane_count(step) < options.lanes.coded_max
+        and not lane.is_express
+        and link.rate.bytes_per_s >= options.lanes.coded_bytes_per_s * bundle.width
+        and link.load_bytes <= owed_max
+        and _is_fit(step, recovery, lane.source, bundle)
+    ):
+        bundle.coded_width = bundle.width + 1
+        _begin_at_once(step, recovery, lane.source, bundle)
+
+
+def _lane_count(step: Step) -> int:
+    """Return how many lanes to peers there are to be while there is work."""
+    return sum(
+        bundle.width
+        for recovery in step.state.recoveries.values()
+        for source, bundle in recovery.work.bundles.items()
+        if source != OWN_DISKS
+    )
+
+
+def _begin_at_once(step: Step, recovery: Recovery, source: PathId, bundle: Bundle) -> None:
+    trial = step.state.trial = Trial(
+        recovery.id,
+        source,
+        bundle,
+        is_fewer=False,
+        recoveries=len(step.state.recoveries),
+        is_head_start=True,
+    )
+    _change(step, trial)
 
 
 def give_trial_up(step: Step, reason: StoryReason) -> None:
@@ -237,7 +276,7 @@ def _take_stock(step: Step, trial: Trial, recovery: Recovery) -> None:
 
 
 def _keep(step: Step, trial: Trial) -> None:
-    """End a head start: the second lane works. Whether it pays is for later trials."""
+    """End a head start: the new lane works. Whether it pays is for later trials."""
     trial.bundle.lanes[-1].is_on_trial = False
     _end(step, step.options.lanes.trial_ns)
 

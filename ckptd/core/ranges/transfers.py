@@ -9,7 +9,7 @@ from ckptd.core.explain import narration
 from ckptd.core.peers.blame import accuse, accuse_late, give_second_chances, proved
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.ranges.hedging import find_hedge, losers
-from ckptd.core.ranges.lane_trials import begin_with_two, give_trial_up
+from ckptd.core.ranges.lane_trials import begin_with_two, give_trial_up, widen_for_coding
 from ckptd.core.ranges.lanes import (
     is_held_up_here,
     narrow,
@@ -247,6 +247,8 @@ def _judge(step: Step, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
             if not lane.has_delivered:
                 lane.has_delivered = True
                 begin_with_two(step, recovery, lane)
+            if event.is_coded:
+                widen_for_coding(step, recovery, lane)
             return
         case RangeOutcome.NOT_HELD if lane.source == OWN_DISKS:
             return

@@ -106,6 +106,7 @@ class Bundle:
         received_bytes: Body bytes that came on them.
         tried_ns: When another number of them was tried last.
         is_fewer_next: Then one less is tried, not one more.
+        coded_width: Up to how many were opened because blocks come coded.
     """
 
     lanes: list[Lane] = field(default_factory=list)
@@ -114,6 +115,7 @@ class Bundle:
     received_bytes: int = 0
     tried_ns: int = -1
     is_fewer_next: bool = False
+    coded_width: int = 1
 
     @property
     def usual_count(self) -> int:
@@ -152,7 +154,7 @@ class Trial:
         bundle: These lanes.
         is_fewer: One less is tried.
         recoveries: How many recoveries there were when it began.
-        is_head_start: The second lane is opened at once, and nothing is measured.
+        is_head_start: A further lane is opened at once, and nothing is measured.
         is_changed: The number of lanes is the one that is tried.
         is_measuring: A measurement is under way, of what comes before the change or after it.
         look_at_ns: It is not looked at before this moment.

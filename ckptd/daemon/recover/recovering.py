@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
@@ -11,7 +12,7 @@ from typing import Final
 from ckptd.config import Config
 from ckptd.core.effects import Effect, EndRecovery
 from ckptd.core.events import Event, JobRequest, RecoveryPaused, RecoveryRequested
-from ckptd.core.options import HedgingOptions, Options, RivalOptions
+from ckptd.core.options import HedgingOptions, LaneOptions, Options, RivalOptions
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.parts import Parts
@@ -95,6 +96,7 @@ class Recovering:
             Options(
                 hedging=HedgingOptions(redundancy=config.recovery.redundancy),
                 rivals=RivalOptions(on_conflict=config.recovery.on_conflict),
+                lanes=LaneOptions(coded_max=len(os.sched_getaffinity(0))),
             ),
         )
         self.own_shards = _own_shards(config)

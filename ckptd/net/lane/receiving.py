@@ -483,7 +483,8 @@ class Receiver:
         if self._received_bytes:
             self._progress(is_due=True)
         self._order = None
-        self._reports.put(RangeEnded(order.transfer, outcome, retry_after_ns, refusal))
+        is_coded = outcome is RangeOutcome.DELIVERED and order.coded is not None
+        self._reports.put(RangeEnded(order.transfer, outcome, retry_after_ns, refusal, is_coded))
 
     def _fail(self, outcome: RangeOutcome, reason: str, refusal: Refusal | None = None) -> None:
         if self._is_stopping and refusal is None:

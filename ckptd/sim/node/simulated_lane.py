@@ -359,7 +359,9 @@ class SimulatedLane:
         began_ns = max(self._body_end_ns, request.asked_ns)
         self._body_end_ns = self._world.now
         self._coding.note(request, self._server, began_ns=began_ns)
-        self._finish(request, progress, RangeEnded(request.order.transfer, RangeOutcome.DELIVERED))
+        delivered, is_coded = RangeOutcome.DELIVERED, request.bases is not None
+        ended = RangeEnded(request.order.transfer, delivered, is_coded=is_coded)
+        self._finish(request, progress, ended)
 
     def _finish(
         self, request: RangeRequest, progress: RangeProgressed | None, ended: RangeEnded

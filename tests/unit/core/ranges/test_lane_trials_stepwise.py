@@ -8,12 +8,17 @@ from typing import NamedTuple
 import pytest
 
 from ckptd.core.options import Options
-from ckptd.core.ranges.lane_trials import begin_with_two, give_trial_up, try_lanes
+from ckptd.core.ranges.lane_trials import (
+    begin_with_two,
+    give_trial_up,
+    try_lanes,
+    widen_for_coding,
+)
 from ckptd.core.state.lane import Bundle, Lane, Trial
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.limits import MIB, MS, SECOND
-from ckptd.model.ids import RecoveryId
+from ckptd.model.ids import OWN_DISKS, RecoveryId
 from ckptd.model.words import CloseReason, StoryKind, StoryReason
 from tests.support.scenes import Scene
 from tests.support.scheduling import OF_A, R2, A, B, R, adjusted, blocks, saved
@@ -613,4 +618,78 @@ def test_there_is_no_head_start_during_a_trial() -> None:
     other = Trial(RecoveryId("r-9"), B, Bundle(), is_fewer=False, recoveries=1)
     work.scene.state.trial = other
     begin_with_two(work.scene.step, work.recovery, lane)
+    assert (work.scene.state.trial, work.bundle.width) == (other, 1)
+
+
+# More lanes for what comes coded
+
+
+def coded(*, width: int = 1) -> tuple[Work, Lane]:
+    work = at_work(width=width)
+    work.bundle.width = work.bundle.coded_width = width
+    work.source.link.rate.bytes_per_s = float(OPTIONS.lanes.coded_bytes_per_s) * width
+    return work, work.bundle.lanes[0]
+
+
+def narrowed(work: Work) -> None:
+    work.bundle.coded_width = work.bundle.width + 1
+
+
+def few_processors(work: Work) -> None:
+    work.scene.step.options = adjusted(OPTIONS, lanes={"coded_max": work.bundle.width})
+
+
+def owes_others(work: Work) -> None:
+    work.source.link.outstanding_bytes, work.source.link.load_bytes = 30, 11
+
+
+def express(work: Work) -> None:
+    work.bundle.lanes[0].is_express = True
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_a_source_whose_blocks_come_coded_gets_one_lane_more_at_once(width: int) -> None:
+    work, lane = coded(width=width)
+    work.source.link.outstanding_bytes, work.source.link.load_bytes = 30, 10
+    work.recovery.swarm.source_count = 2
+    widen_for_coding(work.scene.step, work.recovery, lane)
+    assert work.scene.state.trial == Trial(
+        R, A, work.bundle, is_fewer=False, recoveries=1, is_head_start=True, is_changed=True,
+        since_ns=work.scene.now,
+    )  # fmt: skip
+    assert work.bundle.width == work.bundle.coded_width == width + 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [*UNFIT, one_lane_only, limited, too_slow, owes_others, narrowed, few_processors, express],
+)
+def test_it_gets_none_if_one_thing_is_otherwise(change: Callable[[Work], None]) -> None:
+    work, lane = coded(width=2)
+    change(work)
+    widen_for_coding(work.scene.step, work.recovery, lane)
+    assert work.scene.state.trial is None
+    assert work.bundle.width == 2
+
+
+def test_lanes_to_all_peers_take_processors_and_those_of_the_disks_do_not() -> None:
+    work, lane = coded(width=2)
+    work.recovery.work.bundles[OWN_DISKS] = Bundle(width=2)
+    work.recovery.work.bundles[B] = Bundle(width=OPTIONS.lanes.coded_max - 2)
+    widen_for_coding(work.scene.step, work.recovery, lane)
+    assert work.bundle.width == 2
+    work.recovery.work.bundles[B].width -= 1
+    widen_for_coding(work.scene.step, work.recovery, lane)
+    assert work.bundle.width == 3
+
+
+def test_it_gets_none_during_a_trial_nor_more_than_any_source_may_have() -> None:
+    work, lane = coded(width=OPTIONS.lanes.per_source_max)
+    work.scene.step.options = adjusted(OPTIONS, lanes={"coded_max": 64})
+    widen_for_coding(work.scene.step, work.recovery, lane)
+    assert work.scene.state.trial is None
+    work, lane = coded()
+    other = Trial(RecoveryId("r-9"), B, Bundle(), is_fewer=False, recoveries=1)
+    work.scene.state.trial = other
+    widen_for_coding(work.scene.step, work.recovery, lane)
     assert (work.scene.state.trial, work.bundle.width) == (other, 1)

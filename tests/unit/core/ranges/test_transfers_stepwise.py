@@ -476,3 +476,14 @@ def test_a_lane_that_has_had_no_work_for_long_is_closed_without_blame() -> None:
     look(flight, 1)
     assert flight.lane.closing is CloseReason.IDLE
     assert flight.source.link.failures == 0
+
+
+@pytest.mark.parametrize("is_coded", [False, True])
+def test_only_a_range_that_came_coded_brings_its_source_another_lane(is_coded: bool) -> None:
+    flight = in_flight(has_body=True)
+    flight.lane.has_delivered = True
+    lanes = flight.scene.step.options.lanes
+    flight.source.link.rate.bytes_per_s = float(lanes.coded_bytes_per_s)
+    delivered = RangeEnded(flight.first.id, RangeOutcome.DELIVERED, is_coded=is_coded)
+    on_range_ended(flight.scene.step, delivered)
+    assert flight.recovery.work.bundles[A].width == (2 if is_coded else 1)

@@ -218,6 +218,7 @@ async def test_what_both_ends_have_travels_as_a_difference(versions: Versions) -
     sent_bytes = versions.now.sent["normal"]
     assert sent_bytes < len(versions.now.data) / 8
     assert receiver.received_bytes == len(versions.now.data), "the scheduler counts plain bytes"
+    assert [each.is_coded for each in receiver.reports if isinstance(each, RangeEnded)] == [True]
     assert mine.reads == theirs.reads == [0, 1, 2]
 
 
