@@ -60,7 +60,7 @@ check: install ## Run everything a change must pass: format, lint, types, layers
 	@echo "== layers" && $(BIN)/lint-imports --no-logo
 	@echo "== tests" && $(TESTS)
 
-bench: install ## Measure against other tools and this machine: ROUNDS=5, SIZE=2GiB, ROWS='large small reuse lazy jobs phases delta'
+bench: install ## Measure against other tools and this machine: ROUNDS=5, SIZE=2GiB, ROWS='large small reuse lazy jobs phases delta chains'
 	@$(BIN)/python -m tests.benchmarks $(if $(SIZE),--size '$(SIZE)') $(if $(ROUNDS),--rounds '$(ROUNDS)') $(ROWS)
 
 bench-ceilings: install ## Measure against a program in C that receives, hashes and writes: AGAINST=COMMIT, ROUNDS=, ROWS='ceilings large small'

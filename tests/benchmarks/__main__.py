@@ -46,6 +46,7 @@ GROUPS = {
     "lazy": "tests.benchmarks.lazy",
     "phases": "tests.benchmarks.phases",
     "delta": "tests.benchmarks.deltas",
+    "chains": "tests.benchmarks.chains",
 }
 """Rows of a module of their own, which are measured where they are named."""
 SMALL_UNIT_BYTES = 16 * KIB
