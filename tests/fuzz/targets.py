@@ -91,6 +91,7 @@ from tests.fuzz.coded_targets import (
     read_contents,
     read_document,
 )
+from tests.fuzz.delta_targets import read_difference
 from tests.support.manifests import make_manifest
 
 Grain = Literal["bytes", "lines", "json", "msgpack"]
@@ -461,6 +462,10 @@ _SAFETENSORS_WORDS: Final = (
     *_JSON_WORDS, b'"__metadata__"', b'"dtype"', b'"U8"', b'"F4"', b'"shape"', b'"data_offsets"',
     b'{"dtype":"U8","shape":[4],"data_offsets":[0,4]}', b"NaN", b"Infinity", b"  ", b"0512 ",
 )  # fmt: skip
+_DIFFERENCE_WORDS: Final = (
+    b"\x28\xb5\x2f\xfd", b"\0\0\0\0", b"\x01\0\0\0", b"\xb8\x0b\0\0", b"\xb9\x0b\0\0",
+    b"\xff\xff\xff\xff", b"\0" * 64, b"\x01", b"\x02", b"\x03",
+)  # fmt: skip
 _DELTA_WORDS: Final = (
     *_JSON_WORDS, b'"metadata"', b'"weight_map"', b'"version"', b'"base_version"', b'"xor"',
     b'"delta_encoding"', b'"compression_format"', b'"checksum_format"', b'"__metadata__"',
@@ -565,6 +570,15 @@ TARGETS: Final = {
             "json",
             _SAFETENSORS_WORDS,
             8 * KIB,
+        ),
+        Target(
+            "delta-difference",
+            read_difference,
+            (InvalidFormat,),
+            "bytes",
+            _DIFFERENCE_WORDS,
+            8 * KIB,
+            free_bytes=2 * MIB,  # places and values that are read at once
         ),
         Target("delta-index", read_index_of_delta, (InvalidFormat,), "json", _DELTA_WORDS, 8 * KIB),
         Target("dcp-metadata", read_dcp_metadata, (InvalidFormat,), "bytes", _PICKLE_WORDS),

@@ -19,8 +19,11 @@ from ckptd.model.ids import CheckpointName, Digest, Version, shortened
 
 _CHAIN_MAX: Final = 1024
 """Versions of a chain. What applies it has memory for each delta."""
-_SETTLE_S: Final = 15.0
+_SETTLE_S: Final = 10.0
 """So long peers are waited for that were not heard yet, if something is not here."""
+_LOOK_S: Final = 8.0
+"""So long manifests of all of a chain may take, of which none that is here takes any time. Looked
+at twice, with the wait between, it is less than the 30 s of silence after which a client goes."""
 _KNOWN_MAX: Final = 4096
 """Manifests of which the annotations are remembered."""
 
@@ -123,14 +126,26 @@ class ChainPlans:
         """
         await self._catalog.see_family(checkpoint)
         with suppress(Missing):
-            plan = await self._plan(checkpoint, version, prefix)
+            plan = await self._look(checkpoint, version, prefix)
             if not plan.ways[0].missing or self._recovering.scheduler.is_settled:
                 return plan
         with suppress(TimeoutError):
             async with asyncio.timeout(_SETTLE_S):
                 scheduler = self._recovering.scheduler
                 await self._recovering.runtime.wait_until(lambda: scheduler.is_settled)
-        return await self._plan(checkpoint, version, prefix)
+        return await self._look(checkpoint, version, prefix)
+
+    async def _look(self, checkpoint: CheckpointName, version: Version, prefix: str) -> ChainPlan:
+        """Plan by what is known at this moment."""
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                return await self._plan(checkpoint, version, prefix)
+        except TimeoutError as error:
+            raise Missing(
+                f"{checkpoint}@{version}",
+                f"stands on versions whose manifests did not come within {_LOOK_S:.0f}s",
+                "Try again: those that came are known now.",
+            ) from error
 
     async def _plan(self, checkpoint: CheckpointName, version: Version, prefix: str) -> ChainPlan:
         contents = self._contents(checkpoint)

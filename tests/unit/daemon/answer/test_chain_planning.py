@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 
 from ckptd.chains.chain_links import MADE_OF, ChainLink, annotations_of
 from ckptd.chains.ways import Way
+from ckptd.daemon.answer import chain_planning
 from ckptd.daemon.answer.chain_planning import ChainPlan, ChainPlans
 from ckptd.errors import Conflict, Missing, UsageError
 from ckptd.limits import GIB, MIB
@@ -195,6 +197,17 @@ async def test_what_nobody_has_is_named() -> None:
         await world.plan(41)
     del world.annotations[digest_of(NAME, 41)]
     with pytest.raises(Missing, match="nobody delivers the manifest of policy@41"):
+        await world.plan(41)
+
+
+async def test_manifests_that_do_not_come_are_waited_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chain_planning, "_LOOK_S", 0.01)
+    world = World()
+    world.add(41, 40)
+    monkeypatch.setattr(world, "find", lambda *_: asyncio.Event().wait())
+    with pytest.raises(Missing, match="manifests did not come within"):
         await world.plan(41)
 
 
