@@ -7,6 +7,8 @@ and once more as much, whatever the input says.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy
 
 from ckptd.coding.changed_elements import ChangedElements
@@ -14,8 +16,15 @@ from ckptd.coding.coded_block import NO_BASE, CodedHead
 from ckptd.coding.differences import Differences
 from ckptd.coding.element_planes import Elements, Planes, slice_of, slices
 from ckptd.coding.frames import Framing, Readable
+from ckptd.coding.nibbles import Nibbles
 from ckptd.errors import ProtocolViolation
 from ckptd.model.words import Coder
+
+_LISTING: Final[dict[Coder, type[ChangedElements | Nibbles]]] = {
+    Coder.SPARSE: ChangedElements,
+    Coder.NIBBLES: Nibbles,
+}
+"""What lists some elements, and can say that it would be too many."""
 
 
 class BlockCoding:
@@ -36,7 +45,7 @@ class BlockCoding:
     ) -> bytes:
         """Return a block with its head; as it is if the coder does not make it shorter.
 
-        Where more changed than can be listed it is coded as differences of all elements.
+        Where more would be listed than may be it is coded as differences of all elements.
 
         Args:
             block: The bytes.
@@ -85,7 +94,8 @@ class BlockCoding:
         if coder is Coder.PLANES:
             return coder, [bytes(rest), *of_width.split(elements)]
         was, _ = _cut(base, width)
-        listed = of_width.changed.coded(elements, was) if coder is Coder.SPARSE else None
+        listing = of_width.listing(coder)
+        listed = listing.coded(elements, was) if listing else None
         if listed is not None:
             return coder, [bytes(rest), *listed]
         return Coder.DELTA, [bytes(rest), *of_width.split_differences(elements, was)]
@@ -119,10 +129,9 @@ class BlockCoding:
             length = of_width.join(view, elements)
         else:
             was, _ = _cut(memoryview(base), head.width)
-            if head.coder is Coder.SPARSE:
-                length = of_width.changed.apply(view, was, elements)
-            else:
-                length = of_width.join_differences(view, was, elements)
+            listing = of_width.listing(head.coder)
+            apply = listing.apply if listing else of_width.join_differences
+            length = apply(view, was, elements)
         if length != len(view):
             raise ProtocolViolation("coded block", "has bytes behind its end")
 
@@ -139,8 +148,19 @@ class _OfWidth:
     def __init__(self, width: int, framing: Framing) -> None:
         self._planes = Planes(width, framing)
         self._differences = Differences(width)
-        self.changed = ChangedElements(width, framing, self._planes)
+        self._width = width
+        self._framing = framing
+        self._listing: dict[Coder, ChangedElements | Nibbles] = {}
         self._slice = slice_of(width)
+
+    def listing(self, coder: Coder) -> ChangedElements | Nibbles | None:
+        """Return what lists some elements; the memory of another one is given back."""
+        make = _LISTING.get(coder)
+        if make is None:
+            return None
+        if coder not in self._listing:
+            self._listing = {coder: make(self._width, self._framing, self._planes)}
+        return self._listing[coder]
 
     def split(self, elements: Elements) -> list[bytes]:
         self._planes.room_for(len(elements))

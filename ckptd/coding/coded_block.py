@@ -27,7 +27,14 @@ NO_BASE: Final = 255
 WIDTHS: Final = (1, 2, 4, 8)
 
 _HEAD: Final = struct.Struct("<BBBBI")
-_NUMBERED: Final = (Coder.PLAIN, Coder.ZSTD, Coder.PLANES, Coder.DELTA, Coder.SPARSE)
+_NUMBERED: Final = (
+    Coder.PLAIN,
+    Coder.ZSTD,
+    Coder.PLANES,
+    Coder.DELTA,
+    Coder.SPARSE,
+    Coder.NIBBLES,
+)
 """By the number that stands for a coder in a head."""
 
 

@@ -25,11 +25,17 @@ class Differences:
 
     def between(self, elements: Elements, base: Elements, out: Elements) -> None:
         """Write differences: 0, 1, 2, 3, … stand for 0, -1, 1, -2, …; a slice at most."""
-        sign = self._sign[: len(out)]
         numpy.subtract(elements, base, out=out)
-        numpy.right_shift(out.view(self._signed), self._bits - 1, out=sign.view(self._signed))
-        numpy.add(out, out, out=out)  # faster than a shift
-        numpy.bitwise_xor(out, sign, out=out)
+        self.fold(out)
+
+    def fold(self, differences: Elements) -> None:
+        """Write over differences the numbers that stand for them; a slice at most."""
+        sign = self._sign[: len(differences)]
+        numpy.right_shift(
+            differences.view(self._signed), self._bits - 1, out=sign.view(self._signed)
+        )
+        numpy.add(differences, differences, out=differences)  # faster than a shift
+        numpy.bitwise_xor(differences, sign, out=differences)
 
     def apply(self, differences: Elements, base: Elements, out: Elements) -> None:
         """Write the elements that differ so from the base; ``differences`` is written over."""
@@ -37,7 +43,7 @@ class Differences:
         numpy.add(differences, base, out=out)
 
     def unfold(self, differences: Elements) -> None:
-        """Write what has to be added over the numbers that stand for it."""
+        """Write differences over the numbers that stand for them; a slice at most."""
         sign = self._sign[: len(differences)]
         numpy.bitwise_and(differences, 1, out=sign)
         numpy.negative(sign, out=sign)

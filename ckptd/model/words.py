@@ -58,11 +58,13 @@ class Coder(enum.StrEnum):
     """Differences of its elements from those of a base, as planes."""
     SPARSE = "sparse"
     """Which elements are not those of a base, and their differences."""
+    NIBBLES = "nibbles"
+    """Differences of its elements as half bytes, and those that are larger."""
 
     @property
     def needs_base(self) -> bool:
         """It says how a block differs from another."""
-        return self in {Coder.DELTA, Coder.SPARSE}
+        return self in {Coder.DELTA, Coder.SPARSE, Coder.NIBBLES}
 
 
 # A recovery.

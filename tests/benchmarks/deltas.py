@@ -22,10 +22,10 @@ from typing import Final, NamedTuple
 from ckptd.buffers import page_buffer
 from ckptd.coding.block_coding import BlockCoding
 from ckptd.coding.coded_block import HEAD_BYTES, read_head
-from ckptd.coding.fitting import fit
+from ckptd.coding.fitting import Fit, adapted, fit
 from ckptd.limits import MIB
-from ckptd.model.words import Coder
 from ckptd.net.coded_bases import DECODED
+from ckptd.net.source.unit_fits import AGAIN_BLOCKS
 from ckptd.store.files.hashing import digest_of
 from tests.benchmarks.__main__ import Line, Told
 from tests.benchmarks.fine_tuning import FAST, SLOW, name_of
@@ -155,7 +155,8 @@ class Rates(NamedTuple):
     Attributes:
         size_bytes: Of the version.
         coded_bytes: What travels of it.
-        coding_s: At the source, beside reading and hashing.
+        coding_s: At the source, beside reading and hashing; how it is done best is found out again
+            now and then.
         decoding_s: Decoding alone, at the receiver.
         receiving_s: All that is done at the receiver with what was taken off the connection: a
             block of the base read and hashed, decoded, the result hashed and written.
@@ -199,16 +200,18 @@ def _code(pair: Pair, target: Path) -> Rates:
     coding, decoding = BlockCoding(), BlockCoding()
     size_bytes = min(each.stat().st_size for each in (pair.now, pair.before))
     size_bytes = size_bytes // BLOCK_BYTES * BLOCK_BYTES
+    best, left = Fit(), 0
     coded_bytes, coding_ns, decoding_ns, receiving_ns = 0, 0, 0, 0
     with pair.now.open("rb") as now, pair.before.open("rb") as before, target.open("wb") as out:
-        _read(now.fileno(), block, BLOCK_BYTES)
-        _read(before.fileno(), was, BLOCK_BYTES)
-        best = fit(coding, block, was, DECODED)
         for start in range(0, size_bytes, BLOCK_BYTES):
             _read(now.fileno(), block, start)
             _read(before.fileno(), was, start)
             begun_ns = time.thread_time_ns()
-            pieces = coding.pieces(block, best.coder, best.width, base=was, base_number=0)
+            left -= 1
+            if left < 0 or not best.is_representative:
+                best, left = fit(coding, block, was, DECODED), AGAIN_BLOCKS - 1
+            coder = adapted(best.coder, best.width, block, was, DECODED)
+            pieces = coding.pieces(block, coder, best.width, base=was, base_number=0)
             coding_ns += time.thread_time_ns() - begun_ns
             coded = b"".join(pieces)
             digest = digest_of(block)
@@ -224,7 +227,6 @@ def _code(pair: Pair, target: Path) -> Rates:
             receiving_ns += time.thread_time_ns() - begun_ns
             coded_bytes += len(coded)
     target.unlink()
-    assert best.coder is not Coder.PLAIN
     return Rates(size_bytes, coded_bytes, coding_ns / 1e9, decoding_ns / 1e9, receiving_ns / 1e9)
 
 

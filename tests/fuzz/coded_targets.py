@@ -28,7 +28,7 @@ DOCUMENT_BYTES_MAX: Final = 64 * KIB
 
 _LENGTH: Final = struct.Struct("<H")
 _FRAME_LENGTH: Final = struct.Struct("<I")
-_LEAD: Final = {Coder.SPARSE: 1}
+_LEAD: Final = {Coder.SPARSE: 1, Coder.NIBBLES: 1}
 """Frames that are there whatever is in them; others are not, if all in them is 0."""
 
 
@@ -58,7 +58,8 @@ def read_contents(coder: Coder, data: bytes) -> None:
     Args:
         coder: By which decoder.
         data: Of an element the width, as a place in the list of widths; then the bytes behind the
-            last element; then of each frame its content, with its length before it.
+            last element; then of each frame its content, with its length before it. Behind half
+            bytes there is how many elements are listed.
     """
     width = WIDTHS[data[0] % len(WIDTHS)] if data else 1
     rest_bytes = BLOCK_BYTES % width if coder is not Coder.ZSTD else 0
@@ -74,6 +75,10 @@ def read_contents(coder: Coder, data: bytes) -> None:
             coded += _FRAME_LENGTH.pack(len(frame))
         coded += frame
         number += 1
+        if coder is Coder.NIBBLES and number == 1:
+            listed = data[at : at + _LENGTH.size].ljust(_LENGTH.size, b"\0")
+            coded += _FRAME_LENGTH.pack(*_LENGTH.unpack(listed))
+            at += _LENGTH.size
     coded += data[at:]
     base = 0 if coder.needs_base else NO_BASE
     _decode(CodedHead(coder, width, base, len(coded)), bytes(coded))

@@ -446,7 +446,8 @@ _CONTENT_WORDS: Final = (
 )  # fmt: skip
 _CODING_FIELD_WORDS: Final = (
     b"\r\n", b"\n", b"0", b"ffffffff", b"100000000", b"; a=b", b"+1", b"-1", b",", b", ", b" ",
-    b"zstd", b"planes", b"delta", b"sparse", b"plain", b"ab" * 32, b"AB" * 32, b"\xff", b"\0",
+    b"zstd", b"planes", b"delta", b"sparse", b"nibbles", b"plain", b"ab" * 32,
+    b"AB" * 32, b"\xff", b"\0",
 )  # fmt: skip
 _SLICES_BYTES: Final = 4 * MIB
 """A slice of elements for each step, whatever comes in."""

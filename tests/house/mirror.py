@@ -37,6 +37,7 @@ ELSEWHERE: Final[Mapping[str, Elsewhere]] = {
     "coding/differences.py": CODED,
     "coding/element_planes.py": CODED,
     "coding/frames.py": CODED,
+    "coding/nibbles.py": CODED,
     "copies/decided.py": RECORDS,
     "core/peers/consequences.py": Elsewhere(("core/peers/test_following.py",), "values alone"),
     "core/report/choice.py": RECORDS,

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 from ckptd.buffers import page_buffer
 from ckptd.coding.block_coding import BlockCoding
 from ckptd.coding.coded_block import NO_BASE, CodedHead, read_head
-from ckptd.coding.fitting import fit
+from ckptd.coding.fitting import adapted, fit
 from ckptd.model.base_places import BasePlaces
 from ckptd.model.formats.element_types import ELEMENTS_FACT, width_at
 from ckptd.model.ids import Digest
@@ -139,7 +139,8 @@ class CodedBlocks:
             if known is None:
                 found = fit(self._coding, block, was, self._version.coders, key.width)
                 known = UnitFit(found.coder, found.width)
-                shared.fits.put(key, known)
+                if found.is_representative:
+                    shared.fits.put(key, known)
             return self._form(block, known, was)
         finally:
             shared.time.spend(time.thread_time_ns() - began_ns)
@@ -153,8 +154,11 @@ class CodedBlocks:
         return width_at(fact, place.offset, place.offset + place.size_bytes) if fact else None
 
     def _form(self, block: memoryview, how: UnitFit, base: memoryview | None) -> CodedForm:
+        coder = how.coder
+        if base is not None:
+            coder = adapted(coder, how.width, block, base, self._version.coders)
         encoded, *coded = self._coding.pieces(
-            block, how.coder, how.width, base=base or b"", base_number=0
+            block, coder, how.width, base=base or b"", base_number=0
         )
         head = read_head(encoded, len(block), bases=1)
         if head.coder is Coder.PLAIN:

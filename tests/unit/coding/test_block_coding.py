@@ -17,15 +17,17 @@ from ckptd.errors import ProtocolViolation
 from ckptd.limits import KIB, MIB
 from ckptd.model.words import Coder
 
-CODERS = (Coder.ZSTD, Coder.PLANES, Coder.DELTA, Coder.SPARSE)
+CODERS = (Coder.ZSTD, Coder.PLANES, Coder.DELTA, Coder.SPARSE, Coder.NIBBLES)
 
 
-def neighbours(length: int, *, share: float, seed: int = 1) -> tuple[bytes, bytes]:
+def neighbours(
+    length: int, *, share: float, seed: int = 1, moved_by: float = 0.01
+) -> tuple[bytes, bytes]:
     """Return bf16 weights and those of a few steps before, of which some are the same."""
     drawn = numpy.random.default_rng(seed)
     now = (drawn.standard_normal(length // 2 + 1) * 0.02).astype("<f4")
     moved = drawn.random(len(now)) < share
-    was = numpy.where(moved, now * 1.01, now).astype("<f4")
+    was = numpy.where(moved, now * (1 + moved_by), now).astype("<f4")
     halves = [(each.view("<u4") >> 16).astype("<u2").tobytes()[:length] for each in (now, was)]
     return halves[0], halves[1]
 
@@ -70,6 +72,52 @@ def test_neighbouring_weights_take_a_tenth_and_weights_alone_two_thirds() -> Non
     planes = coding.encode(block, Coder.PLANES, 2)
     assert len(sparse) < len(delta) < MIB / 10
     assert MIB / 2 < len(planes) < MIB * 0.75
+
+
+def test_small_differences_take_half_a_byte_at_most_and_larger_ones_are_listed() -> None:
+    coding, length = BlockCoding(), MIB + 2
+    block, base = neighbours(length, share=0.4)
+    spread = bytearray(block)
+    spread[1 :: length // 100] = bytes(len(range(1, length, length // 100)))
+    for now in (block, bytes(spread)):
+        nibbles = coding.encode(now, Coder.NIBBLES, 2, base=base, base_number=0)
+        delta = coding.encode(now, Coder.DELTA, 2, base=base, base_number=0)
+        assert read_head(nibbles[:HEAD_BYTES], length, bases=1).coder is Coder.NIBBLES
+        assert len(nibbles) < len(delta)
+        assert decoded(coding, nibbles, base, length) == now
+        assert AsWritten(nibbles).block(length, base) == now
+    block, base = neighbours(length, share=0.4, moved_by=0.3)
+    coded = coding.encode(block, Coder.NIBBLES, 2, base=base, base_number=0)
+    assert read_head(coded[:HEAD_BYTES], length, bases=1).coder is Coder.DELTA
+
+
+@pytest.mark.parametrize(
+    ("listed", "why"),
+    [
+        ((4096,), "not there"),
+        ((9, 0), "not there"),
+        ((9, 2**32 - 1), "not there"),
+        (tuple(range(300)), "lists 300 of 4096"),
+    ],
+)
+def test_what_is_listed_ascends_and_is_there(listed: tuple[int, ...], why: str) -> None:
+    length = 4 * KIB
+    steps = numpy.array(listed, "<u4")
+    planes = [steps.view(numpy.uint8)[number::4].tobytes() for number in range(4)]
+    contents = (bytes(length // 2), *planes, b"\1" * len(steps))
+    frames = [
+        zstandard.compress(content) if any(content) or not number else b""
+        for number, content in enumerate(contents)
+    ]
+    parts = [len(frame).to_bytes(4, "little") + frame for frame in frames]
+    coded = b"".join((parts[0], len(steps).to_bytes(4, "little"), *parts[1:]))
+    with pytest.raises(ProtocolViolation, match=why):
+        BlockCoding().decode(
+            CodedHead(Coder.NIBBLES, 1, 0, len(coded)),
+            coded,
+            bytes(length),
+            memoryview(bytearray(length)),
+        )
 
 
 def test_what_is_not_made_shorter_is_sent_as_it_is() -> None:
@@ -252,11 +300,29 @@ class AsWritten:
                 values[at] |= byte << (8 * plane)
         return values
 
+    def nibbles(self, count: int, width: int, was: list[int]) -> bytes:
+        middle = -(-count // 2)
+        pairs = self.frame(middle)
+        halves = [pair % 16 for pair in pairs] + [pair // 16 for pair in pairs]
+        differences = [half - 7 for half in halves[:count]]
+        listed = self.number(4)
+        if listed:
+            place = 0
+            steps = self.planes(listed, 4)
+            for step, value in zip(steps, self.planes(listed, width), strict=True):
+                place += step
+                differences[place] = -(value + 1) // 2 if value % 2 else value // 2
+        assert not self.rest
+        return b"".join(
+            ((before + difference) % 2 ** (8 * width)).to_bytes(width, "little")
+            for before, difference in zip(was, differences, strict=True)
+        )
+
     def block(self, length: int, base: bytes) -> bytes:
         coder, width, number, zero = self.take(4)
         assert self.number(4) == len(self.rest)
         assert zero == 0
-        assert number == (0 if coder in {3, 4} else 255)
+        assert number == (0 if coder in {3, 4, 5} else 255)
         if coder == 0:
             return self.take(length)
         if coder == 1:
@@ -266,6 +332,8 @@ class AsWritten:
         starts = range(0, count * width, width)
         was = [int.from_bytes(base[start : start + width], "little") for start in starts]
         changed = [True] * count
+        if coder == 5:
+            return self.nibbles(count, width, was) + behind
         if coder == 4:
             bits = self.frame(-(-count // 8))
             changed = [bool(bits[at // 8] >> (at % 8) & 1) for at in range(count)]

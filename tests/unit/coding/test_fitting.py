@@ -8,7 +8,7 @@ import numpy
 
 from ckptd.coding.block_coding import BlockCoding
 from ckptd.coding.coded_block import NO_BASE
-from ckptd.coding.fitting import Fit, fit
+from ckptd.coding.fitting import Fit, adapted, fit
 from ckptd.coding.frames import Readable
 from ckptd.limits import KIB, MIB
 from ckptd.model.words import Coder
@@ -21,8 +21,48 @@ def test_few_changes_are_listed_and_many_are_differences() -> None:
     coding = BlockCoding()
     block, base = neighbours(MIB, share=0.05)
     assert fit(coding, block, base, ALL)[:2] == (Coder.SPARSE, 2)
-    block, base = neighbours(MIB, share=0.9)
+    block, base = neighbours(MIB, share=0.9, moved_by=0.3)
     assert fit(coding, block, base, ALL)[:2] == (Coder.DELTA, 2)
+
+
+def test_small_differences_are_half_bytes_for_whoever_decodes_those() -> None:
+    coding = BlockCoding()
+    before = ALL - {Coder.NIBBLES}
+    for share, else_by in ((0.9, Coder.DELTA), (0.4, Coder.SPARSE)):
+        block, base = neighbours(MIB, share=share)
+        assert fit(coding, block, base, ALL)[:2] == (Coder.NIBBLES, 2)
+        assert fit(coding, block, base, before)[:2] == (else_by, 2)
+
+
+def test_each_block_of_a_unit_is_coded_by_how_much_of_it_changed() -> None:
+    def coder(share: float, moved_by: float = 0.01, permitted: frozenset[Coder] = ALL) -> Coder:
+        block, base = neighbours(MIB, share=share, moved_by=moved_by)
+        return adapted(Coder.DELTA, 2, block, base, permitted)
+
+    assert coder(0.05) is Coder.SPARSE
+    assert coder(0.4) is Coder.NIBBLES
+    assert coder(0.4, moved_by=0.3) is Coder.SPARSE
+    assert coder(0.9, moved_by=0.3) is Coder.DELTA
+    assert coder(0.9, moved_by=0.3, permitted=frozenset({Coder.SPARSE})) is Coder.SPARSE
+    assert coder(0.05, permitted=frozenset({Coder.DELTA})) is Coder.DELTA
+
+
+def test_what_changed_at_one_end_of_a_block_is_seen() -> None:
+    block, base = neighbours(MIB, share=0.0)
+    dense, _ = neighbours(MIB, share=0.9, moved_by=0.3)
+    other = dense[: MIB * 5 // 8] + block[MIB * 5 // 8 :]
+    base = neighbours(MIB, share=0.9, moved_by=0.3)[1]
+    assert adapted(Coder.SPARSE, 2, other, base, ALL) is Coder.DELTA
+    assert adapted(Coder.PLANES, 2, other, base, ALL) is Coder.PLANES
+
+
+def test_what_is_of_zeros_tells_nothing_of_what_follows() -> None:
+    coding, block = BlockCoding(), bytes(MIB)
+    assert not fit(coding, block, block, ALL).is_representative
+    assert not fit(coding, block, None, ALL).is_representative
+    block, base = neighbours(MIB, share=0.002)
+    assert fit(coding, block, base, ALL).is_representative
+    assert Fit().is_representative
 
 
 def test_of_wide_numbers_the_width_is_found() -> None:

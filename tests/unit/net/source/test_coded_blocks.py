@@ -127,6 +127,16 @@ def test_what_does_not_get_shorter_is_found_out_once_in_a_while(tmp_path: Path) 
     assert (receiver.kinds, receiver.reads) == ({None}, [0, AGAIN_BLOCKS])
 
 
+def test_blocks_of_zeros_say_nothing_of_those_behind_them(tmp_path: Path) -> None:
+    zeros = bytes(4 * BLOCK_BYTES)
+    content = [zeros + weights(seed, COUNT * BLOCK_BYTES - len(zeros)) for seed in (1, 2)]
+    now, old = (FileContent(tmp_path, {"a": each}) for each in content)
+    receiver = Receiver(now, [MemoryBase(old)], plenty())
+    assert receiver.decoded == now.data
+    behind = {(head.coder, head.width) for head in receiver.heads[4:] if head}
+    assert behind == {(Coder.SPARSE, 2)}
+
+
 def test_what_was_coded_for_one_goes_to_another_without_reading_anything(
     versions: tuple[FileContent, FileContent],
 ) -> None:
