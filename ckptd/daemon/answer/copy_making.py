@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from ckptd.control.messages.materialising import MaterialiseProgress
@@ -25,7 +26,7 @@ _Found = TypeVar("_Found")
 
 @dataclass(slots=True)
 class MakingProgress:
-    """How far one is. Its thread writes it, the event loop reads it.
+    """How far one is. Its threads write it, the event loop reads it.
 
     Attributes:
         stage: What it does.
@@ -38,6 +39,7 @@ class MakingProgress:
     done_bytes: int = 0
     total_bytes: int = 0
     is_stopped: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, stage: MaterialiseStage, total_bytes: int = 0) -> None:
         """Take note of what is done from now on."""
@@ -51,7 +53,8 @@ class MakingProgress:
         """
         if self.is_stopped:
             raise CkptdError("materialising", "was cancelled")
-        self.done_bytes += size_bytes
+        with self._lock:
+            self.done_bytes += size_bytes
 
     def message(self) -> MaterialiseProgress:
         """Return what there is to say of it."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Self
 
 from ckptd.errors import CkptdError, Conflict, OutOfSpace, Shortage
 from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
@@ -44,6 +46,10 @@ from ckptd.store.trees.ownership import Owner
 
 if TYPE_CHECKING:
     from ckptd.store.materialising.applied_tensors import FileWriting
+
+
+_WRITERS_MAX: Final = 4
+"""Files written at once: each has a slice in memory, and for each delta a window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +118,8 @@ def make_copy(
         target: Where.
         files: What it consists of.
         finishings: What files of each version of the chain get last.
-        on_progress: Called with how many bytes were written since the last call; what it raises
-            ends the making, and nothing of it stays.
+        on_progress: Called by several threads with how many bytes were written since the last call
+            of that one; what it raises ends the making, and nothing of it stays.
 
     Raises:
         Conflict: Something stands at the target by now.
@@ -124,7 +130,7 @@ def make_copy(
         StorageError: The disk refused.
     """
     root, path = target.root, staging_of(target.staging)
-    writing = _writing(files, on_progress)
+    new_writing = _loaded_writing()
     free_bytes = root.free_bytes()
     if files.size_bytes > free_bytes:
         raise OutOfSpace(
@@ -136,7 +142,8 @@ def make_copy(
     try:
         is_other = target.owner is not None and target.owner.is_other
         inherit_access(root, tree, target.directory, opens_group=is_other)
-        note = _made(tree, target, files, finishings, writing)
+        with _Writers(files, on_progress, new_writing) as writers:
+            note = _made(tree, target, files, finishings, writers)
         rename(root, path, target.directory, tree, target.owner)
     except BaseException:
         with contextlib.suppress(CkptdError):  # the next start removes it
@@ -149,7 +156,7 @@ def make_copy(
     return note
 
 
-def _writing(files: ChainFiles, on_progress: Callable[[int], None]) -> FileWriting:
+def _loaded_writing() -> type[FileWriting]:
     """Load what applies deltas, which takes 25 MiB that a daemon can do without.
 
     Raises:
@@ -159,7 +166,51 @@ def _writing(files: ChainFiles, on_progress: Callable[[int], None]) -> FileWriti
         from ckptd.store.materialising.applied_tensors import FileWriting  # noqa: PLC0415
     except (ImportError, OSError, MemoryError) as error:
         raise Shortage("numpy and xxhash", f"cannot be loaded: {error}") from error
-    return FileWriting(files, on_progress)
+    return FileWriting
+
+
+class _Writers:
+    """Threads that write files side by side; when it is left, all of them have ended.
+
+    Args:
+        files: What is made.
+        on_progress: As for :func:`make_copy`.
+        new_writing: Makes what writes a file.
+    """
+
+    def __init__(
+        self,
+        files: ChainFiles,
+        on_progress: Callable[[int], None],
+        new_writing: type[FileWriting],
+    ) -> None:
+        self._files = files
+        self._on_progress = on_progress
+        self._new_writing = new_writing
+        self._is_over = threading.Event()
+        count = min(os.cpu_count() or 1, _WRITERS_MAX, max(len(files.files), 1))
+        self._threads = ThreadPoolExecutor(count, "materialise-file")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._threads.shutdown(cancel_futures=True)
+
+    def each(self, write: Callable[[str, MadeFile, FileWriting], str]) -> Iterator[str]:
+        """Write all files; yield what comes of each, in order."""
+
+        def begin(path: str, file: MadeFile) -> str:
+            return write(path, file, self._new_writing(self._files, self._note))
+
+        files = self._files.files
+        yield from self._threads.map(begin, files.keys(), files.values())
+
+    def _note(self, size_bytes: int) -> None:
+        if self._is_over.is_set():
+            raise CkptdError("materialising", "was ended by another file")
+        self._on_progress(size_bytes)
 
 
 def _made(
@@ -167,15 +218,19 @@ def _made(
     target: CopyTarget,
     files: ChainFiles,
     finishings: Sequence[Finishing],
-    writing: FileWriting,
+    writers: _Writers,
 ) -> MadeNote:
     """Make everything in a staging directory, durably."""
-    noted = []
     for path in directories_of(files.files):
         os.close(tree.open_directory(path, create=True))
-    for path, file in files.files.items():
-        digest = _write(tree, path, file, finishings[file.origin], writing)
-        noted.append(NotedFile(path, file.source.size_bytes, digest))
+
+    def write(path: str, file: MadeFile, writing: FileWriting) -> str:
+        return _write(tree, path, file, finishings[file.origin], writing)
+
+    noted = [
+        NotedFile(path, file.source.size_bytes, digest)
+        for (path, file), digest in zip(files.files.items(), writers.each(write), strict=True)
+    ]
     note = MadeNote(
         FORMAT, target.checkpoint, target.version, target.of, files.left_out, tuple(noted)
     )

@@ -7,6 +7,7 @@ each other.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
@@ -24,7 +25,7 @@ _KEPT_BYTES_MAX: Final = 128 * MIB
 
 
 class VerifiedBlocks:
-    """The blocks that were read last, of any version. One thread.
+    """The blocks that were read last, of any version. Any thread may use it.
 
     Args:
         kept_bytes_max: So much of them is kept, but always the last one.
@@ -33,19 +34,25 @@ class VerifiedBlocks:
     def __init__(self, kept_bytes_max: int = _KEPT_BYTES_MAX) -> None:
         self._left_bytes = kept_bytes_max
         self._kept: OrderedDict[tuple[Digest, int], memoryview] = OrderedDict()
+        self._lock = threading.Lock()
 
     def block(self, version: ServedVersion, block: int) -> memoryview:
-        """Return a block of a version; good until another one is asked for. Blocks.
+        """Return a block of a version. Blocks.
 
         Raises:
             ContentChanged: It is not what was published, or not here any more.
             StorageError: The disk refused.
         """
         key = (version.digest, block)
-        if key not in self._kept:
-            self._keep(key, _read(version, block))
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        content = _read(version, block)
+        with self._lock:
+            if key not in self._kept:  # else another thread read it meanwhile
+                self._keep(key, content)
+        return content
 
     def _keep(self, key: tuple[Digest, int], content: memoryview) -> None:
         self._left_bytes -= len(content)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ckptd.errors import Conflict, ContentChanged
+from ckptd.errors import Conflict, ContentChanged, VerificationFailed
 from ckptd.store.files.roots import Root
 from ckptd.store.materialising.chain_files import chain_files
 from ckptd.store.materialising.making import make_copy, standing_copy
@@ -17,6 +19,8 @@ from tests.support.delta_versions import (
     assert_same,
     tensors_in,
     write_chain,
+    write_delta,
+    write_full,
 )
 from tests.support.materialising import chain_of, hashed_versions, made, target_at
 from tests.support.stores import rot
@@ -99,3 +103,20 @@ def test_what_a_killed_daemon_left_is_removed_by_the_next_one(tmp_path: Path, ro
     assert not (tmp_path / ".ckptd").exists()
     made(root, range(2))
     assert_same(tensors_in(tmp_path / "made"), training.tensors)
+
+
+def test_when_one_file_fails_the_others_end_before_it_is_said(tmp_path: Path, root: Root) -> None:
+    training = Training(rows=30_000)
+    write_full(tmp_path / "0", training.tensors, shards=3)
+    before = training.step()
+    after = {**training.tensors, "norm.bias": before["norm.bias"] + 1}
+    write_delta(tmp_path / "1", before, after, 1, 0)
+    chain = chain_of(root, hashed_versions(root, range(2)))
+    files = chain_files(chain, VerifiedBlocks())
+    wrong = files.changes["norm.bias"][-1]._replace(expected="00" * 16)
+    files = replace(files, changes={**files.changes, "norm.bias": [wrong]})
+    finishings = [Finishing(each.served.space.manifest) for each in chain]
+    with pytest.raises(VerificationFailed, match="does not sum up"):
+        make_copy(target_at(root, "made"), files, finishings, lambda _: None)
+    assert not any(each.name.startswith("materialise") for each in threading.enumerate())
+    assert {path.name for path in tmp_path.iterdir()} == {"0", "1"}
