@@ -170,25 +170,51 @@ async def test_where_something_else_goes_on_nothing_is_touched(copied: Copied) -
     assert await copied.look() is None
 
 
+async def test_what_readers_find_by_a_link_stays(
+    copied: Copied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copied.catalog.active, "is_active", lambda *place: True)
+    assert await copied.look() is None
+    await copied.compressing.look_at(copied.place.number, copied.threads)
+    assert copied.names() == PLAIN
+
+
+async def test_a_directory_of_several_versions_stays(
+    copied: Copied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places_of = copied.catalog.places_of
+    monkeypatch.setattr(copied.catalog, "places_of", lambda root: places_of(root) * 2)
+    assert await copied.look() is None
+    await copied.compressing.look_at(copied.place.number, copied.threads)
+    assert copied.names() == PLAIN
+
+
 async def test_what_is_no_copy_stays(copied: Copied, tmp_path: Path) -> None:
     write_files(tmp_path / "main/own", COPIED_CONTENTS)
     own = publish(copied.roots["main"], "own", version=101)
-    await copied.catalog.add(own)
+    (place,) = (await copied.catalog.add(own)).places
     await copied.look()
     assert await copied.look() is None
+    await copied.compressing.look_at(place.number, copied.threads)
     assert sorted(path.name for path in (tmp_path / "main/own").iterdir()) == PLAIN
 
 
 class Meanwhile:
-    """Does something when a unit was compressed and is not recorded yet."""
+    """Does something when a unit was compressed, or was not worth it, and is not recorded yet."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, do: Callable[[], None], *, after: int = 1
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._do = do
+        self._left = after
         monkeypatch.setattr(compressing_module, "compress_unit", self)
 
     def __call__(self, *asked: object) -> object:
         made = compress_unit(*asked)  # type: ignore[arg-type]
+        self._left -= 1
+        if self._left:
+            return made
         done = threading.Event()
         self._loop.call_soon_threadsafe(self._do)
         self._loop.call_soon_threadsafe(done.set)
@@ -196,11 +222,12 @@ class Meanwhile:
         return made
 
 
+@pytest.mark.parametrize("after", [1, 2])
 async def test_what_came_to_be_in_use_meanwhile_stays_as_it_is(
-    copied: Copied, monkeypatch: pytest.MonkeyPatch
+    copied: Copied, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     number = copied.place.number
-    Meanwhile(monkeypatch, lambda: copied.catalog.hold_back(number))
+    Meanwhile(monkeypatch, lambda: copied.catalog.hold_back(number), after=after)
     await copied.look()
     assert copied.place.saved_bytes == 0
     assert "model" in copied.names()
@@ -242,8 +269,7 @@ async def test_a_place_that_goes_meanwhile_is_no_harm(
     forgetting: list[asyncio.Task[object]] = []
 
     def forget() -> None:
-        if not forgetting:
-            forgetting.append(asyncio.ensure_future(copied.catalog.forget(number)))
+        forgetting.append(asyncio.ensure_future(copied.catalog.forget(number)))
 
     Meanwhile(monkeypatch, forget)
     await copied.look()

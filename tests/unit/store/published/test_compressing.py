@@ -22,7 +22,13 @@ from ckptd.store.published.checking import Differences, Reading, Recorded, compa
 from ckptd.store.published.compressing import clean, compress_unit, compressible
 from ckptd.store.published.removing import examine, remove
 from ckptd.store.published.serving import ServedPlace, ServedVersion
-from tests.support.compressing import COPIED_CONTENTS, compress, half_random, spoil
+from tests.support.compressing import (
+    COPIED_CONTENTS,
+    compress,
+    compressed_bytes,
+    half_random,
+    spoil,
+)
 from tests.support.stores import (
     open_descriptors,
     publish,
@@ -278,6 +284,16 @@ class TestServing:
         with pytest.raises(ContentChanged):
             read_served(served, start, end)
         assert noted == [(7, unit_of(kept))]
+
+    def test_a_file_with_other_blocks_is_not_sent(
+        self, root: Root, kept: HashedDirectory, inside: Path
+    ) -> None:
+        whole = COPIED_CONTENTS[MODEL]
+        (inside / "v1/model.zst").write_bytes(compressed_bytes([whole[:MIB], whole[MIB:]]))
+        served = served_from(root, recorded_as_it_is(root, kept))
+        start, end = map(served.space.block_start, served.space.unit_run(unit_of(kept)))
+        with pytest.raises(ContentChanged):
+            read_served(served, start, end)
 
     def test_a_file_that_changed_is_not_sent(
         self, root: Root, kept: HashedDirectory, inside: Path
