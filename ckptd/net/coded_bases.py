@@ -19,10 +19,13 @@ class BaseLost(Exception):
 
 
 class BaseReading(Protocol):
-    """Reads blocks of a base, for whom somebody else finds out whether they are right."""
+    """Reads blocks of a base one after another."""
 
     def read(self, place: BlockPlace, into: memoryview) -> bool:
-        """Read a block; return whether it is here. Blocks."""
+        """Read a block; return whether it is here, if not whether it is right. Blocks."""
+
+    def read_right(self, place: BlockPlace, into: memoryview) -> bool:
+        """Read a block; return whether it is here, and right. Blocks."""
 
 
 class Base(Protocol):

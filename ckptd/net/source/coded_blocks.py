@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Final, NamedTuple, TypeAlias
 
 from ckptd.buffers import page_buffer
@@ -20,7 +21,7 @@ from ckptd.model.formats.element_types import ELEMENTS_FACT, width_at
 from ckptd.model.ids import Digest
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.words import Coder
-from ckptd.net.coded_bases import Base
+from ckptd.net.coded_bases import Base, BaseReading
 from ckptd.net.source.coded_forms import CodedForm, FormKey
 from ckptd.net.source.shared_coding import SharedCoding
 from ckptd.net.source.unit_fits import FitKey, UnitFit
@@ -59,7 +60,7 @@ class _Elements(NamedTuple):
 
 
 class CodedBlocks:
-    """Codes blocks of one version, in ascending order. One thread.
+    """Codes blocks of one version, in ascending order; to be closed. One thread.
 
     Args:
         version: Of which blocks, for whom.
@@ -71,9 +72,16 @@ class CodedBlocks:
         self._shared = shared
         self._coding = BlockCoding()
         self._places: dict[int, BasePlaces] = {}
+        self._open = ExitStack()
+        self._readings: dict[int, BaseReading] = {}
         self._lost: set[tuple[int, int]] = set()  # base and unit
         self._memory = memoryview(b"")
         self._elements = _Elements()
+
+    def close(self) -> None:
+        """Close the files of bases."""
+        self._open.close()
+        self._readings.clear()
 
     def coded(self, place: BlockPlace, read: Read) -> tuple[bytes, ...] | None:
         """Return the head of a block and the pieces behind it; ``None``: it goes as it is. Blocks.
@@ -170,4 +178,8 @@ class CodedBlocks:
         if len(self._memory) < size_bytes:
             self._memory = page_buffer(size_bytes)
         into = self._memory[:size_bytes]
-        return into if base.base.read(base.place, into) else None
+        reading = self._readings.get(base.number)
+        if reading is None:
+            reading = self._open.enter_context(base.base.reading())
+            self._readings[base.number] = reading
+        return into if reading.read_right(base.place, into) else None

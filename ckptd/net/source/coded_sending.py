@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import NoReturn, Protocol
 
 from ckptd.buffers import page_buffer
@@ -29,6 +29,9 @@ from ckptd.wire.byte_ranges import ByteRange
 
 class BlockCoder(Protocol):
     """Makes what is sent of a block."""
+
+    def close(self) -> None:
+        """Close what is open for that."""
 
     def coded(
         self, place: BlockPlace, read: Callable[[BlockPlace], memoryview | None]
@@ -112,6 +115,10 @@ class CodedSending(Sending):
 
     def _send_blocks(self) -> None:
         coder = self._make_coder()
+        with closing(coder) if coder is not None else nullcontext():
+            self._send_each(coder)
+
+    def _send_each(self, coder: BlockCoder | None) -> None:
         for place in self._space.places(self._blocks):
             coded = None if coder is None else coder.coded(place, self._read)
             if coded is None:

@@ -15,6 +15,7 @@ from ckptd.model.base_places import BasePlaces
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import Digest
 from ckptd.model.space import AddressSpace, BlockPlace
+from ckptd.store.files.hashing import digest_of
 from ckptd.store.published.block_checks import check_block
 from ckptd.store.published.checking import ROT
 from ckptd.store.published.serving import ServedVersion, UnitReading
@@ -101,3 +102,9 @@ class BaseReading:
     def read(self, place: BlockPlace, into: memoryview) -> bool:
         """Read a block; return whether it is here; its digest is not looked at. Blocks."""
         return self._base.read_from(self._files, place, into)
+
+    def read_right(self, place: BlockPlace, into: memoryview) -> bool:
+        """Read a block; return whether it is here, and right. Blocks."""
+        if not self.read(place, into):
+            return False
+        return digest_of(into) == place.digest or self._base.read(place, into)

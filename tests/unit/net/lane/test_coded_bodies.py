@@ -97,6 +97,9 @@ class MemoryBaseReading(NamedTuple):
     def read(self, place: BlockPlace, into: memoryview) -> bool:
         return self.base.read_unseen(place, into)
 
+    def read_right(self, place: BlockPlace, into: memoryview) -> bool:
+        return self.read(place, into) and digest_of(into) == place.digest
+
 
 class Versions(NamedTuple):
     """Two neighbours: weights of which one in twenty moved, and a small file that is new."""
@@ -261,9 +264,15 @@ async def test_a_base_that_only_one_end_has_is_not_used(versions: Versions) -> N
     assert not mine.reads
 
 
-async def test_a_base_that_rotted_at_the_source_is_not_used(versions: Versions) -> None:
+@pytest.mark.parametrize("is_noticed", [True, False])
+async def test_a_base_that_rotted_at_the_source_is_not_used(
+    versions: Versions, is_noticed: bool
+) -> None:
     receiver, mine, theirs = Receiver(versions.now), versions.base, versions.base
-    theirs.is_here = False
+    if is_noticed:
+        theirs.is_here = False
+    else:
+        theirs.data = bytes(byte ^ 1 for byte in theirs.data)
     async with source(versions, theirs) as address:
         assert await receiver.fetch(address, (mine,)) is RangeOutcome.DELIVERED
     assert bytes(receiver.sink.data) == versions.now.data

@@ -38,12 +38,13 @@ def reads(base: BaseBlocks) -> Iterator[bool]:
         yield is_read
 
 
-def unseen_reads(base: BaseBlocks) -> Iterator[bytes | None]:
+def unseen_reads(base: BaseBlocks, *, is_looked_at: bool = False) -> Iterator[bytes | None]:
     """Read each block one after another; whether it is right is not looked at."""
     with base.reading() as reading:
+        read = reading.read_right if is_looked_at else reading.read
         for place in base.space.places((0, base.space.block_count)):
             into = page_buffer(place.size_bytes)
-            yield bytes(into) if reading.read(place, into) else None
+            yield bytes(into) if read(place, into) else None
 
 
 def served_runs(base: BaseBlocks, space: AddressSpace) -> list[bool]:
@@ -113,3 +114,15 @@ def test_a_unit_that_changes_while_it_is_read_is_no_base_any_more(
     assert next(found)
     change_served(inside, "overwrite")
     assert [each is None for each in found] == [True, False, False]
+
+
+def test_who_codes_gets_what_is_right_and_its_unit_is_lost_otherwise(
+    root: Root, hashed: HashedDirectory, newer: AddressSpace
+) -> None:
+    base = BaseBlocks(served_from(root, rot(root, hashed, 0, offset=270_000)))
+    before = open_descriptors()
+    first, rotten, *others = unseen_reads(base, is_looked_at=True)
+    assert open_descriptors() == before
+    assert (first, rotten) == (WHOLE[:262_144], None)
+    assert b"".join(each or b"" for each in others) == WHOLE[300_000:]
+    assert served_runs(base, newer) == [True, False, True, True]
