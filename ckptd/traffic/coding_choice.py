@@ -26,9 +26,10 @@ SHARE_MAX: Final = 0.97
 AGAIN_MIN_NS: Final = 10 * SECOND
 AGAIN_MAX_NS: Final = 160 * SECOND
 """When the other way is measured again; each time twice as late, unless it was better."""
-CODING_BYTES_PER_S: Final = 300_000_000
-"""A connection brings hardly more than this of coded blocks (docs/decisions/064): over one that is
-faster it is not tried, for the trial itself costs a fifth of a second."""
+CODING_BYTES_PER_S: Final = 350_000_000
+"""A processor at either end makes hardly more than this of coded blocks (docs/decisions/064): where
+plain ones come faster than from all of them it is not tried, for the trial itself costs a fifth of
+a second."""
 _NOT_MEASURED: Final = "not measured yet"
 _NOT_SAID: Final = "the source has not said that it codes"
 _HALF_BYTES: Final = 16 * MIB
@@ -74,8 +75,9 @@ class Way:
         counted_bytes: Of that, with less weight the longer ago it came: bytes of the version, …
         counted_sent_bytes: … as many as they were on their way, …
         counted_ns: … and the time that they took.
-        best_rate: The best of late: while the other way is measured, or something else takes the
-            link or the processors for a moment, the rate is less than it can be.
+        best_rate: The best of late over all connections: while the other way is measured, or
+            something else takes the link or the processors for a moment, the rate is less than it
+            can be.
     """
 
     bytes: int = 0
@@ -99,15 +101,15 @@ class Way:
         """Enough came to go by it."""
         return self.bytes >= MEASURED_BYTES_MIN
 
-    def note(self, body: BodyNote) -> None:
-        """Take in how a range came."""
+    def note(self, body: BodyNote, lanes: int) -> None:
+        """Take in how a range came, over one of so many connections."""
         kept = 0.5 ** (body.plain_bytes / _HALF_BYTES) if self.bytes else 0.0
         self.counted_bytes = kept * self.counted_bytes + body.plain_bytes
         self.counted_sent_bytes = kept * self.counted_sent_bytes + body.sent_bytes
         self.counted_ns = kept * self.counted_ns + body.elapsed_ns
         self.bytes += body.plain_bytes
         if body.plain_bytes >= MEASURED_BYTES_MIN:  # most of a short one waited in buffers
-            rate = body.plain_bytes * SECOND / max(body.elapsed_ns, 1)
+            rate = lanes * body.plain_bytes * SECOND / max(body.elapsed_ns, 1)
             self.best_rate = max(_BEST_KEPT * self.best_rate, rate)
 
     def measure_again(self) -> None:
@@ -185,13 +187,16 @@ class CodingChoice:
     Args:
         source: What is known of the source.
         checkpoint: What the version is of.
+        lanes_max: Over so many connections coded blocks may come, each of which takes a processor.
 
     Attributes:
         why: Why it is as it is, for people.
     """
 
-    def __init__(self, source: CodingSource, checkpoint: str = "") -> None:
+    def __init__(self, source: CodingSource, checkpoint: str = "", *, lanes_max: int = 1) -> None:
         self._source = source
+        self._bound_bytes_per_s = CODING_BYTES_PER_S * lanes_max
+        self._lanes = 1
         self._plain = source.plain
         self._known = source.of(checkpoint)
         self.why = _NOT_SAID
@@ -202,7 +207,7 @@ class CodingChoice:
     def may_be_coded(self) -> bool:
         """The source codes, and its plain blocks come no faster than anybody codes."""
         plain = self._plain
-        return self._source.codes and plain.is_known and plain.best_rate < CODING_BYTES_PER_S
+        return self._source.codes and plain.is_known and plain.best_rate < self._bound_bytes_per_s
 
     @property
     def _are_known(self) -> bool:
@@ -225,7 +230,7 @@ class CodingChoice:
             return
         way = self._known.coded if body.is_coded else self._plain
         was_known = way.is_known
-        way.note(body)
+        way.note(body, self._lanes)
         if not body.is_offered:
             self.why = _NOT_SAID
         elif self._are_known and source.codes:
@@ -240,8 +245,15 @@ class CodingChoice:
         """Return how blocks are asked for, and why, for people."""
         return f"{'coded' if self.is_chosen else 'not coded'}: {self.why}"
 
-    def is_coded(self, size_bytes: int, *, now: int) -> bool:
-        """Return whether a range of so many bytes is to be asked for coded."""
+    def is_coded(self, size_bytes: int, *, now: int, lanes: int = 1) -> bool:
+        """Return whether a range is to be asked for coded.
+
+        Args:
+            size_bytes: How long it is.
+            now: The moment.
+            lanes: Over so many connections blocks come from the source.
+        """
+        self._lanes = lanes
         known, plain = self._known, self._plain
         if not self._source.codes:
             return False
@@ -251,7 +263,7 @@ class CodingChoice:
             return known.is_coded
         if not plain.is_known and not known.is_coded:
             return False  # the usual way, which is measured first
-        if not known.is_coded and plain.best_rate >= CODING_BYTES_PER_S:
+        if not known.is_coded and plain.best_rate >= self._bound_bytes_per_s:
             self.why = _too_fast(plain.best_rate)
             return False
         if not known.try_other(size_bytes):

@@ -215,8 +215,8 @@ def _newest_shard_here(node: Node, job: CheckpointName) -> Version | None:
     return max((version for version, split in splits if split and split[0] == job), default=None)
 
 
-def _coded_if_it_codes(choice: CodingChoice, size_bytes: int, *, now: int) -> bool:
-    del size_bytes, now
+def _coded_if_it_codes(choice: CodingChoice, size_bytes: int, *, now: int, lanes: int = 1) -> bool:
+    del size_bytes, now, lanes
     return choice._source.codes
 
 

@@ -32,6 +32,7 @@ REACHED = (
     "phased",
     "phased, one slow",
     "coded",
+    "coded, wide",
     "coded, busy",
     "coded, foreseen",
 )

@@ -47,6 +47,7 @@ class CodedAsking:
         has: Returns whether a source says that it has a version.
         now: The moment, in nanoseconds.
         is_on: Blocks may be asked for coded at all.
+        lanes_max: Over so many lanes to a source they may come.
 
     Attributes:
         came: What came coded.
@@ -58,7 +59,9 @@ class CodedAsking:
         now: Callable[[], int],
         *,
         is_on: bool,
+        lanes_max: int = 1,
     ) -> None:
+        self._lanes_max = lanes_max
         self._has = has
         self._now = now
         self._is_on = self._is_wanted = is_on
@@ -68,20 +71,23 @@ class CodedAsking:
         self._outcomes = CodingOutcomes()
         self.came = CodedBytes()
 
-    def ask(self, source: PathId, asked: AskedRange, recovery: OpenRecovery) -> CodedAsk | None:
+    def ask(
+        self, source: PathId, asked: AskedRange, recovery: OpenRecovery, *, lanes: int = 1
+    ) -> CodedAsk | None:
         """Return how a range is asked for; ``None``: as it is.
 
         Args:
             source: Who is asked.
             asked: For what.
             recovery: For whom.
+            lanes: How many lanes lead to the source.
         """
         if not self._is_on:
             return None
         with self._lock:
             choice = self._choice(recovery, source)
             if not self._is_loaded or not choice.is_coded(
-                asked.byte_range.size_bytes, now=self._now()
+                asked.byte_range.size_bytes, now=self._now(), lanes=lanes
             ):
                 return None
         space = recovery.space_of(asked.digest)
@@ -160,7 +166,9 @@ class CodedAsking:
             if len(self._sources) >= _SOURCES_MAX:
                 self._sources.clear()
             known = self._sources.setdefault(source, CodingSource())
-            choice = recovery.coding[source] = CodingChoice(known, recovery.record.checkpoint)
+            choice = recovery.coding[source] = CodingChoice(
+                known, recovery.record.checkpoint, lanes_max=self._lanes_max
+            )
         return choice
 
     def _note(self, source: PathId, recovery: OpenRecovery, body: BodyNote) -> None:

@@ -104,10 +104,18 @@ class Fetching:
                 space=recovery.known_space(),
                 urgency=_urgency(effect, recovery),
                 sink=self._disk_calls.watched(staging),
-                coded=self._coded.ask(effect.source, asked, recovery),
+                coded=self._coded.ask(
+                    effect.source, asked, recovery, lanes=self._lane_count(effect.source)
+                ),
                 note=self._coded.note_of(effect.source, recovery),
                 asked_ns=time.monotonic_ns(),
             )
+        )
+
+    def _lane_count(self, source: PathId) -> int:
+        """Return how many lanes lead to a source."""
+        return sum(
+            isinstance(lane, SocketLane) and lane.name == source for lane in self._lanes.values()
         )
 
     def _asked(self, effect: FetchRange, recovery: OpenRecovery) -> AskedRange:

@@ -91,12 +91,13 @@ class Recovering:
         self._advertising = advertising
         # Random choices of the scheduler need not be secret, only differ between nodes.
         rng = Random(parts.epoch)  # noqa: S311
+        lanes = LaneOptions(coded_max=len(os.sched_getaffinity(0)))
         self.scheduler = Scheduler(
             rng,
             Options(
                 hedging=HedgingOptions(redundancy=config.recovery.redundancy),
                 rivals=RivalOptions(on_conflict=config.recovery.on_conflict),
-                lanes=LaneOptions(coded_max=len(os.sched_getaffinity(0))),
+                lanes=lanes,
             ),
         )
         self.own_shards = _own_shards(config)
@@ -144,6 +145,7 @@ class Recovering:
             lambda source, digest: self.scheduler.claim(source, digest) is not None,
             self.runtime.now,
             is_on=config.transport.coding,
+            lanes_max=min(lanes.coded_max, lanes.per_source_max),
         )
         self.fetching = Fetching(
             parts.transport,

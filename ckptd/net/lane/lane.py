@@ -62,6 +62,7 @@ class SocketLane:
 
     Attributes:
         address: IP address and port of the source.
+        name: What limits call the source.
     """
 
     def __init__(  # noqa: PLR0913 (what it works with, each named)
@@ -78,7 +79,7 @@ class SocketLane:
         self.address = address
         self._note_trouble = note_trouble
         self._throttles = throttles or Throttles.create()
-        self._name = name
+        self.name = name
         self._loop = asyncio.get_running_loop()
         self._pool = pool
         self._peer = peer
@@ -197,7 +198,7 @@ class SocketLane:
             self._pool,
             self._reports,
             throttles=self._throttles,
-            peer=self._name,
+            peer=self.name,
         )
         self._connection, self._receiver = connection, receiver
         self._send(list(self._orders))

@@ -48,9 +48,16 @@ def slow_link(seed: int) -> Case:
     return Case(scenario, measure)
 
 
+def wide(seed: int) -> Case:
+    """Over 10 Gbit/s, with four idle cores at both ends, coding still pays."""
+    processors = Processors(cores=4, coding_cores=4)
+    scenario = neighbours("coded, wide", seed, 16 * GIB, 10 * GBIT, processors)
+    return _compared(scenario, 1 / 1.2)
+
+
 def busy(seed: int) -> Case:
     """Where jobs have the processors of both ends little is lost by looking whether it pays."""
-    processors = Processors(cores=0.4, coding_cores=4)
+    processors = Processors(cores=0.25, coding_cores=4)
     scenario = neighbours("coded, busy", seed, 16 * GIB, 100 * GBIT, processors)
     return _compared(scenario, 1.02)
 

@@ -27,7 +27,7 @@ from ckptd.sim.cases.case import (
     took_s,
 )
 from ckptd.sim.cases.choosing import chosen
-from ckptd.sim.cases.coded import busy, foreseen, slow_link
+from ckptd.sim.cases.coded import busy, foreseen, slow_link, wide
 from ckptd.sim.cases.lazy import lazy
 from ckptd.sim.cases.phased import phased, unequal
 from ckptd.sim.cases.predicting import predicted
@@ -372,6 +372,7 @@ CASES: Final[dict[str, Callable[[int], Case]]] = {
     "phased": phased,
     "phased, one slow": unequal,
     "coded": slow_link,
+    "coded, wide": wide,
     "coded, busy": busy,
     "coded, foreseen": foreseen,
     "swarm": swarm,

@@ -6,12 +6,15 @@ jobs nothing is asked for coded here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from ckptd.core.effects import FetchRange
+from ckptd.core.options import LaneOptions
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import Digest, PathId, RecoveryId
+from ckptd.model.ids import Digest, NodeId, PathId, RecoveryId
 from ckptd.sim.node.range_request import RangeRequest
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.world.layouts import JoinedVersion, SavedVersion
@@ -20,6 +23,8 @@ from ckptd.sim.world.virtual_time import World
 from ckptd.traffic.coding_choice import BodyNote, CodingChoice, CodingSource
 from ckptd.traffic.coding_outcomes import CameRange, CodingOutcomes
 from ckptd.wire.coding_fields import BASES_MAX
+
+LANES_MAX: Final = LaneOptions().per_source_max
 
 
 class SimulatedCoding:
@@ -34,6 +39,7 @@ class SimulatedCoding:
     Attributes:
         coded_bytes: How long the blocks were that came coded …
         sent_bytes: … and how many bytes they were on their way.
+        lane_count: Returns how many lanes lead to a node.
         lost: Units of versions of which a block was not what it was.
     """
 
@@ -44,8 +50,11 @@ class SimulatedCoding:
         server: Server,
         places: Mapping[Digest, tuple[SavedVersion, BlockSet]],
     ) -> None:
+        self.lane_count: Callable[[NodeId], int] = lambda _: 1
         self._world = world
         self._processors = processors
+        cores = 1 if math.isinf(processors.cores) else int(processors.cores)
+        self._lanes_max = max(1, min(cores, LANES_MAX))
         self._server = server
         self._places = places
         self._sources: dict[PathId, CodingSource] = {}
@@ -67,7 +76,8 @@ class SimulatedCoding:
         if not self._processors.asks or isinstance(version, JoinedVersion):
             return None
         size_bytes = version.run_bytes(*order.blocks)
-        if not self._choice(order).is_coded(size_bytes, now=self._world.now):
+        lanes = self.lane_count(server.node)
+        if not self._choice(order, version).is_coded(size_bytes, now=self._world.now, lanes=lanes):
             return None
         first, end = order.blocks
         units = range(version.space.unit_of(first), version.space.unit_of(end - 1) + 1)
@@ -98,9 +108,9 @@ class SimulatedCoding:
                 sent_bytes=body.size_bytes,
                 elapsed_ns=self._world.now - began_ns,
             )
-            choice, order = self._choice(request.order), request.order
+            order, version = request.order, request.staging.known_version()
+            choice = self._choice(order, version)
             choice.note(note, now=self._world.now)
-            version = request.staging.known_version()
             came = CameRange(
                 is_coded,
                 body.plain_bytes,
@@ -170,12 +180,14 @@ class SimulatedCoding:
         choice = self._choices.get((recovery, source))
         return "" if choice is None else choice.explained()
 
-    def _choice(self, order: FetchRange) -> CodingChoice:
+    def _choice(self, order: FetchRange, version: SavedVersion) -> CodingChoice:
         key = (order.recovery, order.source)
         choice = self._choices.get(key)
         if choice is None:
             known = self._sources.setdefault(order.source, CodingSource())
-            choice = self._choices[key] = CodingChoice(known)
+            choice = self._choices[key] = CodingChoice(
+                known, version.checkpoint, lanes_max=self._lanes_max
+            )
         return choice
 
 

@@ -141,6 +141,9 @@ class SimulatedRunner:
         self._server = around.servers[node]
         processors = around.network.ports[node].processors
         self.coding = SimulatedCoding(around.world, processors, self._server, around.places)
+        self.coding.lane_count = lambda node: sum(
+            isinstance(lane, SimulatedLane) and lane.source == node for lane in self.lanes.values()
+        )
         self._is_swarming = is_swarming
         self._is_stopped = False
         self._was_any_full = False

@@ -67,6 +67,22 @@ def test_a_link_that_is_faster_than_the_processors_is_not() -> None:
     assert choice.why == "13 Gbit/s is faster than coding"
 
 
+def test_what_all_connections_bring_is_held_against_what_all_processors_code() -> None:
+    def is_tried(plain: float, lanes: int, lanes_max: int) -> bool:
+        choice = CodingChoice(CodingSource(codes=True, is_warm=True), lanes_max=lanes_max)
+        assert not choice.is_coded(RANGE, now=0, lanes=lanes)
+        note = BodyNote(False, True, RANGE, RANGE, int(RANGE / plain * SECOND))
+        choice.note(note, now=0)
+        assert choice.may_be_coded is choice.is_coded(RANGE, now=SECOND, lanes=lanes)
+        return choice.may_be_coded
+
+    # 10 Gbit/s over two connections: too fast for two processors, not for four.
+    assert not is_tried(625e6, lanes=2, lanes_max=2)
+    assert is_tried(625e6, lanes=2, lanes_max=4)
+    assert is_tried(625e6, lanes=1, lanes_max=2)
+    assert not is_tried(400e6, lanes=4, lanes_max=4)
+
+
 def test_who_does_not_code_is_not_asked() -> None:
     choice = CodingChoice(CodingSource())
     assert not any(ways(choice, 6, plain=100 * MIB, coded=600 * MIB, is_offered=False))

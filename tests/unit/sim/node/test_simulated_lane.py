@@ -98,7 +98,7 @@ class Line:
         self.server.coding_time = CodingTime(8)
         source = self.coding._sources[SOURCE] = CodingSource(codes=True, is_warm=True)
         known = BodyNote(False, True, MEASURED_BYTES_MIN, MEASURED_BYTES_MIN, SECOND)
-        source.plain.note(known)
+        source.plain.note(known, 1)
         return older
 
     def run(self, until_ms: int) -> None:
@@ -363,7 +363,7 @@ def test_coded_blocks_take_less_time_and_count_by_their_length(line: Line) -> No
     line.run(1000)
     assert line.events == [
         (32, RangeProgressed(TransferId(1), 10 * MIB, 10, (), 10 * MIB)),
-        (32, RangeEnded(TransferId(1), RangeOutcome.DELIVERED)),
+        (32, RangeEnded(TransferId(1), RangeOutcome.DELIVERED, is_coded=True)),
     ]
     assert (line.coding.coded_bytes, line.coding.sent_bytes) == (10 * MIB, 10 * MIB // 8)
 
