@@ -6,6 +6,7 @@ decodes to something wrong is the source's fault if the base here is right, whic
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -22,11 +23,11 @@ from ckptd.model.words import Coder
 from ckptd.net.coded_bases import Base, BaseLost, BaseReading
 from ckptd.wire.body_parts import LAST_PART, LINE_BYTES_MAX, PART_END, parse_part_line
 
-_decoding: Final = threading.Lock()
-"""Held by the one thread of this process that decodes. A block takes dozens of short calls, each of
-which releases and takes the interpreter lock: two threads at once mostly wake each other up. One at
-a time, beside others that verify and write, recoveries took as long with three quarters of the
-processor time (3.2 to 4.0 s for a GiB); one lane alone as long with two thirds of it."""
+_decoding: Final = threading.Semaphore(max(len(os.sched_getaffinity(0)) // 2, 1))
+"""Held by threads that decode, one for two processors. A block takes dozens of short calls, each of
+which releases and takes the interpreter lock: threads at once mostly wake each other up. On two
+processors, with one at a time beside another one that verifies and writes, recoveries took as long
+with three quarters of the processor time (3.2 s for a GiB, and not 4.0)."""
 
 _LOST: Final = "a base is not here any more, or not what it was"
 
