@@ -26,8 +26,8 @@ from ckptd.net.source.coded_forms import CodedForm, FormKey
 from ckptd.net.source.shared_coding import SharedCoding
 from ckptd.net.source.unit_fits import FitKey, UnitFit
 
-Read: TypeAlias = Callable[[BlockPlace], memoryview | None]
-"""Reads a block, which is good until the next one is read; ``None``: there is no memory for it."""
+Read: TypeAlias = Callable[[BlockPlace], memoryview]
+"""Reads a block, which is good until the next one is read."""
 
 _PLAIN: Final = CodedForm(Coder.PLAIN, 1)
 
@@ -134,8 +134,6 @@ class CodedBlocks:
         if known is not None and known.coder is Coder.PLAIN:
             return None
         block = read(place)
-        if block is None:
-            return None
         began_ns = time.thread_time_ns()
         try:
             was = None

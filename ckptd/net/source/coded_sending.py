@@ -34,13 +34,13 @@ class BlockCoder(Protocol):
         """Close what is open for that."""
 
     def coded(
-        self, place: BlockPlace, read: Callable[[BlockPlace], memoryview | None]
+        self, place: BlockPlace, read: Callable[[BlockPlace], memoryview]
     ) -> tuple[bytes, ...] | None:
         """Return the head of a block and the pieces behind it; ``None``: it goes as it is. Blocks.
 
         Args:
             place: Which block.
-            read: Reads it; ``None``: there is no memory for that.
+            read: Reads it, if that is necessary.
         """
 
 
@@ -120,7 +120,9 @@ class CodedSending(Sending):
 
     def _send_each(self, coder: BlockCoder | None) -> None:
         for place in self._space.places(self._blocks):
-            coded = None if coder is None else coder.coded(place, self._read)
+            # A form that somebody else had made is kept as well, by whoever takes it slowly.
+            may_keep = coder is not None and self._may_keep(place.size_bytes)
+            coded = coder.coded(place, self._read) if coder is not None and may_keep else None
             if coded is None:
                 self._send_plain(place)
                 continue
@@ -164,11 +166,9 @@ class CodedSending(Sending):
         start = self._space.block_start(place.block)
         return self._version.pieces(start, start + place.size_bytes, drops_used=self._drops_sent)
 
-    def _read(self, place: BlockPlace) -> memoryview | None:
-        """Read a block and hash it, if there is memory for that."""
+    def _read(self, place: BlockPlace) -> memoryview:
+        """Read a block and hash it."""
         size_bytes = place.size_bytes
-        if not self._may_keep(size_bytes):
-            return None
         if len(self._memory) < size_bytes:
             self._memory = page_buffer(size_bytes)
         block = self._memory[:size_bytes]

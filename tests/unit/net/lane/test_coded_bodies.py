@@ -537,6 +537,22 @@ async def test_without_memory_to_code_blocks_go_from_their_files_as_they_are(
         assert share * 0.3 < sent < share
 
 
+async def test_without_memory_what_another_one_got_coded_goes_as_it_is(versions: Versions) -> None:
+    memory, receivers = (
+        CodingMemory(5 * BLOCK_BYTES),
+        (Receiver(versions.now), Receiver(versions.now)),
+    )
+    async with source(versions, versions.base, memory=memory) as address:
+        assert await receivers[0].fetch(address, (versions.base,)) is RangeOutcome.DELIVERED
+        coded_bytes = versions.now.sent["normal"]
+        await until(lambda: memory.borrow(BLOCK_BYTES))  # somebody else who takes it slowly
+        assert await receivers[1].fetch(address, (versions.base,)) is RangeOutcome.DELIVERED
+        plain_bytes = versions.now.sent["normal"] - coded_bytes
+        memory.give_back(BLOCK_BYTES)
+    assert coded_bytes < len(versions.now.data) / 8 < len(versions.now.data) <= plain_bytes
+    assert [bytes(receiver.sink.data) for receiver in receivers] == [versions.now.data] * 2
+
+
 async def test_a_file_that_changes_while_it_goes_as_it_is_leaves_its_block_unfinished(
     versions: Versions, tmp_path: Path
 ) -> None:

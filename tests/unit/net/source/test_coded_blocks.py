@@ -201,7 +201,6 @@ def test_a_block_that_cannot_be_read_may_be_tried_again(
 
     with pytest.raises(ContentChanged):
         blocks.coded(place, fail)
-    assert blocks.coded(place, lambda _: None) is None, "nor is there memory"
     assert Receiver(now, [MemoryBase(old)], shared).kinds == {(Coder.SPARSE, 2, 0)}
 
 
