@@ -56,11 +56,17 @@ class Planes:
         self._memory = numpy.empty(0, numpy.uint8)
         self._planes = self._memory.reshape(width, 0)
 
-    def room_for(self, count: int) -> None:
-        """Make room for so many elements."""
-        if len(self._memory) < self._width * count:
-            self._memory = numpy.empty(self._width * count, numpy.uint8)
-        self._planes = self._memory[: self._width * count].reshape(self._width, count)
+    def memory(self, size_bytes: int) -> Plane:
+        """Return the memory for planes, for something else; it is kept, and as long at least."""
+        if len(self._memory) < size_bytes:
+            self._memory = numpy.empty(size_bytes, numpy.uint8)
+        return self._memory
+
+    def room_for(self, count: int, memory: Plane | None = None) -> None:
+        """Make room for so many elements, in memory for planes of another width or in its own."""
+        size_bytes = self._width * count
+        room = self.memory(size_bytes) if memory is None else memory
+        self._planes = room[:size_bytes].reshape(self._width, count)
 
     def put(self, elements: Elements, start: int) -> None:
         """Take a slice of elements apart; the first one is the ``start``-th."""
@@ -79,15 +85,17 @@ class Planes:
             yield _LENGTH.pack(len(frame))
             yield frame
 
-    def read(self, coded: memoryview, count: int) -> tuple[list[Plane | None], int]:
+    def read(
+        self, coded: memoryview, count: int, memory: Plane | None = None
+    ) -> tuple[list[Plane | None], int]:
         """Return the planes of so many elements, and how many bytes they took; ``None``: zeros.
 
-        They are right until others are put, or read.
+        They are right until others are put, or read, in the same memory.
 
         Raises:
             ProtocolViolation: They are not in the bytes.
         """
-        self.room_for(count)
+        self.room_for(count, memory)
         planes: list[Plane | None] = []
         at = 0
         for room in self._planes:

@@ -15,9 +15,10 @@ import numpy
 from numpy.typing import NDArray
 
 from ckptd.coding.differences import Differences
-from ckptd.coding.element_planes import Elements, Planes, slice_of, slices
+from ckptd.coding.element_planes import Elements, Plane, Planes, slice_of, slices
 from ckptd.coding.frames import Framing
 from ckptd.errors import ProtocolViolation
+from ckptd.limits import KIB
 
 _LENGTH: Final = struct.Struct("<I")
 HALF_LEAST: Final = 7
@@ -26,6 +27,7 @@ HALF_MAX: Final = 15
 _LISTED_SHARE_MAX: Final = 1 / 16
 """Where more elements differ by more, differences of all are as short, and faster."""
 _GAP_BYTES: Final = 4
+_LISTED_AT_ONCE: Final = 16 * KIB
 
 
 class Nibbles:
@@ -34,7 +36,8 @@ class Nibbles:
     Args:
         width: Bytes of an element.
         framing: Makes and reads frames.
-        planes: Makes and reads those of the differences that are listed.
+        planes: Makes and reads those of the differences that are listed; half bytes are in its
+            memory, too.
     """
 
     def __init__(self, width: int, framing: Framing, planes: Planes) -> None:
@@ -45,13 +48,13 @@ class Nibbles:
         self._slice = slice_of(width)
         self._small = numpy.empty(len(self._slice), numpy.uint8)
         self._signed = numpy.dtype(f"<i{width}")
-        self._memory = numpy.empty(0, numpy.uint8)
+        self._steps = numpy.empty(_LISTED_AT_ONCE, "<u4")
 
     def coded(self, elements: Elements, base: Elements) -> list[bytes] | None:
         """Return half bytes, and what is listed; ``None``: that would be too many."""
         count = len(elements)
         middle = -(-count // 2)
-        halves = self._room_for(2 * middle)
+        halves = self._planes.memory(2 * middle)[: 2 * middle]
         halves[count:] = 0
         listed, places, values = 0, [], []
         for start, end in slices(elements):
@@ -85,7 +88,7 @@ class Nibbles:
         for start, end in slices(differences):
             self._differences.fold(differences[start:end])
         for planes, listed in ((self._gaps, gaps), (self._planes, differences)):
-            planes.room_for(count)
+            planes.room_for(count, self._planes.memory(_GAP_BYTES * count))
             for start, end in slices(listed):
                 planes.put(listed[start:end], start)
             yield from planes.coded()
@@ -102,9 +105,40 @@ class Nibbles:
         at = _LENGTH.size + length
         if at + _LENGTH.size > len(coded):
             raise ProtocolViolation("coded block", f"has half bytes of {length} bytes, not there")
+        count: int = _LENGTH.unpack_from(coded, at)[0]
+        if count > len(base) * _LISTED_SHARE_MAX:
+            raise ProtocolViolation("coded block", f"lists {count} of {len(base)} elements")
         middle = -(-len(base) // 2)
-        pairs = self._room_for(middle)
+        memory = self._planes.memory(middle + (_GAP_BYTES + base.itemsize) * count)
+        pairs = memory[:middle]
         self._framing.unpack(coded[_LENGTH.size : at], pairs.data)
+        self._apply_halves(pairs, base, out)
+        at += _LENGTH.size
+        if not count:
+            return at
+        gaps, gaps_bytes = self._gaps.read(coded[at:], count, memory[middle:])
+        at += gaps_bytes
+        values, values_bytes = self._planes.read(
+            coded[at:], count, memory[middle + _GAP_BYTES * count :]
+        )
+        last = 0
+        for start in range(0, count, _LISTED_AT_ONCE):
+            steps = self._steps[: min(_LISTED_AT_ONCE, count - start)]
+            self._gaps.join(gaps, start, steps)
+            places = steps.cumsum(dtype=numpy.int64)
+            places += last
+            last = int(places[-1])
+            if last >= len(base) or not steps[0 if start else 1 :].all():
+                raise ProtocolViolation("coded block", "lists elements that are not there")
+            differences = self._slice[: len(places)]
+            self._planes.join(values, start, differences)
+            self._differences.unfold(differences)
+            differences += base.take(places)
+            out[places] = differences
+        return at + values_bytes
+
+    def _apply_halves(self, pairs: Plane, base: Elements, out: Elements) -> None:
+        middle = len(pairs)
         for half, halves in ((0, slice(0, middle)), (4, slice(middle, None))):
             was, now = base[halves], out[halves]
             for start, end in slices(was):
@@ -117,31 +151,3 @@ class Nibbles:
                 part = self._slice[: end - start]
                 numpy.copyto(part.view(self._signed), small.view(numpy.int8))
                 numpy.add(part, was[start:end], out=now[start:end])
-        return at + self._apply_list(coded[at:], base, out)
-
-    def _apply_list(self, coded: memoryview, base: Elements, out: Elements) -> int:
-        count: int = _LENGTH.unpack_from(coded)[0]
-        if not count:
-            return _LENGTH.size
-        if count > len(base) * _LISTED_SHARE_MAX:
-            raise ProtocolViolation("coded block", f"lists {count} of {len(base)} elements")
-        at = _LENGTH.size
-        gaps, values = numpy.empty(count, "<u4"), numpy.empty(count, base.dtype)
-        for planes, into in ((self._gaps, gaps), (self._planes, values)):
-            read, length = planes.read(coded[at:], count)
-            for start, end in slices(into):
-                planes.join(read, start, into[start:end])
-            at += length
-        places = numpy.cumsum(gaps, dtype=numpy.int64)
-        if places[-1] >= len(base) or not gaps[1:].all():
-            raise ProtocolViolation("coded block", "lists elements that are not there")
-        for start, end in slices(values):
-            self._differences.unfold(values[start:end])
-        values += base.take(places)
-        out[places] = values
-        return at
-
-    def _room_for(self, count: int) -> NDArray[numpy.uint8]:
-        if len(self._memory) < count:
-            self._memory = numpy.empty(count, numpy.uint8)
-        return self._memory[:count]

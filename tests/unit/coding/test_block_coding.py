@@ -252,6 +252,32 @@ def test_a_bomb_takes_no_more_memory_than_two_blocks(coder: Coder) -> None:
     assert peak < 2 * length
 
 
+@pytest.mark.parametrize("width", [1, 2])
+def test_another_coder_for_each_block_takes_no_more_memory_than_two(width: int) -> None:
+    length = 4 * MIB
+    drawn = numpy.random.default_rng(1)
+    base = drawn.integers(0, 256, length, dtype=numpy.uint8).view(f"<u{width}")
+    block = base.copy()
+    block[drawn.random(len(block)) < 0.45] += 1
+    block[drawn.random(len(block)) < 0.06] += 60
+    coders = (Coder.DELTA, Coder.NIBBLES, Coder.SPARSE, Coder.NIBBLES)
+    coding = BlockCoding()
+    coded = [
+        coding.encode(block.tobytes(), each, width, base=base.tobytes(), base_number=0)
+        for each in coders
+    ]
+    heads = [read_head(each[:HEAD_BYTES], length, bases=1) for each in coded]
+    assert [head.coder for head in heads] == list(coders)
+    decoding, was, into = BlockCoding(), base.tobytes(), memoryview(bytearray(length))
+    tracemalloc.start()
+    for head, each in zip(heads, coded, strict=True):
+        decoding.decode(head, memoryview(each)[HEAD_BYTES:], was, into)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert into == block.tobytes()
+    assert peak < 2 * length
+
+
 @pytest.mark.parametrize(
     ("head", "why"),
     [
