@@ -185,7 +185,8 @@ class AttributeSearch:
                 async def ask(node: NodeId, address: Address) -> None:
                     answer = await self._ask(node, address, bytes_max, wanted)
                     if answer is not None:
-                        if not found:
+                        # One that came as the time ran out counts, and moves its end no more.
+                        if not found and not deadline.expired():
                             deadline.reschedule(asyncio.get_running_loop().time() + _OTHERS_S)
                         found.append(answer)
 

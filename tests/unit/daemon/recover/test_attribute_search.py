@@ -146,6 +146,17 @@ async def test_a_silent_holder_is_not_waited_for_long(monkeypatch: pytest.Monkey
     assert await search_of(Peers({"b": says(0)}, silent=("b",)), Shelf()).find(WANTED) is None
 
 
+async def test_an_answer_that_comes_as_the_time_runs_out_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def at_once(work: Callable[..., Any], *given: object) -> Any:  # noqa: ANN401
+        return work(*given)
+
+    monkeypatch.setattr(asyncio, "to_thread", at_once)
+    monkeypatch.setattr(attribute_search, "_PATIENCE_S", 0.0)
+    assert mode_of(await search_of(Peers({"b": says(0o640)}), Shelf()).find(WANTED)) == 0o640
+
+
 async def test_a_holder_that_has_no_place_is_asked_again() -> None:
     away = [TurnedAway(RefusalReason.ADDRESS, MS)]
 
