@@ -5,6 +5,7 @@ Retention decides by the same chains (``survey.py``); here it is about what some
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Container, Iterable, Sequence
 
 from ckptd.chains.chain import Series, deltas_text
@@ -36,13 +37,15 @@ async def check_no_base(catalog: Catalog, chosen: Sequence[NamedPlace], cause: L
         is_withdrawal = cause is LifeCause.WITHDRAW
         off_offer = catalog.withdrawn(checkpoint) if is_withdrawal else frozenset[Digest]()
         series, but = series_of(catalog, checkpoint), off_offer.union(going)
-        for digest in sorted(going, key=lambda each: -going[each].held.holding.version):
-            if deltas := _staying(series, {digest}, but):
-                raise Conflict(
-                    going[digest].name,
-                    f"is needed: {deltas_text(deltas)}",
-                    "Let those go first, the latest first, or make full versions of them before.",
-                )
+        if not _staying(series, going, but):
+            continue
+        latest_first = sorted(going, key=lambda each: -going[each].held.holding.version)
+        digest = _first_needed(series, latest_first, but)
+        raise Conflict(
+            going[digest].name,
+            f"is needed: {deltas_text(_staying(series, {digest}, but))}",
+            "Let those go first, the latest first, or make full versions of them before.",
+        )
 
 
 def _going(chosen: Iterable[NamedPlace]) -> dict[CheckpointName, dict[Digest, NamedPlace]]:
@@ -55,6 +58,20 @@ def _going(chosen: Iterable[NamedPlace]) -> dict[CheckpointName, dict[Digest, Na
             holding = each.held.holding
             going.setdefault(holding.checkpoint, {})[holding.digest] = each
     return going
+
+
+def _first_needed(series: Series, digests: Sequence[Digest], but: Container[Digest]) -> Digest:
+    """Return the first of some contents that others which stay stand on; of one or more that is so.
+
+    To look at each of thousands by itself would hold the event loop up.
+    """
+    return digests[
+        bisect_left(
+            range(len(digests)),
+            True,  # noqa: FBT003 -- what is looked for
+            key=lambda last: bool(_staying(series, set(digests[: last + 1]), but)),
+        )
+    ]
 
 
 def _staying(series: Series, digests: Container[Digest], but: Container[Digest]) -> list[Version]:

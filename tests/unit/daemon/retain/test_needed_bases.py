@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from ckptd.chains.chain import KnownVersion, Series
 from ckptd.config.sections import RetentionSection
 from ckptd.control.messages.life_cycle import LetGoRequest, RemoveRequest, RemoveResult
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
 from ckptd.daemon.answer.remove_answers import RemoveAnswers
 from ckptd.daemon.retain.needed_bases import check_no_base
 from ckptd.errors import Conflict
-from ckptd.model.ids import Version
+from ckptd.model.ids import Digest, Version
 from ckptd.model.life import LifeCause
 from ckptd.store.published import catalog
 from tests.support.retaining import NAME, RetainingNode, RetainingNodes
@@ -71,6 +72,40 @@ async def test_what_nothing_stands_on_is_let_go_and_so_is_all_of_it_together(
     gone = {row.version for row in answer.places}
     assert gone == ({version} if version else {40, 41, 42, 43})
     assert not gone & set(node.offered)
+
+
+async def test_those_that_go_together_are_looked_at_together(
+    node: RetainingNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job of nine days has ten thousand: each by itself would take minutes."""
+    looked_at: list[int] = []
+    standing_on = Series.standing_on
+
+    def counted(series: Series, digests: Collection[Digest]) -> tuple[KnownVersion, ...]:
+        looked_at.append(len(digests))
+        return standing_on(series, digests)
+
+    monkeypatch.setattr(Series, "standing_on", counted)
+    await answers(node).forget(LetGoRequest(checkpoint=NAME))
+    assert looked_at == [4]
+
+
+async def test_of_several_that_are_needed_the_latest_is_named(node: RetainingNode) -> None:
+    chosen = [*node.retention.standings.chosen(NAME, 43, None)]
+    await node.save_delta(44, 43, chosen[0].held.holding.digest)
+    for versions, why in (
+        ((40, 41), "llama@41: is needed: 42 is a delta on it"),
+        ((40, 42), "llama@40: is needed: 41 is a delta on it"),
+        ((40, 41, 43), "llama@43: is needed: 44 is a delta on it"),
+        ((40, 41, 44), "llama@41: is needed: 42 is a delta on it"),
+    ):
+        chosen = [
+            place
+            for version in versions
+            for place in node.retention.standings.chosen(NAME, version, None)
+        ]
+        with pytest.raises(Conflict, match=why):
+            await check_no_base(node.catalog, chosen, LifeCause.FORGET)
 
 
 async def test_what_is_off_offer_is_not_in_the_way_of_withdrawing_its_base(
