@@ -57,6 +57,7 @@ def test_a_clock_that_is_set_in_a_recovery_changes_no_duration(
     source.publish(source.path("100"))
     with fault_proxy(source.data_port, rate_bytes_per_s=8 * MIB) as link:
         node = cluster.prepare("node", peers=[link.address], environment=wall_clock.environment)
+        started_s = time.monotonic()
         node.start()
         node.wait_ready()
         begun_s = time.monotonic()
@@ -64,8 +65,8 @@ def test_a_clock_that_is_set_in_a_recovery_changes_no_duration(
         node.wait_bytes(recovery, 2 * MIB)
         wall_clock.set_by("+30d")
         view = node.client.recovery(recovery)
-        assert 0 <= view.elapsed_s <= TOLERANCE_S
-        assert 0 <= uptime_s(node) <= TOLERANCE_S
+        assert 0 <= view.elapsed_s <= time.monotonic() - begun_s + 1
+        assert 0 <= uptime_s(node) <= time.monotonic() - started_s + 1
         node.wait_bytes(recovery, 6 * MIB)
         node.kill()  # the next life goes on counting, under another wall clock
         wall_clock.set_by("-10y")

@@ -168,10 +168,10 @@ def test_a_pattern_ends_the_command_as_the_worst_recovery_ended(path: str) -> No
 def test_a_timeout_ends_the_command_and_none_of_several_recoveries(path: str) -> None:
     views = [MATCHING[0], replace(MATCHING[1], stage=Stage.TRANSFERRING)]
     with serving(StandInDaemon(views=views, watching=[RESULT]), path):
-        returned, _, err = run(path, "recover", "llama/*", "--wait", "--timeout", "0.2s")
+        returned, _, err = run(path, "recover", "llama/*", "--wait", "--timeout", "3s")
     assert returned == ExitCode.TIMED_OUT
     assert err.splitlines()[-1] == (
-        "ckptctl: 1 of them are not done within 0.2s; "
+        "ckptctl: 1 of them are not done within 3s; "
         f"they go on; see them with: ckptctl --socket {path} recoveries"
     )
 
