@@ -20,6 +20,7 @@ from ckptd.net.connection import dialling
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import LANE_ORDERS_MAX
 from ckptd.net.source.caps import ConnectionCaps
+from tests.support.ports import free_ports
 from tests.support.scarcity import without_descriptors
 from tests.support.serving import (
     PATIENCE_S,
@@ -468,9 +469,8 @@ async def test_a_source_that_dies_disconnects_every_order(
 
 @on_both_loops
 async def test_a_source_that_refuses_connections_is_unreachable(content: FileContent) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        address = closed.getsockname()
-    async with receiving(address, content) as receiver:
+    [port] = free_ports(1)
+    async with receiving(("127.0.0.1", port), content) as receiver:
         receiver.fetch(0, 1)
         receiver.fetch(1, 2)
         assert await receiver.ended(2) == [UNREACHABLE, UNREACHABLE]

@@ -23,6 +23,7 @@ from ckptd.model.words import PeerState, Result
 from ckptd.net.connection.resolving import Resolver
 from ckptd.net.inquiry import Inquirer
 from tests.support.cluster import Cluster, Node, eventually, with_and_without_tls
+from tests.support.ports import free_ports
 from tests.support.serving import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -91,7 +92,7 @@ def test_all_nodes_of_one_name_find_each_other_and_themselves(
 ) -> None:
     """As behind a headless service: each has the same list, with itself in it."""
     hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
-    port = _free_port(hosts)
+    [port] = free_ports(1)
     nodes = [cluster.prepare(name, peers=[f"svc:{port}"]) for name in ("a", "b", "c")]
     for node, host in zip(nodes, hosts, strict=True):
         node.host, node.data_port = host, port
@@ -121,13 +122,6 @@ def patient(cluster: Cluster, *peers: str) -> Node:
     node.start()
     node.wait_ready()
     return node
-
-
-def _free_port(hosts: Sequence[str]) -> int:
-    """Return a port that is free at all of these addresses."""
-    with socket.socket() as drawn:
-        drawn.bind((hosts[0], 0))
-        return int(drawn.getsockname()[1])
 
 
 @with_and_without_tls
@@ -234,7 +228,7 @@ async def test_a_name_that_changes_is_followed_and_a_late_answer_changes_nothing
     monkeypatch.setattr("ckptd.core.peers.pauses._LOOK_UP_PAUSE_NS", 200_000_000)
     monkeypatch.setattr("ckptd.core.peers.pauses._MISSING_PAUSE_NS", 100_000_000)
     before, after = cluster.prepare("a"), cluster.prepare("b")
-    port = _free_port(["127.0.0.1", "127.0.0.2"])
+    [port] = free_ports(1)
     for node, host in ((before, "127.0.0.1"), (after, "127.0.0.2")):
         node.host, node.data_port = host, port
         node.start()

@@ -43,6 +43,7 @@ from tests.support.cluster import (
 from tests.support.fault_proxy import fault_proxy
 from tests.support.metrics_page import page_of, samples
 from tests.support.peers import liar, shouter
+from tests.support.ports import free_ports
 from tests.support.promtool import PROJECT, program, promtool
 
 pytestmark = pytest.mark.integration
@@ -218,9 +219,8 @@ def test_a_source_counts_what_it_refuses_and_breaks_off(sources: list[Node]) -> 
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
+    [port] = free_ports(1)
+    return port
 
 
 def ask_prometheus(port: int, expression: str) -> list[dict[str, object]]:

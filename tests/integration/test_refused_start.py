@@ -55,9 +55,6 @@ def test_it_ends_with_78_says_why_and_nobody_listens(
     cluster: Cluster, spoil: Callable[[Node], None], words: str
 ) -> None:
     node = cluster.prepare("a")
-    with socket.socket() as drawn:  # a port that is free
-        drawn.bind(("127.0.0.1", 0))
-        node.data_port = drawn.getsockname()[1]
     spoil(node)
     node.start()
     assert node.wait_ended(STOP_S) == ExitCode.CONFIGURATION
