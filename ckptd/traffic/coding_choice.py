@@ -32,6 +32,10 @@ plain ones come faster than from all of them it is not tried, for the trial itse
 a second."""
 _NOT_MEASURED: Final = "not measured yet"
 _NOT_SAID: Final = "the source has not said that it codes"
+_SHORT_BYTES: Final = 4 * MIB
+_SHORT_NS: Final = SECOND // 10
+"""A range of so little that comes in so short a time says how long it takes to ask, and not more:
+in the end of a recovery ranges are short, and the way in which they come seemed to be slow."""
 _HALF_BYTES: Final = 16 * MIB
 """When so much more came, what was measured before counts half: a short range says little."""
 _BEST_KEPT: Final = 0.9
@@ -102,7 +106,9 @@ class Way:
         return self.bytes >= MEASURED_BYTES_MIN
 
     def note(self, body: BodyNote, lanes: int) -> None:
-        """Take in how a range came, over one of so many connections."""
+        """Take in how a range came, over one of so many connections, unless it says nothing."""
+        if body.plain_bytes < _SHORT_BYTES and body.elapsed_ns < _SHORT_NS:
+            return
         kept = 0.5 ** (body.plain_bytes / _HALF_BYTES) if self.bytes else 0.0
         self.counted_bytes = kept * self.counted_bytes + body.plain_bytes
         self.counted_sent_bytes = kept * self.counted_sent_bytes + body.sent_bytes
