@@ -19,9 +19,10 @@ pytestmark = pytest.mark.integration
 
 SIZE = 24 * MIB
 """Three times what is asked for as it is, so that it is known what the link brings."""
+# A tenth of what two cores code while ten others work on them: nothing else may decide.
 LINK = """
 [limits]
-egress = "24MiB/s"
+egress = "8MiB/s"
 [serving]
 coding = "8 cores"  # where that is used up blocks go as they are
 """

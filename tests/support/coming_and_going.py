@@ -72,7 +72,7 @@ class _Reader:
         """Ask for the next piece, of the version that it reads or of another one."""
         if self._source is None:
             node = self._rng.choice(self._nodes)
-            offered = node.advertising.holdings.holdings
+            offered = node.said.holdings
             if not offered:
                 return
             self._source, self._pieces = (node, self._rng.choice(offered).digest), 0

@@ -28,7 +28,7 @@ from ckptd.daemon.retain.retention import Retention
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.model.addresses import Address
 from ckptd.model.holdings import Holding, Holdings
-from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, PathId, Version
+from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, PathId, RecoveryId, Version
 from ckptd.net.inquiry import HoldingsAnswer
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
@@ -189,9 +189,18 @@ class RetainingNode:
         return [held.holding.version for held in self.catalog.versions()]
 
     @property
+    def said(self) -> Holdings:
+        """What it says that it has, of the last change as well.
+
+        On a slow machine that is announced a moment later, with what else changes meanwhile.
+        """
+        self.advertising.end(RecoveryId("none"))  # what was changed is announced at once
+        return self.advertising.holdings
+
+    @property
     def offered(self) -> list[int]:
         """Which versions peers could have."""
-        return [holding.version for holding in self.advertising.holdings.holdings]
+        return [holding.version for holding in self.said.holdings]
 
     @property
     def on_disk(self) -> list[int]:
@@ -200,7 +209,7 @@ class RetainingNode:
 
     def hear(self, other: RetainingNode, holdings: Iterable[Holding] | None = None) -> None:
         """Know what another node says, or said."""
-        said = other.advertising.holdings.holdings if holdings is None else tuple(holdings)
+        said = other.said.holdings if holdings is None else tuple(holdings)
         peer = self.state.peers.setdefault(PathId(other.id), Peer(other.id, Epoch(1)))
         peer.holdings = {each.digest: each for each in said}
 
@@ -242,7 +251,7 @@ class RetainingNode:
 
     def holdings(self) -> Holdings:
         """Return what it answers when it is asked."""
-        return self.advertising.holdings
+        return self.said
 
 
 class RetainingNodes:

@@ -72,7 +72,7 @@ class Giving:
         sizes = {Criticality.CRITICAL: 1}
         versions = {
             each.digest: FleetVersion(each.checkpoint, each.version, each.digest, sizes, claims)
-            for known in (self.node.advertising.holdings.holdings, *self._said())
+            for known in (self.node.said.holdings, *self._said())
             for each in known
         }
         known_nodes = {node: FleetNode(node, zone) for node, zone in self.zones.items()}
@@ -125,7 +125,7 @@ async def test_a_copy_stays_if_fewer_have_it_than_are_asked(
         case "mute":
             other.is_mute = True
         case "gone meanwhile":
-            said = other.advertising.holdings
+            said = other.said
             monkeypatch.setattr(other, "holdings", lambda: replace(said, holdings=()))
         case "unproven":
             giving.unproven.add(other.id)
@@ -237,7 +237,7 @@ async def test_what_a_peer_fetches_stays_until_that_stands_still(
         giving = await fleet(nodes, "b", "c", "d")
         giving.node.retaining.survey._clock = lambda: clock.now_s
         part = nodes.by_id[NodeId("d")]
-        said = part.advertising.holdings.holdings
+        said = part.said.holdings
         giving.node.hear(part, [replace(each, blocks=BlockSet()) for each in said])
         assert not await giving.give_back(1)
         assert giving.seen.problems == {

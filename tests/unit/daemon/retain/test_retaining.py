@@ -94,7 +94,7 @@ async def test_the_last_copy_stays_whatever_peers_said_before(
 ) -> None:
     node = await two(nodes)
     archive = nodes.by_id[list(nodes.by_id)[1]]
-    said = archive.advertising.holdings
+    said = archive.said
     match how:
         case "silent":
             archive.is_mute = True
@@ -258,9 +258,7 @@ async def test_what_a_peer_has_in_part_is_being_recovered_until_it_stands_still(
         node = await two(nodes)
         receiver = await nodes.add("r", NOBODY)
         part = [
-            replace(each, blocks=BlockSet())
-            for each in node.advertising.holdings.holdings
-            if each.version == 1
+            replace(each, blocks=BlockSet()) for each in node.said.holdings if each.version == 1
         ]
         node.hear(receiver, part)
         survey = node.retaining.survey
