@@ -7,6 +7,7 @@ them. Here the content of each frame is drawn, and put into frames for the decod
 from __future__ import annotations
 
 import struct
+from functools import cache
 from io import BytesIO
 from typing import Final
 
@@ -41,9 +42,20 @@ def read_coded_block(data: bytes) -> None:
     _decode(head, coded)
 
 
+@cache
+def _coding() -> BlockCoding:
+    """One for all inputs, as a lane has one: what a bad block left must not harm the next one."""
+    return BlockCoding()
+
+
+@cache
+def _compressor() -> zstandard.ZstdCompressor:
+    return zstandard.ZstdCompressor(level=1)
+
+
 def _decode(head: CodedHead, coded: bytes) -> None:
     """Decode a block; what comes out is coded in the same way and decoded once more."""
-    coding, into = BlockCoding(), bytearray(BLOCK_BYTES)
+    coding, into = _coding(), bytearray(BLOCK_BYTES)
     coding.decode(head, coded, BASE, memoryview(into))
     again = coding.encode(into, head.coder, head.width, base=BASE, base_number=0)
     once_more = bytearray(BLOCK_BYTES)
@@ -65,12 +77,11 @@ def read_contents(coder: Coder, data: bytes) -> None:
     rest_bytes = BLOCK_BYTES % width if coder is not Coder.ZSTD else 0
     coded = bytearray(data[1 : 1 + rest_bytes])
     at, number = 1 + rest_bytes, 0
-    compressor = zstandard.ZstdCompressor(level=1)
     while at + _LENGTH.size <= len(data):
         content = data[at + _LENGTH.size : at + _LENGTH.size + _LENGTH.unpack_from(data, at)[0]]
         at += _LENGTH.size + len(content)
         is_framed = any(content) or number < _LEAD.get(coder, 0) or coder is Coder.ZSTD
-        frame = compressor.compress(content) if is_framed else b""
+        frame = _compressor().compress(content) if is_framed else b""
         if coder is not Coder.ZSTD:
             coded += _FRAME_LENGTH.pack(len(frame))
         coded += frame
