@@ -29,6 +29,8 @@ pytestmark = [
 ]
 
 ROTTEN = "100/model-1.safetensors"
+AS_IT_IS = '[serving]\ncoding = "0 cores"\n'
+"""Who codes a block looks at it before, so it would find by itself what is rotten."""
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def memory() -> Iterator[Path]:
 def _holder(cluster: Cluster, name: str, root: Path) -> Node:
     """Make a node that has the version, published."""
     root.mkdir(exist_ok=True)
-    node = cluster.add(name, root=root)
+    node = cluster.add(name, root=root, sections=AS_IT_IS)
     make_checkpoint(node.path("100"))
     node.wait_ready()
     node.publish(node.path("100"))
