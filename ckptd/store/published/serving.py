@@ -16,6 +16,7 @@ from ckptd.model.blocks import BlockSet, union
 from ckptd.model.ids import Digest
 from ckptd.model.manifest import Unit
 from ckptd.model.space import AddressSpace, BlockPlace
+from ckptd.store.files.compressed_files import CompressedFile
 from ckptd.store.files.hashed_directories import HashedDirectory, blocks_of, held_blocks
 from ckptd.store.files.hashing import digest_of
 from ckptd.store.files.names import Names
@@ -169,9 +170,9 @@ class UnitReading:
     def __init__(self, reading: _Reading, stack: contextlib.ExitStack) -> None:
         self._reading = reading
         self._stack = stack
-        self._unit: int | None = None
-        self._file: SparingReading | None = None
+        self._unit: int | None = None  # whose file is open
         self._fd = -1
+        self._file: SparingReading | CompressedFile | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -187,11 +188,12 @@ class UnitReading:
             ContentChanged: The file is gone, or not what it was when it was hashed.
             StorageError: The file system refused.
         """
-        if unit != self._unit or self._file is None:
+        if unit != self._unit:
             self._close_file()
-            self._fd = self._reading.open(unit)
-            self._unit, self._file = unit, SparingReading(self._fd, lambda _: None)
+            self._fd, self._unit = self._reading.open(unit), unit
         try:
+            if self._file is None:
+                self._file = self._opened(unit)
             self._file.read_exactly(offset, len(into), into)
             self._reading.compare(self._fd, unit)
         except OSError as error:
@@ -202,13 +204,22 @@ class UnitReading:
             self._give_up(error)
             raise
 
+    def _opened(self, unit: int) -> SparingReading | CompressedFile:
+        """Return what reads the content of a unit from the file that is open."""
+        compressed = self._reading.compressed(unit)
+        if compressed is None:
+            return SparingReading(self._fd, lambda _: None)
+        file = CompressedFile(self._fd)
+        file.check_is_of(compressed)
+        return file
+
     def _give_up(self, error: ContentChanged) -> None:
         self._reading.blame(error)
         self._close_file()
 
     def _close_file(self) -> None:
-        if self._file is not None:
-            self._file = None
+        if self._unit is not None:
+            self._unit = self._file = None
             os.close(self._fd)
 
 

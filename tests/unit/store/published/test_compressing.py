@@ -311,6 +311,35 @@ class TestServing:
         for place in bases.space.places(bases.space.unit_run(unit_of(kept))):
             assert bases.read(place, page_buffer(place.size_bytes))
 
+    def test_blocks_that_nobody_compares_are_read_decoded(
+        self, root: Root, kept: HashedDirectory
+    ) -> None:
+        version = served_from(root, kept)
+        before = open_descriptors()
+        found = bytearray()
+        with version.reading() as reading:
+            for place in version.space.places((0, version.space.block_count)):
+                into = page_buffer(place.size_bytes)
+                reading.read(place.unit, place.offset, into)
+                found += into
+        assert bytes(found) == content(kept)
+        assert open_descriptors() == before
+
+    def test_a_file_of_other_frames_is_not_read_and_the_unit_is_suspect(
+        self, root: Root, kept: HashedDirectory, inside: Path
+    ) -> None:
+        (inside / "v1/model.zst").write_bytes(compressed_bytes([COPIED_CONTENTS[MODEL]]))
+        noted: list[tuple[int, int]] = []
+        version = ServedVersion(
+            [ServedPlace(7, root, recorded_as_it_is(root, kept))],
+            on_bad=lambda number, unit, reason: noted.append((number, unit)),
+        )
+        before = open_descriptors()
+        with version.reading() as reading, pytest.raises(ContentChanged):
+            reading.read(unit_of(kept), 0, page_buffer(MIB))
+        assert open_descriptors() == before
+        assert noted == [(7, unit_of(kept))]
+
 
 class TestChecking:
     def test_it_looks_as_it_was_recorded(self, root: Root, kept: HashedDirectory) -> None:
