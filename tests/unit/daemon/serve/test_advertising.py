@@ -26,7 +26,9 @@ R1, R2 = RecoveryId("r-1"), RecoveryId("r-2")
 
 
 @pytest.fixture
-def advertising(catalog: Catalog) -> Advertising:
+def advertising(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> Advertising:
+    """Return one that does not rest, however slow the machine is."""
+    monkeypatch.setattr(advertising_module, "_REST", 0)
     return Advertising(NodeId("node-a"), Epoch(5), catalog)
 
 
@@ -91,7 +93,6 @@ async def test_a_recovery_is_advertised_before_it_has_a_block(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(advertising_module, "_INTERVAL_S", 0)
-    monkeypatch.setattr(advertising_module, "_REST", 0)
     advertising.begin(incoming)
     assert said(advertising).revision == 2
     assert said(advertising).holdings == (holding_of(hashed),)
@@ -143,7 +144,6 @@ async def test_a_change_of_the_catalog_waits_for_nothing_and_takes_growth_along(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(advertising_module, "_INTERVAL_S", 3600)
-    monkeypatch.setattr(advertising_module, "_REST", 0)
     incoming.staged.add(BlockSet(FIRST))
     advertising.begin(incoming)
     incoming.staged.add(BlockSet(SECOND))
@@ -251,7 +251,6 @@ async def test_a_follower_is_told_what_changed_since_any_revision_that_is_rememb
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(advertising_module, "_INTERVAL_S", 0)
-    monkeypatch.setattr(advertising_module, "_REST", 0)
     monkeypatch.setattr(advertising_module, "_REVISIONS_MAX", 3)
     advertising.begin(incoming)
     followed = [said(advertising)]
@@ -291,7 +290,6 @@ async def test_there_is_no_delta_where_a_document_cannot_say_everything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(advertising_module, "_INTERVAL_S", 0)
-    monkeypatch.setattr(advertising_module, "_REST", 0)
     monkeypatch.setattr(advertising_module, "HOLDING_RUNS_MAX", 1)
     incoming.staged.add(BlockSet(FIRST))
     advertising.begin(incoming)
