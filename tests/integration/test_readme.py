@@ -72,6 +72,7 @@ ENDS_BADLY = {
     "ckptctl watch -o json": "nobody has node-a",
     "ckptctl prioritize": "has ended",
     "ckptctl gc --free 500GiB": "by the rules of [retention], and there are none",
+    "ckptctl materialise policy@46": "neither this node nor a peer has all of it",
     "ckptctl need gemma --tensors": "is of no running recovery",
     "ckptctl need 'gemma#": "is of no running recovery",
     "ckptctl need 'gemma@": "is not in gemma@1200",
