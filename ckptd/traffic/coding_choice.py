@@ -39,7 +39,9 @@ in the end of a recovery ranges are short, and the way in which they come seemed
 _HALF_BYTES: Final = 16 * MIB
 """When so much more came, what was measured before counts half: a short range says little."""
 _BEST_KEPT: Final = 0.9
-"""Of the best rate, with each range."""
+"""Of the best rate, with each range that is long enough to measure, or with each …"""
+_BEST_FADES_NS: Final = SECOND // 4
+"""… so long that one took: a link that was fast may be limited since, and ranges get short then."""
 _CHECKPOINTS_MAX: Final = 256
 """Of so many is remembered, for each source, which way was better; then all is measured again."""
 
@@ -114,9 +116,13 @@ class Way:
         self.counted_sent_bytes = kept * self.counted_sent_bytes + body.sent_bytes
         self.counted_ns = kept * self.counted_ns + body.elapsed_ns
         self.bytes += body.plain_bytes
-        if body.plain_bytes >= MEASURED_BYTES_MIN:  # most of a short one waited in buffers
+        part = min(body.plain_bytes / MEASURED_BYTES_MIN, 1.0)
+        self.best_rate *= _BEST_KEPT ** max(part, body.elapsed_ns / _BEST_FADES_NS)
+        if self.best_rate:  # not below what all ranges of late say, short ones together
+            self.best_rate = max(self.best_rate, lanes * self.rate)
+        if part == 1.0:  # most of a short one waited in buffers
             rate = lanes * body.plain_bytes * SECOND / max(body.elapsed_ns, 1)
-            self.best_rate = max(_BEST_KEPT * self.best_rate, rate)
+            self.best_rate = max(self.best_rate, rate)
 
     def measure_again(self) -> None:
         """Go by it no more until enough came once more."""

@@ -157,6 +157,27 @@ def test_a_moment_in_which_a_fast_link_is_slow_is_no_reason_to_try() -> None:
     assert "faster than coding" in choice.why
 
 
+def test_a_fast_link_that_is_limited_since_is_measured_though_its_ranges_are_short() -> None:
+    choice = offered()
+    ways(choice, 4, plain=900 * MIB, coded=100 * MIB)
+    short = BodyNote(False, True, MIB, MIB, SECOND // 4)  # 4 MiB/s
+    found = []
+    for number in range(40):
+        found.append(choice.is_coded(MIB, now=(4 + number) * SECOND // 4))
+        choice.note(short._replace(is_coded=found[-1]), now=(5 + number) * SECOND // 4)
+    assert found.index(True) <= 12
+    assert choice.may_be_coded
+
+
+def test_short_ranges_make_no_fast_link_slow() -> None:
+    choice = offered()
+    ways(choice, 4, plain=900 * MIB, coded=100 * MIB)
+    short = BodyNote(False, True, MIB, MIB, SECOND // 900)
+    for number in range(400):
+        assert not choice.is_coded(MIB, now=SECOND + number * SECOND // 900)
+        choice.note(short, now=SECOND + number * SECOND // 900)
+
+
 def test_short_ranges_in_the_end_of_a_recovery_do_not_count() -> None:
     choice = offered()
     ways(choice, 4, plain=100 * MIB, coded=300 * MIB)
