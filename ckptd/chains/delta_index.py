@@ -194,6 +194,8 @@ def tensor_sums(header: bytes, file: str) -> dict[str, str]:
 
 def _version(value: object, key: str) -> Version:
     """Return a version number; text may have leading zeros."""
+    if value is None:
+        raise _broken(f"does not say {key}")
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= VERSION_MAX:

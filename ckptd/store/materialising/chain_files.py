@@ -130,7 +130,7 @@ def chain_files(versions: Sequence[ChainVersion], blocks: VerifiedBlocks) -> Cha
     files, tensors = {}, dict[str, Tensor]()
     for path in sorted(weights):
         number, unit = units[path]
-        found = finished(reading_tensors(path, unit.size_bytes), unit.read)
+        found = finished(reading_tensors(unit.label, unit.size_bytes), unit.read)
         files[path] = MadeFile(unit, 0, number, found)
         for tensor in found:
             if tensor.name in tensors:
@@ -217,9 +217,9 @@ def _changes(
         if path not in units:
             raise _unfit(version, f"has no file {path[:80]!r}, which its index names")
         unit = units[path][1]
-        header_end = values_start(unit.read(0, PREFIX_BYTES), path, unit.size_bytes)
-        sums = tensor_sums(unit.read(PREFIX_BYTES, header_end), path)
-        for tensor in finished(reading_tensors(path, unit.size_bytes), unit.read):
+        header_end = values_start(unit.read(0, PREFIX_BYTES), unit.label, unit.size_bytes)
+        sums = tensor_sums(unit.read(PREFIX_BYTES, header_end), unit.label)
+        for tensor in finished(reading_tensors(unit.label, unit.size_bytes), unit.read):
             expected = sums.get(tensor.name, "")
             if named.pop(tensor.name, "") != path:
                 raise _unfit(version, f"has tensor {tensor.name[:80]!r}, not as its index says")

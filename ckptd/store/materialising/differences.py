@@ -49,7 +49,7 @@ class DifferenceReading:
     """
 
     def __init__(self, difference: Difference) -> None:
-        self._path = difference.unit.path
+        self._label = difference.unit.label
         stored = _Stored(difference)
         self._frame: zstandard.ZstdDecompressionReader | _Stored = stored
         if difference.compression == ZSTD:
@@ -72,7 +72,7 @@ class DifferenceReading:
                 part = self._frame.read(size_bytes)
             except (zstandard.ZstdError, MemoryError) as error:
                 raise InvalidFormat(
-                    f"file {self._path[:200]!r}", f"has a frame that cannot be read: {error}"
+                    f"file {self._label}", f"has a frame that cannot be read: {error}"
                 ) from error
             if not part:
                 break

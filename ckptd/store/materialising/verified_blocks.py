@@ -66,6 +66,7 @@ class VerifiedUnit:
 
     Attributes:
         path: In its version.
+        label: The same with its version, for people: all versions of a chain may have that path.
         size_bytes: Its length.
 
     Args:
@@ -77,6 +78,7 @@ class VerifiedUnit:
     def __init__(self, blocks: VerifiedBlocks, version: ServedVersion, unit: int) -> None:
         facts = version.space.manifest.units[unit]
         self.path, self.size_bytes = facts.path, facts.size_bytes
+        self.label = _label(version, facts.path)
         self._blocks = blocks
         self._version = version
         self._first_block = version.space.unit_run(unit)[0]
@@ -113,7 +115,16 @@ def _read(version: ServedVersion, block: int) -> memoryview:
     end = start + place.size_bytes
     if not version.holds(start, end):
         path = version.space.manifest.units[place.unit].path
-        raise ContentChanged(f"unit {path}", "is not here any more", "Recover its version again.")
+        raise ContentChanged(
+            f"unit {_label(version, path)}",
+            "is not here any more, or not what was published",
+            "Once more what is missing is fetched, if a peer has it; else publish it again.",
+        )
     content = page_buffer(place.size_bytes)
     check_block(version.pieces(start, end), content, place.digest, reason=ROT)
     return content
+
+
+def _label(version: ServedVersion, path: str) -> str:
+    manifest = version.space.manifest
+    return f"{path[:200]} of {manifest.checkpoint}@{manifest.version}"

@@ -82,8 +82,8 @@ def test_an_ordinary_index_is_none(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("metadata", "problem"),
     [
-        ({"version": None}, "version = 'None'"),
-        ({"base_version": None}, "base_version = 'None'"),
+        ({"version": None}, "does not say version"),
+        ({"base_version": None}, "does not say base_version"),
         ({"version": "step-42"}, "version = 'step-42', which is no version number"),
         ({"version": True}, "version = 'True'"),
         ({"version": 42.0}, "version = '42.0'"),

@@ -65,6 +65,15 @@ def test_a_delta_that_is_not_what_its_index_says_is_refused(tmp_path: Path, root
         made(root, range(2))
 
 
+def test_of_a_file_that_is_cut_off_its_version_is_said(tmp_path: Path, root: Root) -> None:
+    write_chain(tmp_path, 3, Training())
+    for version, file in ((2, "model-00000-of-00001"), (0, "model-00001-of-00002")):
+        damaged = tmp_path / f"{version}/{file}.safetensors"
+        damaged.write_bytes(damaged.read_bytes()[:-1])
+        with pytest.raises(InvalidFormat, match=rf"{file}.safetensors of \S+@{version}'.* ends"):
+            made(root, range(4))
+
+
 def test_weights_are_what_the_index_of_the_full_version_names(tmp_path: Path, root: Root) -> None:
     training = Training()
     write_chain(tmp_path, 1, training)
