@@ -108,7 +108,8 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
         in_flight_bytes: Requested from it and not received yet.
         tuning: What the scheduler has measured and derived for it; ``None`` once the recovery has
             ended.
-        coding: Whether blocks are asked for in fewer bytes, and why; empty if none were asked for.
+        coding: Whether blocks are asked for in fewer bytes, and why; empty if none were asked for,
+            or it is not known any more, as after a restart.
     """
 
     node: str

@@ -34,6 +34,7 @@ from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import NotFound, UsageError
 from ckptd.observe.logs import get_logger
+from ckptd.store.records.ended import EndedRecovery
 
 _RECOVERY_PROGRESS_S: Final = 1.0
 """How often a stream reports progress."""
@@ -70,13 +71,15 @@ class RecoveryAnswers:
     def recoveries(self) -> list[RecoveryView]:
         """Return those that have not ended and those that have, newest first."""
         active = [self._views.of(recovery) for recovery in self._book]
-        ended = [self._views.of_ended(record) for record in self._book.ended()]
-        return [*reversed(active), *ended]
+        return [*reversed(active), *map(self._of_ended, self._book.ended())]
 
     def recovery(self, recovery: str) -> RecoveryView:
         """Return one recovery."""
         found = self._book.get(recovery)
-        return self._views.of(found) if found else self._views.of_ended(self._book.result(recovery))
+        return self._views.of(found) if found else self._of_ended(self._book.result(recovery))
+
+    def _of_ended(self, record: EndedRecovery) -> RecoveryView:
+        return self._views.of_ended(record, self._book.story(record.recovery))
 
     def explain(self, recovery: str) -> ExplanationView:
         """Say why a recovery goes as it does, or went."""
@@ -86,7 +89,7 @@ class RecoveryAnswers:
             if story is None:
                 return explaining.forgotten(ended)
             return explaining.explanation(
-                self._views.of_ended(ended),
+                self._views.of_ended(ended, story),
                 story.explanation,
                 story.coding,
                 taken_at_s=story.taken_at_s,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -14,9 +14,10 @@ from ckptd.core.explain.bottleneck import LocalLoad
 from ckptd.core.report.views import PhaseSnapshot, SourceTuning
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.recover.local_load import local_load
-from ckptd.daemon.recover.recoveries import OpenRecovery
+from ckptd.daemon.recover.recoveries import EndedStory, OpenRecovery
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.limits import SECOND
+from ckptd.model.ids import NodeId
 from ckptd.model.words import Result, SourceState, Stage
 from ckptd.store.records.ended import EndedPhase, EndedRecovery
 
@@ -117,10 +118,12 @@ class RecoveryViews:
             asked_by=self._who_asked(opened.id, opened.target_path),
         )
 
-    def of_ended(self, record: EndedRecovery) -> RecoveryView:
-        """Return a recovery that has ended."""
+    def of_ended(self, record: EndedRecovery, story: EndedStory | None = None) -> RecoveryView:
+        """Return a recovery that has ended, with how blocks came if its story is kept."""
+        coding = {} if story is None else coding_of_ended(story, self._coded.why_off)
+        view = view_of_ended(record, coding)
         asked_by = self._who_asked(record.recovery, record.target)
-        return msgspec.structs.replace(view_of_ended(record), asked_by=asked_by)
+        return msgspec.structs.replace(view, asked_by=asked_by)
 
     def _who_asked(self, recovery: str, target: str) -> str:
         if self._is_for_copies(target):
@@ -252,8 +255,28 @@ def result_of(ended: EndedRecovery) -> RecoveryResult:
     )
 
 
-def view_of_ended(record: EndedRecovery) -> RecoveryView:
-    """Return a recovery that has ended."""
+def coding_of_ended(story: EndedStory, why_off: str) -> dict[NodeId, str]:
+    """Return of each node how it was asked for blocks in the end, on the first path that was used.
+
+    Args:
+        story: Why the recovery went as it did.
+        why_off: Why no source is asked for coded blocks; empty: any may be.
+    """
+    found: dict[NodeId, str] = {}
+    for peer in story.explanation.peers:
+        how = (why_off if peer.verified_bytes else "") or story.coding.get(peer.path, "")
+        if how:
+            found.setdefault(peer.node, how)
+    return found
+
+
+def view_of_ended(record: EndedRecovery, coding: Mapping[NodeId, str] = {}) -> RecoveryView:
+    """Return a recovery that has ended.
+
+    Args:
+        record: How it ended.
+        coding: Of nodes how they were asked for blocks, as far as it is known.
+    """
     here, phases = record.placed_bytes, _ended_phases(record)
     return RecoveryView(
         recovery=record.recovery,
@@ -281,6 +304,7 @@ def view_of_ended(record: EndedRecovery) -> RecoveryView:
                 bytes=share.verified_bytes,
                 rate_bytes_per_s=0,
                 in_flight_bytes=0,
+                coding=coding.get(share.node, ""),
             )
             for share in record.sources
         ),
