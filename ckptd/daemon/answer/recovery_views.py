@@ -59,6 +59,7 @@ class RecoveryViews:
         phases = _phases(snapshot.phases, before_ns)
         choice = opened.choice
         level = choice.min_criticality if choice else None
+        coding = self._coded.why_of_all(opened)
         return RecoveryView(
             recovery=snapshot.recovery,
             checkpoint=snapshot.checkpoint,
@@ -90,7 +91,7 @@ class RecoveryViews:
                     rate_bytes_per_s=row.source.rate_bytes_per_s,
                     in_flight_bytes=row.source.in_flight_bytes,
                     tuning=_tuning(row.tuning),
-                    coding=self._coded.why(row.source.path, opened),
+                    coding=coding.get(row.source.path, ""),
                 )
                 for row in snapshot.sources
             ),

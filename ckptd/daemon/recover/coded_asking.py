@@ -102,12 +102,8 @@ class CodedAsking:
         """Return what learns how bodies of a source come."""
         return partial(self._note, source, recovery) if self._is_on else None
 
-    def why(self, source: PathId, recovery: OpenRecovery) -> str:
-        """Return how blocks of a source are asked for, and why; empty: of it none were."""
-        return self.why_of_all(recovery).get(source, "")
-
     def why_of_all(self, recovery: OpenRecovery) -> dict[PathId, str]:
-        """Return the same of every source that was asked for blocks."""
+        """Return of each source that was asked for blocks how it is asked for them, and why."""
         with self._lock:
             return {
                 path: self.why_off or choice.explained() for path, choice in recovery.coding.items()

@@ -78,8 +78,3 @@ class UnitFits:
             if len(self._known) >= FITS_MAX:
                 del self._known[next(iter(self._known))]
             self._known[key] = _Known(fit)
-
-    def clear(self) -> None:
-        """Forget all of it."""
-        with self._lock:
-            self._known.clear()

@@ -175,11 +175,6 @@ class SimulatedCoding:
         """Return the blocks of a version that were here when that was looked at last."""
         return self._places[digest][1] if digest in self._places else BlockSet()
 
-    def explained(self, recovery: RecoveryId, source: PathId) -> str:
-        """Return how blocks of a source are asked for, and why."""
-        choice = self._choices.get((recovery, source))
-        return "" if choice is None else choice.explained()
-
     def _choice(self, order: FetchRange, version: SavedVersion) -> CodingChoice:
         key = (order.recovery, order.source)
         choice = self._choices.get(key)

@@ -37,12 +37,12 @@ def test_who_codes_is_asked_for_differences_from_what_both_have(root: Root) -> N
     recovery.bases = {NEW: cast("Any", tuple(bases))}
     recovery.space = SPACE
     asking = CodedAsking(lambda source, digest: digest == OLD, lambda: 0, is_on=True)
-    assert asking.why(SOURCE, recovery) == ""
+    assert asking.why_of_all(recovery) == {}
     assert asking.ask(SOURCE, ASKED, recovery) is None
     note = asking.note_of(SOURCE, recovery)
     assert note is not None
     note(BodyNote(False, True, MEASURED_BYTES_MIN, MEASURED_BYTES_MIN, SECOND))
-    assert asking.why(SOURCE, recovery) == "not coded: not measured yet"
+    assert asking.why_of_all(recovery) == {SOURCE: "not coded: not measured yet"}
     asked = asking.ask(SOURCE, ASKED, recovery)
     assert asked is not None
     assert [base.digest for base in asked.bases] == [OLD]
@@ -54,7 +54,7 @@ def test_who_codes_is_asked_for_differences_from_what_both_have(root: Root) -> N
     assert seen == [(SPACE, ASKED.blocks)]
     note(BodyNote(True, True, MIB, 1000, SECOND))
     assert asking.came == (MIB, 1000)
-    assert asking.why_of_all(recovery) == {SOURCE: asking.why(SOURCE, recovery)}
+    assert asking.why_of_all(recovery) == {SOURCE: "not coded: not measured yet"}
     assert asking.why_off == ""
 
 
@@ -77,7 +77,7 @@ def test_who_cannot_load_what_decodes_asks_nobody_and_says_so(
     assert note is not None
     note(BodyNote(False, True, MEASURED_BYTES_MIN, MEASURED_BYTES_MIN, SECOND))
     assert asking.ask(SOURCE, ASKED, recovery) is None
-    assert asking.why(SOURCE, recovery) == asking.why_off
+    assert asking.why_of_all(recovery) == {SOURCE: asking.why_off}
     assert asking.why_off == "not coded: what decodes cannot be loaded here"
 
 
