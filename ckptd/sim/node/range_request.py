@@ -28,11 +28,11 @@ class RangeRequest:
         load_bytes: What the source said it had to send when it answered.
         is_admitted: The source has taken it on.
         mishap: What goes wrong with the answer once ``sent_bytes`` of it have come.
-        is_spoiled: A block of it was wrong; nothing more of it is taken.
         bases: Versions that its blocks may be differences from; ``None``: it is asked for as it is.
         body: What it is on its way.
         asked_ns: When it was asked for.
-        is_base_lost: A block of a base is not what it was; nothing more of it is taken.
+        given_up_as: How it ends, as nothing more of it is taken: a block of it was wrong, or one
+            of a base is not what it was; ``None``: what comes is taken.
     """
 
     order: FetchRange
@@ -46,15 +46,7 @@ class RangeRequest:
     load_bytes: int = 0
     is_admitted: bool = False
     mishap: Mishap | None = None
-    is_spoiled: bool = False
     bases: tuple[Digest, ...] | None = None
     body: Body | None = None
     asked_ns: int = 0
-    is_base_lost: bool = False
-
-    @property
-    def given_up_as(self) -> RangeOutcome | None:
-        """How it ends, as nothing more of it is taken; ``None``: what comes is taken."""
-        if self.is_spoiled:
-            return RangeOutcome.SPOILED
-        return RangeOutcome.CLOSED if self.is_base_lost else None
+    given_up_as: RangeOutcome | None = None

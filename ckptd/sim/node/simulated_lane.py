@@ -162,8 +162,8 @@ class SimulatedLane:
         reports: list[Event] = [] if progress is None else [progress]
         if self._requests and (has_body or outcome is RangeOutcome.MISBEHAVED):
             first = self._requests.popleft()
-            is_given_up = first.is_spoiled or first.is_base_lost
-            outcome = RangeOutcome.SPOILED if first.is_spoiled else outcome
+            is_given_up = first.given_up_as is not None
+            outcome = RangeOutcome.SPOILED if first.given_up_as is RangeOutcome.SPOILED else outcome
             reports.append(RangeEnded(first.order.transfer, outcome, refusal=refusal))
             outcome = RangeOutcome.CLOSED if is_given_up else RangeOutcome.DISCONNECTED
         if reports:
@@ -414,7 +414,7 @@ class SimulatedLane:
         lost = self._coding.lost_among(request, start, end)
         if lost is not None:
             end, received = lost, request.body.end_of(lost - order.blocks.start)
-            request.is_base_lost, request.reported_bytes = True, received
+            request.given_up_as, request.reported_bytes = RangeOutcome.CLOSED, received
         if end > start:
             sent_wrongly = self._server.bad_among(order.digest, start, end)
             wrong = self._coding.wrong_among(request, start, end)
@@ -422,8 +422,7 @@ class SimulatedLane:
             if bad:
                 end, received = self._spoiled_at(request, bad[0], end)
                 bad = tuple(block for block in bad if block < end)
-                request.is_spoiled, request.is_base_lost = True, False
-                request.reported_bytes = received
+                request.given_up_as, request.reported_bytes = RangeOutcome.SPOILED, received
             self._has_taken = True
             request.next_block = end
             run = BlockRun(start, end)
