@@ -211,8 +211,7 @@ class Cluster:
             latency_ns=plan.latency_ns,
         )
         self.network.ports[plan.name].serves_by_class = plan.serves_by_class
-        if plan.processors is not None:
-            self.network.ports[plan.name].processors = plan.processors
+        self.network.ports[plan.name].processors = plan.processors
         node = self.nodes[plan.name] = Node(
             plan.name,
             world=self.world,
@@ -224,7 +223,7 @@ class Cluster:
             options=self.scenario.options,
         )
         node.server.bad_share, node.server.ruse = plan.bad_share, plan.ruse
-        if plan.processors is not None and plan.processors.coding_cores:
+        if plan.processors.coding_cores:
             node.server.coding_time = CodingTime(plan.processors.coding_cores)
         node.server.joints, node.server.announces = self._joints, plan.announces
         node.path_count = plan.path_count

@@ -151,13 +151,11 @@ def _probe_s(source: NodePlan, receiver: NodePlan) -> float:
 
     That is what is asked for until it is known, which ends with a whole range.
     """
-    ends = source.processors, receiver.processors
-    assert ends[0] is not None, "all have some"
-    assert ends[1] is not None, "all have some"
     size_bytes = PROBE_BYTES_MAX + RANGE_BYTES_MAX
     body = Body(size_bytes, size_bytes, (size_bytes,))
-    sent_s = size_bytes / (ends[0].sends(body) * min(ends[0].cores, 1))
-    taken_s = size_bytes / (ends[1].takes(body) * min(ends[1].cores, 1))
+    sending, taking = source.processors, receiver.processors
+    sent_s = size_bytes / (sending.sends(body) * sending.core_share(1))
+    taken_s = size_bytes / (taking.takes(body) * taking.core_share(1))
     return max(sent_s, taken_s)
 
 
@@ -194,10 +192,7 @@ def neighbours(
 def as_they_are(scenario: Scenario) -> Scenario:
     """Return the same where nobody codes."""
     nodes = tuple(
-        replace(
-            plan,
-            processors=plan.processors and replace(plan.processors, coding_cores=0, asks=False),
-        )
+        replace(plan, processors=replace(plan.processors, coding_cores=0, asks=False))
         for plan in scenario.nodes
     )
     return replace(scenario, nodes=nodes)

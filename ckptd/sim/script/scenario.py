@@ -14,7 +14,7 @@ from ckptd.sim.node.shelf import NearbyBlocks
 from ckptd.sim.node.source_side import Ruse
 from ckptd.sim.script.fault import Fault
 from ckptd.sim.world.layouts import SavedVersion
-from ckptd.sim.world.processors import Processors
+from ckptd.sim.world.processors import UNBOUNDED, Processors
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class NodePlan:
         ruse: How it gets around being blamed for them.
         serves_by_class: It sends what is more urgent first; a web server in its place does not.
         path_count: At how many addresses it is reached; each is a path of its own.
-        processors: What moves its bytes; ``None``: nothing that bounds, and nothing is coded.
+        processors: What moves its bytes.
     """
 
     name: NodeId
@@ -70,7 +70,7 @@ class NodePlan:
     ruse: Ruse = field(default_factory=Ruse)
     serves_by_class: bool = True
     path_count: int = 1
-    processors: Processors | None = None
+    processors: Processors = UNBOUNDED
 
 
 @dataclass(frozen=True, slots=True)

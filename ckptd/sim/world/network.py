@@ -18,7 +18,7 @@ from ckptd.limits import SECOND
 from ckptd.model.ids import NodeId
 from ckptd.model.words import Urgency
 from ckptd.sim.world.fairness import Pipe, Share, connected, work_out
-from ckptd.sim.world.processors import Body, Processors
+from ckptd.sim.world.processors import UNBOUNDED, Body
 from ckptd.sim.world.virtual_time import World
 
 _ROUNDING_BYTES: Final = 1e-3
@@ -63,7 +63,7 @@ class Port:
         self.serves_by_class = True
         self.planned = (egress.rate_bytes_per_s, ingress.rate_bytes_per_s, serving_bytes_per_s)
         self.is_serving = True
-        self.processors = Processors(coding_cores=0, asks=False)
+        self.processors = UNBOUNDED
         self.moving_count = 0
         self.silences = 0
         self.settled_bytes = 0.0

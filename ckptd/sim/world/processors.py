@@ -62,6 +62,10 @@ class Processors:
         return body.size_bytes / (decoding_s + body.plain_bytes / self.taking_bytes_per_s)
 
 
+UNBOUNDED: Final = Processors(coding_cores=0, asks=False)
+"""Nothing bounds, and nothing is coded."""
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
     """What a range is on its way.
