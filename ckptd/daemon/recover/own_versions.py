@@ -79,17 +79,23 @@ class OwnVersions:
             version: Its number.
             digest: Its identity; ``None``: it is of a job.
         """
+        if not self._has_bases:
+            return ()
+        if digest is not None:
+            return tuple(held.digest for held in self._others_on_offer(checkpoint, digest))
         return tuple(
-            found.digest
-            for held in (self._catalog.versions() if self._has_bases else ())
-            for found in (held.holding,)
-            if held.is_offered
-            and (
-                found.checkpoint == checkpoint and found.digest != digest
-                if digest is not None
-                else is_shard_of(found.checkpoint, checkpoint) and found.version != version
-            )
+            held.digest
+            for held in self._catalog.holdings()
+            if is_shard_of(held.checkpoint, checkpoint) and held.version != version
         )
+
+    def _others_on_offer(self, checkpoint: CheckpointName, digest: Digest) -> list[Holding]:
+        """Return the versions of a checkpoint on offer here but one."""
+        return [
+            held
+            for held in self._catalog.holdings()
+            if held.checkpoint == checkpoint and held.digest != digest
+        ]
 
     def family(self, job: CheckpointName) -> tuple[CheckpointName, ...]:
         """Return the shards of a job of which something stands here."""
@@ -218,7 +224,7 @@ class OwnVersions:
         left = BASES_OPEN_MAX
         left_bytes = BASES_BYTES_MAX
         for member, name in wanted.items():
-            opened = await self._bases_of(
+            opened = await self._open_bases(
                 member, name, version, count_max=min(BASES_MAX, left), bytes_max=left_bytes
             )
             found[member] = tuple(map(BaseBlocks, opened))
@@ -226,7 +232,7 @@ class OwnVersions:
             left_bytes -= sum(each.manifest_bytes for each in opened)
         return found
 
-    async def _bases_of(
+    async def _open_bases(
         self,
         digest: Digest,
         checkpoint: CheckpointName,
@@ -235,13 +241,7 @@ class OwnVersions:
         count_max: int,
         bytes_max: int,
     ) -> list[ServedVersion]:
-        near = [
-            held.holding
-            for held in self._catalog.versions()
-            if held.holding.checkpoint == checkpoint
-            and held.holding.digest != digest
-            and held.is_offered
-        ]
+        near = self._others_on_offer(checkpoint, digest)
         near.sort(key=lambda holding: abs(holding.version - version))
         opened: list[ServedVersion] = []
         for holding in near[:count_max]:
