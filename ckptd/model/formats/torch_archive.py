@@ -32,9 +32,9 @@ STORAGES_READ_MAX: Final = 4096
 _STORAGE_BYTES_MIN: Final = 64 * KIB
 """A shorter storage is few of the bytes of a block."""
 
-_TAIL_BYTES: Final = 22 + 20
 _END: Final = struct.Struct("<4s4H2IH")
 _LOCATOR: Final = struct.Struct("<4sIQI")
+_TAIL_BYTES: Final = _LOCATOR.size + _END.size
 _END_64: Final = struct.Struct("<4sQ2H2I4Q")
 _ENTRY: Final = struct.Struct("<4s6H3I5H2I")
 _HEAD: Final = struct.Struct("<4s5H3I2H")

@@ -27,7 +27,7 @@ _decoding: Final = threading.Semaphore(max(len(os.sched_getaffinity(0)) // 2, 1)
 """Held by threads that decode, one for two processors. A block takes dozens of short calls, each of
 which releases and takes the interpreter lock: threads at once mostly wake each other up. On two
 processors, with one at a time beside another one that verifies and writes, recoveries took as long
-with three quarters of the processor time (3.2 s for a GiB, and not 4.0)."""
+with four fifths of the processor time (3.2 s for a GiB, and not 4.0)."""
 
 _LOST: Final = "a base is not here any more, or not what it was"
 

@@ -26,7 +26,7 @@ NO_BASE_SHARE: Final = 0.67
 class Processors:
     """The processors of a node, in bytes of blocks a second and core where nothing else is said.
 
-    The rates are those of decision 064.
+    Coding and decoding are about as fast as the slowest that decision 064 measured.
 
     Attributes:
         cores: How many of them moving bytes may have; others have the rest. Infinity: nothing
