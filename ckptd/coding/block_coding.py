@@ -54,7 +54,11 @@ class BlockCoding:
             base: As many bytes of the base, for coders that need one.
             base_number: What the receiver calls that base.
         """
-        return b"".join(self.pieces(block, coder, width, base=base, base_number=base_number))
+        coder, pieces = self.pieces(block, coder, width, base=base)
+        number = base_number if coder.needs_base else NO_BASE
+        width = 1 if coder is Coder.PLAIN else width
+        head = CodedHead(coder, width, number, sum(map(len, pieces)))
+        return b"".join((head.encoded(), *pieces))
 
     def pieces(
         self,
@@ -63,24 +67,20 @@ class BlockCoding:
         width: int = 1,
         *,
         base: Readable = b"",
-        base_number: int = NO_BASE,
-    ) -> list[bytes]:
-        """Return the same in pieces that belong one behind another, the head alone at first.
+    ) -> tuple[Coder, list[bytes]]:
+        """Return what is behind the head, in pieces one behind another, and by which coder it is.
 
         Args:
             block: The bytes.
             coder: How to code it.
             width: Bytes of an element.
             base: As many bytes of the base, for coders that need one.
-            base_number: What the receiver calls that base.
         """
         view = memoryview(block)
         coder, parts = self._parts(view, coder, width, memoryview(base))
-        length = sum(map(len, parts))
-        if coder is Coder.PLAIN or length >= len(view):
-            return [CodedHead(Coder.PLAIN, coded_bytes=len(view)).encoded(), bytes(view)]
-        number = base_number if coder.needs_base else NO_BASE
-        return [CodedHead(coder, width, number, length).encoded(), *parts]
+        if coder is Coder.PLAIN or sum(map(len, parts)) >= len(view):
+            return Coder.PLAIN, [bytes(view)]
+        return coder, parts
 
     def _parts(
         self, block: memoryview, coder: Coder, width: int, base: memoryview

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 from ckptd.buffers import page_buffer
 from ckptd.coding.block_coding import BlockCoding
-from ckptd.coding.coded_block import HEAD_BYTES, read_head
+from ckptd.coding.coded_block import HEAD_BYTES, NO_BASE, CodedHead
 from ckptd.coding.fitting import Fit, adapted, fit
 from ckptd.limits import MIB
 from ckptd.net.coded_bases import DECODED
@@ -210,22 +210,24 @@ def _code(pair: Pair, target: Path) -> Rates:
             left -= 1
             if left < 0 or not best.is_representative:
                 best, left = fit(coding, block, was, DECODED), AGAIN_BLOCKS - 1
-            coder = adapted(best.coder, best.width, block, was, DECODED)
-            pieces = coding.pieces(block, coder, best.width, base=was, base_number=0)
+                coder = best.coder
+            else:
+                coder = adapted(best.coder, best.width, block, was, DECODED)
+            coder, pieces = coding.pieces(block, coder, best.width, base=was)
             coding_ns += time.thread_time_ns() - begun_ns
             coded = b"".join(pieces)
+            head = CodedHead(coder, best.width, 0 if coder.needs_base else NO_BASE, len(coded))
             digest = digest_of(block)
             begun_ns = time.thread_time_ns()
             _read(before.fileno(), was, start)
             digest_of(was)
             between_ns = time.thread_time_ns()
-            head = read_head(coded[:HEAD_BYTES], BLOCK_BYTES, bases=1)
-            decoding.decode(head, memoryview(coded)[HEAD_BYTES:], was, into)
+            decoding.decode(head, coded, was, into)
             decoding_ns += time.thread_time_ns() - between_ns
             assert digest_of(into) == digest
             os.pwrite(out.fileno(), into, start)
             receiving_ns += time.thread_time_ns() - begun_ns
-            coded_bytes += len(coded)
+            coded_bytes += HEAD_BYTES + len(coded)
     target.unlink()
     return Rates(size_bytes, coded_bytes, coding_ns / 1e9, decoding_ns / 1e9, receiving_ns / 1e9)
 

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from ckptd.buffers import page_buffer
 from ckptd.coding.block_coding import BlockCoding
-from ckptd.coding.coded_block import NO_BASE, CodedHead, read_head
+from ckptd.coding.coded_block import NO_BASE, CodedHead
 from ckptd.coding.fitting import adapted, fit
 from ckptd.model.base_places import BasePlaces
 from ckptd.model.formats.element_types import ELEMENTS_FACT, width_at
@@ -54,11 +54,6 @@ class _BaseBlock(NamedTuple):
     place: BlockPlace
 
 
-class _Elements(NamedTuple):
-    unit: int = -1
-    fact: str = ""
-
-
 class CodedBlocks:
     """Codes blocks of one version, in ascending order; to be closed. One thread.
 
@@ -76,7 +71,6 @@ class CodedBlocks:
         self._readings: dict[int, BaseReading] = {}
         self._lost: set[tuple[int, int]] = set()  # base and unit
         self._memory = memoryview(b"")
-        self._elements = _Elements()
 
     def close(self) -> None:
         """Close the files of bases."""
@@ -143,33 +137,29 @@ class CodedBlocks:
                     self._lost.add((base.number, place.unit))
                     return None
             if known is None:
-                found = fit(self._coding, block, was, self._version.coders, key.width)
-                known = UnitFit(found.coder, found.width)
-                if found.is_representative:
-                    shared.fits.put(key, known)
-            return self._form(block, known, was)
+                how = self._fit(key, block, was)
+            elif was is None:
+                how = known
+            else:
+                coder = adapted(known.coder, known.width, block, was, key.coders)
+                how = UnitFit(coder, known.width)
+            coder, coded = self._coding.pieces(block, how.coder, how.width, base=was or b"")
+            return _PLAIN if coder is Coder.PLAIN else CodedForm(coder, how.width, tuple(coded))
         finally:
             shared.time.spend(time.thread_time_ns() - began_ns)
 
+    def _fit(self, key: FitKey, block: memoryview, base: memoryview | None) -> UnitFit:
+        """Find out how a block is coded best, and let that count for those that follow."""
+        found = fit(self._coding, block, base, key.coders, key.width)
+        how = UnitFit(found.coder, found.width)
+        if found.is_representative:
+            self._shared.fits.put(key, how)
+        return how
+
     def _width_of(self, place: BlockPlace) -> int | None:
         """Return how wide elements of a block are, if its publisher said so."""
-        if self._elements.unit != place.unit:
-            facts = self._version.space.manifest.units[place.unit].facts
-            self._elements = _Elements(place.unit, facts.get(ELEMENTS_FACT, ""))
-        fact = self._elements.fact
-        return width_at(fact, place.offset, place.offset + place.size_bytes) if fact else None
-
-    def _form(self, block: memoryview, how: UnitFit, base: memoryview | None) -> CodedForm:
-        coder = how.coder
-        if base is not None:
-            coder = adapted(coder, how.width, block, base, self._version.coders)
-        encoded, *coded = self._coding.pieces(
-            block, coder, how.width, base=base or b"", base_number=0
-        )
-        head = read_head(encoded, len(block), bases=1)
-        if head.coder is Coder.PLAIN:
-            return _PLAIN
-        return CodedForm(head.coder, head.width, tuple(coded))
+        facts = self._version.space.manifest.units[place.unit].facts
+        return width_at(facts.get(ELEMENTS_FACT, ""), place.offset, place.offset + place.size_bytes)
 
     def _read_base(self, base: _BaseBlock) -> memoryview | None:
         size_bytes = base.place.size_bytes
