@@ -31,6 +31,7 @@ CODING_BYTES_PER_S: Final = 350_000_000
 plain ones come faster than from all of them it is not tried, for the trial itself costs a fifth of
 a second."""
 _NOT_MEASURED: Final = "not measured yet"
+_MEASURING: Final = "some ranges were asked for coded, too few to compare"
 _NOT_SAID: Final = "the source has not said that it codes"
 _SHORT_BYTES: Final = 4 * MIB
 _SHORT_NS: Final = SECOND // 10
@@ -236,6 +237,8 @@ class CodingChoice:
         source.codes = body.is_offered and not is_pausing
         if source.codes and self.why == _NOT_SAID:
             self.why = _NOT_MEASURED
+        if body.is_coded and self.why == _NOT_MEASURED:
+            self.why = _MEASURING
         if body.is_coded and not source.is_warm:
             source.is_warm = True
             self._known.probe_left = PROBE_BYTES_MAX

@@ -239,6 +239,14 @@ def test_who_refuses_what_it_offers_is_asked_again_much_later() -> None:
     assert again(3, start=SECOND + AGAIN_MAX_NS) == [False, False, True]
 
 
+def test_that_too_little_came_coded_to_compare_is_said() -> None:
+    choice = CodingChoice(CodingSource(codes=True))  # of which nothing is loaded yet
+    assert ways(choice, 2, plain=100 * MIB, coded=600 * MIB) == [False, True]
+    assert choice.explained() == "not coded: some ranges were asked for coded, too few to compare"
+    ways(choice, 1, plain=100 * MIB, coded=600 * MIB, start=SECOND)
+    assert choice.explained().startswith("coded: coded came 6.0 times")
+
+
 def test_people_are_told_how_blocks_come_and_why() -> None:
     choice = CodingChoice(CodingSource(is_warm=True))
     assert choice.explained() == "not coded: the source has not said that it codes"
