@@ -24,7 +24,7 @@ _OVERWRITES, _IS_FRAME = 1, 2
 class _Unit(NamedTuple):
     """A file that is in memory."""
 
-    path: str
+    label: str
     content: bytes
 
     def read(self, start: int, end: int) -> bytes:
