@@ -53,6 +53,11 @@ def _compressor() -> zstandard.ZstdCompressor:
     return zstandard.ZstdCompressor(level=1)
 
 
+def framed(content: bytes) -> bytes:
+    """Return content as a frame that says how long it is."""
+    return _compressor().compress(content)
+
+
 def _decode(head: CodedHead, coded: bytes) -> None:
     """Decode a block; what comes out is coded in the same way and decoded once more."""
     coding, into = _coding(), bytearray(BLOCK_BYTES)
@@ -81,7 +86,7 @@ def read_contents(coder: Coder, data: bytes) -> None:
         content = data[at + _LENGTH.size : at + _LENGTH.size + _LENGTH.unpack_from(data, at)[0]]
         at += _LENGTH.size + len(content)
         is_framed = any(content) or number < _LEAD.get(coder, 0) or coder is Coder.ZSTD
-        frame = _compressor().compress(content) if is_framed else b""
+        frame = framed(content) if is_framed else b""
         if coder is not Coder.ZSTD:
             coded += _FRAME_LENGTH.pack(len(frame))
         coded += frame

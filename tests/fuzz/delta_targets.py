@@ -5,16 +5,15 @@ Bytes that are drawn are hardly ever a zstd frame, so mostly their content is dr
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Final, NamedTuple, cast
 
 import numpy
-import zstandard
 
 from ckptd.chains.applying import Change, Differing, Overwriting
 from ckptd.chains.delta_index import ZSTD
 from ckptd.store.materialising.differences import Difference
 from ckptd.store.materialising.verified_blocks import VerifiedUnit
+from tests.fuzz.coded_targets import framed
 
 TENSOR: Final = bytes(number * number % 253 for number in range(3001))
 _SLICE_BYTES: Final = 700
@@ -37,7 +36,7 @@ def read_difference(data: bytes) -> None:
     What it made is taken again: ``overwrite`` changes nothing then, ``xor`` undoes it.
     """
     how = data[0] if data else 0
-    frame = data[1:] if how & _IS_FRAME else _compressor().compress(data[1:])
+    frame = data[1:] if how & _IS_FRAME else framed(data[1:])
     unit = cast("VerifiedUnit", _Unit("model.safetensors", frame))
     difference = Difference(unit, 0, len(frame), ZSTD)
     once = _applied(difference, TENSOR, overwrites=bool(how & _OVERWRITES))
@@ -55,8 +54,3 @@ def _applied(difference: Difference, tensor: bytes, *, overwrites: bool) -> byte
         change.apply(content[start : start + _SLICE_BYTES].data)
     change.finish()
     return content.tobytes()
-
-
-@cache
-def _compressor() -> zstandard.ZstdCompressor:
-    return zstandard.ZstdCompressor(level=1)
