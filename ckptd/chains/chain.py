@@ -6,7 +6,6 @@ A base version is always an earlier one, so a chain ends, and nothing here can g
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -23,54 +22,11 @@ class KnownVersion(NamedTuple):
         version: Which version.
         digest: Its identity.
         link: What it stands on; ``None``: it is a full version.
-        is_here: All of it stands on this node.
     """
 
     version: Version
     digest: Digest
     link: ChainLink | None = None
-    is_here: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """A version and what it stands on, as far as that is known.
-
-    Attributes:
-        members: The version itself, then its base, and so on; at least one.
-        lacking: The base version of the last member, which is not known, or of which several
-            contents are and nothing says which is meant; ``None``: the last member is full.
-        lacking_digest: Which content of it, if that is known.
-    """
-
-    members: tuple[KnownVersion, ...]
-    lacking: Version | None = None
-    lacking_digest: Digest | None = None
-
-    @property
-    def versions(self) -> tuple[Version, ...]:
-        """Which versions are known of it, from the latest on."""
-        return tuple(each.version for each in self.members)
-
-    @property
-    def deltas(self) -> tuple[KnownVersion, ...]:
-        """What has to be applied, the first to apply first."""
-        return tuple(each for each in reversed(self.members) if each.link)
-
-    @property
-    def full(self) -> KnownVersion | None:
-        """The full version at its end; ``None``: that is not known."""
-        return self.members[-1] if self.is_whole else None
-
-    @property
-    def is_whole(self) -> bool:
-        """Every version of it is known, down to a full one."""
-        return self.lacking is None
-
-    @property
-    def is_here(self) -> bool:
-        """Every version of it stands on this node, down to a full one."""
-        return self.is_whole and all(each.is_here for each in self.members)
 
 
 class Series:
@@ -84,25 +40,6 @@ class Series:
         self._contents: dict[Version, dict[Digest, KnownVersion]] = {}
         for each in known:
             self._contents.setdefault(each.version, {})[each.digest] = each
-
-    def chain(self, digest: Digest, version: Version) -> Chain | None:
-        """Return the chain of a version; ``None`` if that is not known.
-
-        Args:
-            digest: Which content.
-            version: Which version it is of.
-        """
-        member = self._contents.get(version, {}).get(digest)
-        if member is None:
-            return None
-        members = [member]
-        while member.link is not None:
-            base = self.base(member.link)
-            if base is None:
-                return Chain(tuple(members), member.link.base, member.link.base_digest)
-            member = base
-            members.append(member)
-        return Chain(tuple(members))
 
     def base(self, link: ChainLink) -> KnownVersion | None:
         """Return what a delta version stands on; ``None`` if that is not known."""

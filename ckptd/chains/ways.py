@@ -138,12 +138,6 @@ class PlannedWay:
     predicted_s: float
 
     @property
-    def fetched(self) -> tuple[Version, ...]:
-        """The versions of which something has to be fetched, the start first."""
-        steps = tuple(step.version for step in self.steps if step.fetch_bytes)
-        return (self.start.version, *steps) if self.start.fetch_bytes else steps
-
-    @property
     def text(self) -> str:
         """The way as a sentence for people, without a full stop."""
         words = _FROM[self.start.way].format(self.start.version)

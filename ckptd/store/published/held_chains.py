@@ -14,8 +14,7 @@ from ckptd.store.published.places import HeldVersion
 def known_version(catalog: Catalog, held: HeldVersion) -> KnownVersion:
     """Return a version that stands here with what it stands on."""
     holding = held.holding
-    is_here = any(place.is_whole and not place.is_withdrawn for place in held.places)
-    return KnownVersion(holding.version, holding.digest, catalog.link(holding.digest), is_here)
+    return KnownVersion(holding.version, holding.digest, catalog.link(holding.digest))
 
 
 def series_by_name(

@@ -15,86 +15,69 @@ def digest(version: int, content: str = "0") -> Digest:
     return Digest(f"{content}{version:063d}")
 
 
-def full(version: int, content: str = "0", *, is_here: bool = True) -> KnownVersion:
-    return KnownVersion(Version(version), digest(version, content), is_here=is_here)
+def full(version: int, content: str = "0") -> KnownVersion:
+    return KnownVersion(Version(version), digest(version, content))
 
 
-def delta(
-    version: int, base: int, on: str | None = "0", *, content: str = "0", is_here: bool = True
-) -> KnownVersion:
+def delta(version: int, base: int, on: str | None = "0", *, content: str = "0") -> KnownVersion:
     link = ChainLink(Version(base), None if on is None else digest(base, on), "xor")
-    return KnownVersion(Version(version), digest(version, content), link, is_here)
+    return KnownVersion(Version(version), digest(version, content), link)
 
 
 def standing_on(series: Series, *digests: Digest) -> list[int]:
     return [each.version for each in series.standing_on(digests)]
 
 
+def chain_of(series: Series, member: KnownVersion) -> tuple[list[KnownVersion], ChainLink | None]:
+    """Return a version and what it stands on, and to what that leads which is not known."""
+    members = [member]
+    while member.link is not None:
+        base = series.base(member.link)
+        if base is None:
+            return members, member.link
+        members.append(member := base)
+    return members, None
+
+
 def test_a_chain_goes_down_to_the_nearest_full_version() -> None:
     known = [full(36), delta(37, 36), full(38), delta(39, 38), delta(41, 39)]
-    chain = Series(known).chain(digest(41), Version(41))
-    assert chain is not None
-    assert chain.versions == (41, 39, 38)
-    assert chain.is_whole
-    assert chain.is_here
-    assert chain.full == full(38)
-    assert [each.version for each in chain.deltas] == [39, 41]
+    assert chain_of(Series(known), known[4]) == ([known[4], known[3], known[2]], None)
 
 
 def test_a_full_version_is_a_chain_by_itself() -> None:
-    chain = Series([full(7), delta(8, 7)]).chain(digest(7), Version(7))
-    assert chain is not None
-    assert (chain.versions, chain.deltas, chain.is_whole) == ((7,), (), True)
+    assert chain_of(Series([full(7), delta(8, 7)]), full(7)) == ([full(7)], None)
 
 
 def test_a_base_that_is_not_known_is_said() -> None:
-    chain = Series([delta(41, 40), delta(42, 41)]).chain(digest(42), Version(42))
-    assert chain is not None
-    assert chain.versions == (42, 41)
-    assert (chain.lacking, chain.lacking_digest) == (40, digest(40))
-    assert not chain.is_whole
-    assert chain.full is None
+    series = Series([delta(41, 40), delta(42, 41)])
+    members, lacking = chain_of(series, delta(42, 41))
+    assert members == [delta(42, 41), delta(41, 40)]
+    assert lacking == ChainLink(Version(40), digest(40), "xor")
 
 
 def test_other_content_than_the_delta_was_made_on_is_no_base() -> None:
-    chain = Series([full(41, "1"), delta(42, 41)]).chain(digest(42), Version(42))
-    assert chain is not None
-    assert chain.lacking == 41
+    _, lacking = chain_of(Series([full(41, "1"), delta(42, 41)]), delta(42, 41))
+    assert lacking is not None
+    assert lacking.base == 41
 
 
 def test_of_rivals_the_one_that_is_named_is_the_base() -> None:
     series = Series([full(41), full(41, "1"), delta(42, 41, "1")])
-    chain = series.chain(digest(42), Version(42))
-    assert chain is not None
-    assert chain.full == full(41, "1")
+    members, lacking = chain_of(series, delta(42, 41, "1"))
+    assert (members[-1], lacking) == (full(41, "1"), None)
     assert standing_on(series, digest(41)) == []
     assert standing_on(series, digest(41, "1")) == [42]
 
 
 def test_where_no_content_is_named_a_single_one_is_the_base_and_rivals_are_all_needed() -> None:
     one = Series([full(41), delta(42, 41, None)])
-    chain = one.chain(digest(42), Version(42))
-    assert chain is not None
-    assert chain.full == full(41)
+    members, lacking = chain_of(one, delta(42, 41, None))
+    assert (members[-1], lacking) == (full(41), None)
     rivals = Series([full(41), full(41, "1"), delta(42, 41, None)])
-    chain = rivals.chain(digest(42), Version(42))
-    assert chain is not None
-    assert (chain.lacking, chain.lacking_digest) == (41, None)
+    _, lacking = chain_of(rivals, delta(42, 41, None))
+    assert lacking == ChainLink(Version(41), None, "xor")
     for content in "01":
         assert standing_on(rivals, digest(41, content)) == [42]
-
-
-def test_what_is_not_here_makes_a_chain_that_is_not_here() -> None:
-    series = Series([full(41, is_here=False), delta(42, 41)])
-    chain = series.chain(digest(42), Version(42))
-    assert chain is not None
-    assert chain.is_whole
-    assert not chain.is_here
-
-
-def test_a_version_that_is_not_known_has_no_chain() -> None:
-    assert Series([full(41)]).chain(digest(42), Version(42)) is None
-    assert Series([full(41)]).chain(digest(41, "1"), Version(41)) is None
 
 
 def test_what_stands_on_a_version_stands_on_its_base_as_well() -> None:
@@ -125,14 +108,10 @@ def test_chains_and_what_stands_on_a_version_agree(drawn: tuple[list[int], list[
         for version, base in zip(*drawn, strict=True)
     ]
     series = Series(known)
-    chains = {each.version: series.chain(each.digest, each.version) for each in known}
+    chains = {each.version: chain_of(series, each)[0] for each in known}
     for each in known:
         standing = standing_on(series, each.digest)
-        expected = [
-            version
-            for version, chain in sorted(chains.items())
-            if chain is not None and each.version in chain.versions[1:]
-        ]
+        expected = [version for version, chain in sorted(chains.items()) if each in chain[1:]]
         assert standing == expected
 
 

@@ -19,24 +19,25 @@ async def test_a_chain_is_known_by_what_manifests_say_also_after_a_restart(tmp_p
         first = await node.save_delta(41, 40, full)
         second = await node.save_delta(42, 41, first)
         for _ in range(2):
-            chain = series_of(node.catalog, NAME).chain(second, Version(42))
-            assert chain is not None
-            assert chain.versions == (42, 41, 40)
-            assert chain.is_here
+            series = series_of(node.catalog, NAME)
+            on = [series.base(ChainLink(Version(base))) for base in (41, 40)]
+            assert [each and each.digest for each in on] == [first, full]
+            assert [each.digest for each in series.standing_on({full})] == [first, second]
             await node.open()
 
 
-async def test_what_is_not_all_here_is_no_part_of_a_chain_that_is_here(tmp_path: Path) -> None:
+async def test_what_is_withdrawn_is_known_all_the_same(tmp_path: Path) -> None:
     async with RetainingNodes(tmp_path) as nodes:
         node = await nodes.add("a", RetentionSection())
         full = await node.save(40)
         delta = await node.save_delta(41, 40, full)
         (held,) = node.catalog.find(NAME, Version(40))
         await node.catalog.withdraw_all([held.places[0].number])
-        chain = series_of(node.catalog, NAME).chain(delta, Version(41))
-        assert chain is not None
-        assert chain.is_whole
-        assert not chain.is_here
+        series = series_of(node.catalog, NAME)
+        base = series.base(ChainLink(Version(40), full))
+        assert base is not None
+        assert base.digest == full
+        assert [each.digest for each in series.standing_on({full})] == [delta]
 
 
 async def test_of_what_is_unseen_nothing_is_known(tmp_path: Path) -> None:
