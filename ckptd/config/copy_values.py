@@ -148,21 +148,22 @@ class CopiesSection(msgspec.Struct, frozen=True, kw_only=True):
 
     def rule_of(self, name: CheckpointName) -> CopyRule | None:
         """Return what is asked for of a checkpoint; ``None`` if this node does not list it."""
+        values = self._values_of(name)
+        return None if values is None else copy_rule(values)
+
+    def compresses(self, name: CheckpointName) -> bool:
+        """Tell whether copies of a checkpoint are kept compressed here."""
+        values = self._values_of(name)
+        return values is not None and values.compress
+
+    def _values_of(self, name: CheckpointName) -> CopiesSection | CheckpointCopies | None:
+        """Return what counts for a checkpoint; ``None`` if this node does not list it."""
         if not self.lists(name):
             return None
         for each, special in self.checkpoints.items():
             if fnmatchcase(name, each):
-                return copy_rule(special)
-        return copy_rule(self)
-
-    def compresses(self, name: CheckpointName) -> bool:
-        """Tell whether copies of a checkpoint are kept compressed here."""
-        if not self.lists(name):
-            return False
-        for each, special in self.checkpoints.items():
-            if fnmatchcase(name, each):
-                return special.compress
-        return self.compress
+                return special
+        return self
 
     def counts_of(self, name: CheckpointName) -> CopyCounts | None:
         """Return how many copies are asked for; ``None`` if this node does not list it."""

@@ -34,7 +34,6 @@ from ckptd.config.values import (
     credential_or_none,
     credential_or_path,
     current_link,
-    element_type,
     file_mode,
     file_size,
     interface,
@@ -59,7 +58,7 @@ from ckptd.limits import (
     TIB,
     UNIT_BYTES_MAX,
 )
-from ckptd.model.formats.element_types import NOTHING
+from ckptd.model.formats.element_types import NOTHING, parse_dtype
 from ckptd.model.ids import NodeId, parse_node_id
 from ckptd.model.policy.configured import ConfiguredPolicy
 from ckptd.model.rate_limits import RateLimits
@@ -245,7 +244,7 @@ class PublishSection(msgspec.Struct, frozen=True, kw_only=True):
     )
     policy_inside: Annotated[bool, Key(flag)] = False
     recognise: Annotated[bool, Key(flag)] = False
-    dtype: Annotated[str, Key(text(element_type))] = NOTHING
+    dtype: Annotated[str, Key(text(parse_dtype))] = NOTHING
 
 
 class ServingSection(msgspec.Struct, frozen=True, kw_only=True):

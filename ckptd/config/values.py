@@ -23,7 +23,6 @@ from ckptd.limits import (
     UNIT_BYTES_MAX,
     VERSION_BYTES_MAX,
 )
-from ckptd.model.formats.element_types import parse_dtype
 from ckptd.model.quantities import (
     format_rate,
     format_size,
@@ -247,15 +246,6 @@ def file_size(size: str) -> int:
         UsageError: No size, or more than a unit can have.
     """
     return _size(size, UNIT_BYTES_MAX)
-
-
-def element_type(name: str) -> str:
-    """Read of which type the elements of files are.
-
-    Raises:
-        UsageError: There is no such type.
-    """
-    return parse_dtype(name)
 
 
 def version_size(size: str) -> int:
