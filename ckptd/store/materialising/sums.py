@@ -7,22 +7,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Final
 
 import xxhash
 
 from ckptd.chains.delta_index import ADLER32, BLAKE3, XXH3_128
-from ckptd.store.files.hashing import content_hasher
-
-
-class Sum(Protocol):
-    """A sum of bytes that come one after the other."""
-
-    def update(self, content: memoryview, /) -> object:
-        """Take more of them."""
-
-    def hexdigest(self) -> str:
-        """Return the sum of all so far, in hexadecimal digits."""
+from ckptd.store.files.hashing import ContentHasher, content_hasher
 
 
 class _Adler32:
@@ -36,7 +26,7 @@ class _Adler32:
         return f"{self._value:08x}"
 
 
-SUMS: Final[Mapping[str, Callable[[], Sum]]] = {
+SUMS: Final[Mapping[str, Callable[[], ContentHasher]]] = {
     XXH3_128: xxhash.xxh3_128,
     BLAKE3: content_hasher,
     ADLER32: _Adler32,

@@ -71,7 +71,7 @@ def read_pieces(
     compare: Callable[[int, int], None],
     *,
     drops_used: bool,
-    compressed: Callable[[int], Unit | None] = lambda unit: None,
+    compressed: Callable[[int], Unit | None],
 ) -> Generator[StoredPiece, None, None]:
     """Yield the pieces of some extents, each file compared after its bytes were used. Blocks.
 
