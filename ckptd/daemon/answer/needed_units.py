@@ -47,12 +47,14 @@ class UnitHere(NamedTuple):
         unit: Its path there.
         root: Where it stands.
         path: Relative to the root.
+        is_compressed: It is kept compressed, in a copy: at that path there is no file.
     """
 
     digest: Digest
     unit: str
     root: Root
     path: str
+    is_compressed: bool = False
 
 
 def directory_of(found: UnitUnderWay | UnitHere) -> ReadDirectory:
@@ -158,22 +160,36 @@ class NeededUnits:
     ) -> UnitHere | None:
         """Return the first place that has all of a unit; ``None`` if none is known to have it.
 
+        One where units are kept compressed comes last.
+
         Raises:
             Conflict: It is hashed again first.
             ContentChanged: It is not what was published.
         """
         obstacle: CkptdError | None = None
-        for held, place, unit in places:
+        for held, place, unit in sorted(places, key=lambda each: each[1].saved_bytes > 0):
             is_held, why_not = await self._look_at(held, place, unit)
             if is_held:
-                path = inside(place.directory, unit)
-                here = UnitHere(held.holding.digest, unit, self._roots[place.root], path)
+                here = UnitHere(
+                    held.holding.digest,
+                    unit,
+                    self._roots[place.root],
+                    inside(place.directory, unit),
+                    is_compressed=await self._is_compressed(place, unit),
+                )
                 self._remember(here, place)
                 return here
             obstacle = obstacle or why_not
         if obstacle is not None:
             raise obstacle
         return None
+
+    async def _is_compressed(self, place: Place, unit: str) -> bool:
+        if not place.saved_bytes:
+            return False
+        hashed = await self._catalog.hashed(place.number)
+        index = await asyncio.to_thread(index_of, hashed.manifest, unit)
+        return index is not None and hashed.files.is_compressed(index)
 
     def _remember(self, here: UnitHere, place: Place) -> None:
         """Find a unit again without its manifest, as long as nothing is known against its place."""

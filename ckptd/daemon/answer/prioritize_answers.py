@@ -43,6 +43,7 @@ from ckptd.model.ids import RecoveryId
 from ckptd.model.patterns import compile_pattern
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Stage
+from ckptd.store.files.layout import compressed
 
 _PROGRESS_NS: Final = SECOND
 """How often a stream reports progress."""
@@ -132,9 +133,19 @@ class PrioritizeAnswers:
                     yield event
 
     async def _found(self, found: UnitUnderWay | UnitHere) -> AsyncGenerator[NeedEvent, None]:
-        """Yield what comes of a unit, and last where it can be read."""
+        """Yield what comes of a unit, and last where it can be read.
+
+        Raises:
+            Conflict: It stands here, and only compressed.
+        """
         if isinstance(found, UnitHere):
             where = found.root.absolute(found.path)
+            if found.is_compressed:
+                raise Conflict(
+                    f"unit {found.unit!r}",
+                    f"is kept compressed, in a copy: {compressed(where)}",
+                    "Recover its version to where it is to be read: ckptctl recover",
+                )
             yield NeedResult(recovery=None, unit=found.unit, path=where, is_placed=True)
             return
         recovery, name = found

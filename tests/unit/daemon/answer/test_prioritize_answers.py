@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,6 +17,8 @@ from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.records.database import Database
 from ckptd.store.records.retention_records import ReadDirectory, RetentionRecords
+from tests.support.compressing import COPIED_CONTENTS, compress
+from tests.support.stores import publish, write_files
 
 UNIT = "weights.bin"
 
@@ -33,9 +36,14 @@ def answers(catalog: Catalog, root: Root, leases: Leases) -> PrioritizeAnswers:
     return PrioritizeAnswers(cast("Any", recovering), cast("Any", storage), leases)
 
 
-async def need(answers: PrioritizeAnswers, root: Root, unit: str = UNIT) -> list[NeedEvent]:
-    request = NeedRequest(path=root.absolute(f"v100/{unit}"))
-    events = answers.need(request, cast("Any", None), cast("Any", None))
+async def need(
+    answers: PrioritizeAnswers, root: Root, unit: str = UNIT, directory: str = "v100"
+) -> list[NeedEvent]:
+    return await asked(answers, root.absolute(f"{directory}/{unit}"))
+
+
+async def asked(answers: PrioritizeAnswers, path: str) -> list[NeedEvent]:
+    events = answers.need(NeedRequest(path=path), cast("Any", None), cast("Any", None))
     return [event async for event in events]
 
 
@@ -71,3 +79,26 @@ async def test_who_was_given_a_path_has_a_lease_of_its_version(
     assert not leases.is_read(read)
     await need(answers, root)
     assert leases.is_read(read)
+
+
+async def test_of_what_is_kept_compressed_another_place_is_named_or_none(
+    answers: PrioritizeAnswers, catalog: Catalog, root: Root
+) -> None:
+    for directory in ("copy", "placed"):
+        write_files(Path(root.absolute(directory)), COPIED_CONTENTS)
+    plain = publish(root, "copy")
+    number = (await catalog.add(plain)).places[0].number
+    kept = compress(root, plain)
+    (unit,) = kept.files.compressed()
+    made = kept.files[unit]
+    assert made is not None
+    await catalog.settle(number, {unit: made}, {})
+    (result,) = await need(answers, root, "small", "copy")
+    assert isinstance(result, NeedResult)
+    for path in (root.absolute("copy/model"), "llama/rank-0@100:model"):
+        with pytest.raises(Conflict, match=r"is kept compressed, in a copy: .*/copy/model\.zst"):
+            await asked(answers, path)
+    await catalog.add(publish(root, "placed"))
+    (result,) = await asked(answers, "llama/rank-0@100:model")
+    assert isinstance(result, NeedResult)
+    assert result.path == root.absolute("placed/model")
