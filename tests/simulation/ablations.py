@@ -393,7 +393,7 @@ ABLATIONS: Final = (
     ),
     Ablation(
         "who codes hashes the base",
-        (52, 25),
+        (35, 54),
         "is honest and",
         rules={"sim.node.source_side.Server.reads_base": _held_base},
         draw=draw_coded,
