@@ -10,7 +10,7 @@ from ckptd.chains.chain_links import ChainLink
 from ckptd.control.messages.chains import ChainView
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.store.published.catalog import Catalog
-from ckptd.store.published.held_chains import series_by_name
+from ckptd.store.published.held_chains import series_by_name, series_of
 
 
 class _End(NamedTuple):
@@ -26,11 +26,16 @@ class ChainViews:
 
     Args:
         catalog: What stands here.
+        checkpoint: The only one that is asked about; ``None``: any.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, checkpoint: CheckpointName | None = None) -> None:
         self._catalog = catalog
-        self._series: Mapping[CheckpointName, Series] = series_by_name(catalog, catalog.versions())
+        self._series: Mapping[CheckpointName, Series] = (
+            series_by_name(catalog, catalog.versions())
+            if checkpoint is None
+            else {checkpoint: series_of(catalog, checkpoint)}
+        )
         self._ends: dict[Digest, _End] = {}
 
     def held(self, checkpoint: CheckpointName, digest: Digest) -> ChainView | None:

@@ -72,7 +72,7 @@ class ManifestAnswers:
         view = await asyncio.to_thread(_view, space, request, digest, is_here=is_here)
         annotations = space.manifest.annotations
         link = link_of(annotations, version)
-        chain = None if link is None else ChainViews(self._catalog).of(checkpoint, link)
+        chain = link and ChainViews(self._catalog, checkpoint).of(checkpoint, link)
         return structs.replace(view, chain=chain, made_of=made_of(annotations) or "")
 
     def _chosen(
