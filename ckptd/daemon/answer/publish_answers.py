@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Final
 
 from ckptd.config.values import SETTLE_S_MAX
 from ckptd.control.messages.checkpoints import (
@@ -50,9 +48,6 @@ from ckptd.store.published.hash_runs import HashingProgress
 from ckptd.store.published.held_chains import bases_for
 from ckptd.store.published.places import HeldVersion
 from ckptd.store.published.scanning import PublishOrder, names_beside
-
-_HASHING_PROGRESS_S: Final = 1.0
-"""How often a stream reports progress."""
 
 _log = get_logger()
 
@@ -173,23 +168,11 @@ class PublishAnswers:
             async with aclosing(passing.ask(root, relative, order)) as wanted:
                 async for each in wanted:
                     yield each
-        progress = HashingProgress(0, 0, 0, 0)
-        is_cancelled = threading.Event()
-
-        def note(latest: HashingProgress) -> None:
-            nonlocal progress
-            progress = latest
-
-        hashing = how.begin(
-            root, relative, await self._with_bases(order), note, is_cancelled.is_set
-        )
-        try:
-            while not hashing.done():
-                await asyncio.wait({hashing}, timeout=_HASHING_PROGRESS_S)
+        order_with_bases = await self._with_bases(order)
+        async with aclosing(how.follow(root, relative, order_with_bases)) as hashing:
+            async for progress in hashing:
                 yield _progress_of(progress)
-            hashed = hashing.result()
-        finally:
-            is_cancelled.set()
+        hashed = how.hashed
         await self._jobs.check_alike(hashed)
         beside = await asyncio.to_thread(names_beside, root, relative, order)
         known = self._catalog.held(hashed.digest)

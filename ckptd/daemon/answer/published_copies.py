@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from contextlib import aclosing
 
 from ckptd.chains.chain_links import copy_name
 from ckptd.daemon.answer.publish_answers import sign_version
@@ -24,8 +22,6 @@ from ckptd.store.materialising.made_note import MadeNote
 from ckptd.store.materialising.making import CopyTarget
 from ckptd.store.published.hash_runs import HashingProgress
 from ckptd.store.published.scanning import PublishOrder
-
-_PROGRESS_S: Final = 1.0
 
 _log = get_logger()
 
@@ -82,21 +78,13 @@ class PublishedCopies:
             CkptdError: As the store raises it.
         """
         started_ns, result = self._now(), Result.CANCELLED
-        latest = HashingProgress(0, 0, 0, 0)
-        is_cancelled = threading.Event()
-
-        def take(progress: HashingProgress) -> None:
-            nonlocal latest
-            latest = progress
-
-        hashing = VersionHashing(self._threads, os.cpu_count() or 1).begin(
-            target.root, target.directory, self._order(target), take, is_cancelled.is_set
-        )
+        how = VersionHashing(self._threads, os.cpu_count() or 1)
+        order = self._order(target)
         try:
-            while not hashing.done():
-                await asyncio.wait({hashing}, timeout=_PROGRESS_S)
-                yield latest
-            hashed = hashing.result()
+            async with aclosing(how.follow(target.root, target.directory, order)) as hashing:
+                async for each in hashing:
+                    yield each
+            hashed = how.hashed
             _check_is_made(hashed, note, target)
             await self._add(hashed)
             published.append(hashed.digest)
@@ -105,7 +93,6 @@ class PublishedCopies:
             result = Result.FAILED
             raise
         finally:
-            is_cancelled.set()
             self._note(result, self._now() - started_ns)
 
     async def _add(self, hashed: HashedDirectory) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
 from ckptd.daemon.keep.save_pace import SavePace
 from ckptd.store.files.hashed_directories import HashedDirectory
@@ -14,6 +16,9 @@ from ckptd.store.files.roots import Root
 from ckptd.store.published.hash_runs import HashingProgress
 from ckptd.store.published.publishing import scan_and_hash
 from ckptd.store.published.scanning import PublishOrder
+
+_PROGRESS_S: Final = 1.0
+"""How often is said how far it is."""
 
 
 @dataclass(slots=True)
@@ -34,6 +39,42 @@ class VersionHashing:
     pace: SavePace | None = None
     took_s: float = 0.0
     paced_s: float = 0.0
+    _hashed: HashedDirectory | None = None
+
+    @property
+    def hashed(self) -> HashedDirectory:
+        """What came of it, once :meth:`follow` has ended by itself."""
+        assert self._hashed is not None, "it is not hashed yet"
+        return self._hashed
+
+    async def follow(
+        self, root: Root, relative: str, order: PublishOrder
+    ) -> AsyncGenerator[HashingProgress, None]:
+        """Hash a directory; yield how far it is. Who stops listening stops it.
+
+        Args:
+            root: Where it lies.
+            relative: Its path below the root.
+            order: What of it is meant.
+
+        Raises:
+            CkptdError: As :func:`scan_and_hash` raises it.
+        """
+        latest = HashingProgress(0, 0, 0, 0)
+        is_cancelled = threading.Event()
+
+        def note(progress: HashingProgress) -> None:
+            nonlocal latest
+            latest = progress
+
+        hashing = self.begin(root, relative, order, note, is_cancelled.is_set)
+        try:
+            while not hashing.done():
+                await asyncio.wait({hashing}, timeout=_PROGRESS_S)
+                yield latest
+            self._hashed = hashing.result()
+        finally:
+            is_cancelled.set()
 
     def begin(
         self,
