@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from typing import Final
 
-from ckptd.cli.ctl.verb import Verb, absolute, client_of, print_answer, say
+from ckptd.cli.ctl.verb import Verb, absolute, client_of, print_answer, say, versioned
 from ckptd.cli.render.life_cycle_text import (
     forgotten_lines,
     removed_lines,
@@ -153,11 +153,7 @@ def _forget(arguments: Namespace) -> ExitCode:
 
 
 def _remove(arguments: Namespace) -> ExitCode:
-    checkpoint, version = parse_reference(arguments.reference)
-    if version is None:
-        raise UsageError(
-            f"remove {checkpoint}", "needs a version", f"Say which: {checkpoint}@VERSION."
-        )
+    checkpoint, version = versioned(arguments, "remove")
     request = RemoveRequest(
         checkpoint=checkpoint,
         version=version,

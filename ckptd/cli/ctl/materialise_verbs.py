@@ -5,12 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Final
 
-from ckptd.cli.ctl.verb import Verb, absolute, client_of, say
+from ckptd.cli.ctl.verb import Verb, absolute, client_of, say, versioned
 from ckptd.cli.render.live import follow_materialising
 from ckptd.cli.render.materialise_text import materialised_lines
 from ckptd.control.messages.materialising import MaterialiseRequest
-from ckptd.errors import ExitCode, UsageError
-from ckptd.model.ids import parse_reference
+from ckptd.errors import ExitCode
 
 _MATERIALISE: Final = """\
 Make the full version of one that was published as a delta: read the full one
@@ -47,11 +46,7 @@ def _add_materialise(parser: ArgumentParser) -> None:
 
 
 def _materialise(arguments: Namespace) -> ExitCode:
-    checkpoint, version = parse_reference(arguments.reference)
-    if version is None:
-        raise UsageError(
-            f"materialise {checkpoint}", "needs a version", f"Say which: {checkpoint}@VERSION."
-        )
+    checkpoint, version = versioned(arguments, "materialise")
     request = MaterialiseRequest(
         checkpoint=checkpoint,
         version=version,

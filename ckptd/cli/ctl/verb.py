@@ -15,6 +15,7 @@ from ckptd.control.client import ControlClient
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.errors import ExitCode, UsageError
 from ckptd.limits import SECOND
+from ckptd.model.ids import CheckpointName, Version, parse_reference
 from ckptd.model.quantities import parse_duration
 
 _Row = TypeVar("_Row")
@@ -73,6 +74,20 @@ def command_of(arguments: Namespace, typed: str) -> str:
     """Return a command as a person types it, for the daemon that was named."""
     socket_option = f"--socket {arguments.socket} " if arguments.is_socket_given else ""
     return f"ckptctl {socket_option}{typed}"
+
+
+def versioned(arguments: Namespace, verb: str) -> tuple[CheckpointName, Version]:
+    """Return which version was named, for a verb that takes no other one.
+
+    Raises:
+        UsageError: None was.
+    """
+    checkpoint, version = parse_reference(arguments.reference)
+    if version is None:
+        raise UsageError(
+            f"{verb} {checkpoint}", "needs a version", f"Say which: {checkpoint}@VERSION."
+        )
+    return checkpoint, version
 
 
 def duration_s(text: str | None) -> float | None:
