@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +12,7 @@ from random import Random
 import pytest
 
 from ckptd.limits import KIB, MIB
+from tests.support.answering import answering
 from tests.support.cluster import eventually
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.link_faults import Bucket, Faults, Mishap, Planned
@@ -62,14 +62,8 @@ class _OriginsHandler(BaseHTTPRequestHandler):
 
 @contextmanager
 def running_origin() -> Iterator[Origin]:
-    with Origin() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(Origin()) as server:
+        yield server
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import pytest
 
 from ckptd.model.words import Result
 from ckptd.wire.heads import parse_request_head, parse_response_head
+from tests.support.answering import answering
 from tests.support.cluster import WAIT_S, Cluster
 from tests.support.making_dialogue import BODIES_OF, CHECKPOINT, FILES, VERSION, ask
 from tests.support.stores import write_files
@@ -158,15 +159,9 @@ def _range(field: str) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def earlier_source() -> Iterator[EarlierSource]:
-    with EarlierSource() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.closing.set()
-            server.shutdown()
-            thread.join()
+    source = EarlierSource()
+    with answering(source, source.closing):
+        yield source
 
 
 def test_an_earlier_source_is_asked_for_nothing_that_it_does_not_know(cluster: Cluster) -> None:

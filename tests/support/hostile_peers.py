@@ -13,6 +13,7 @@ import msgspec
 
 from ckptd.model.manifest import Manifest
 from ckptd.store.files.hashing import hexdigest_of
+from tests.support.answering import answering
 
 _LONG_POLL_S = 10.0
 
@@ -82,15 +83,9 @@ class _Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def hostile_peer(replies: Mapping[str, Reply]) -> Iterator[HostilePeer]:
     """Serve from a table."""
-    with HostilePeer(replies) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.closing.set()
-            server.shutdown()
-            thread.join()
+    peer = HostilePeer(replies)
+    with answering(peer, peer.closing):
+        yield peer
 
 
 def claims(node: str, manifest: Manifest, digest: str, **more: object) -> Reply:

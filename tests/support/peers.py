@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from tests.support.answering import answering
+
 _VERSIONS = "/v1/checkpoints/"
 _FIELDS = ("ETag", "Content-Range", "Content-Type", "Content-Length")
 _LONG_POLL_S = 10.0
@@ -90,15 +92,10 @@ class _ShoutersHandler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def shouter() -> Iterator[Shouter]:
     """Answer everything with text that does not belong into a log."""
-    with Shouter() as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server = Shouter()
+    server.daemon_threads = True
+    with answering(server):
+        yield server
 
 
 class _LiarsHandler(BaseHTTPRequestHandler):
@@ -152,12 +149,6 @@ class _LiarsHandler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def liar(node: str, honest_port: int, *, serves: bool = True) -> Iterator[Liar]:
     """Serve what an honest daemon holds, with wrong bytes, or say so and serve nothing."""
-    with Liar(node, honest_port, serves=serves) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.closing.set()
-            server.shutdown()
-            thread.join()
+    server = Liar(node, honest_port, serves=serves)
+    with answering(server, server.closing):
+        yield server
